@@ -1,0 +1,1 @@
+"""authsvc: one small, trustworthy auth server."""

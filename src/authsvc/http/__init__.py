@@ -1,0 +1,1 @@
+"""FastAPI: parse, call one flow, render. One file per endpoint."""

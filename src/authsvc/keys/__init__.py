@@ -1,0 +1,1 @@
+"""Secret material and the CPU it costs. Knows nothing of SQL or HTTP."""

@@ -1,0 +1,89 @@
+"""The claims of an access token (RFC 9068 §2.2) and their JSON form (RFC 7519 §4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+# A verifier whose clock lags a little must not refuse a fresh token.
+NOT_BEFORE_SLACK = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """
+    What a login earned: everything an access token says except times, issuer and ids.
+
+    Args:
+        user_id: The subject (`sub`).
+        session_id: The refresh family's id (`sid`).
+        client_id: RFC 9068 `client_id`; `authsvc` for first-party logins.
+        roles: Role names, sorted.
+        scope: RFC 6749 §3.3 scope tokens, space separated; empty = none.
+        auth_time: When the user last proved who they are.
+        amr: Authentication methods (RFC 8176), such as ``("pwd",)``.
+    """
+
+    user_id: UUID
+    session_id: UUID
+    client_id: str
+    roles: tuple[str, ...]
+    scope: str
+    auth_time: datetime
+    amr: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessTokenClaims:
+    """The verified claims of an access token; moments are aware and in UTC."""
+
+    iss: str
+    sub: str
+    aud: tuple[str, ...]
+    exp: datetime
+    iat: datetime
+    nbf: datetime
+    jti: str
+    client_id: str
+    sid: UUID | None = None
+    scope: str = ""
+    roles: tuple[str, ...] = ()
+    auth_time: datetime | None = None
+    amr: tuple[str, ...] = ()
+
+
+def to_json(
+    grant: Grant, *, issuer: str, audience: str, jti: str, now: datetime, ttl: timedelta
+) -> dict[str, object]:
+    """
+    The payload of a first-party access token; a claim with nothing to say is left out.
+
+    Args:
+        ttl: `exp - iat`.
+    """
+    iat = int(now.timestamp())
+    claims: dict[str, object] = {
+        "iss": issuer,
+        "sub": str(grant.user_id),
+        "aud": audience,
+        "exp": iat + int(ttl.total_seconds()),
+        "iat": iat,
+        "nbf": iat - int(NOT_BEFORE_SLACK.total_seconds()),
+        "jti": jti,
+        "sid": str(grant.session_id),
+        "client_id": grant.client_id,
+        "auth_time": int(grant.auth_time.timestamp()),
+    }
+    if grant.scope:
+        claims["scope"] = grant.scope
+    if grant.roles:
+        claims["roles"] = list(grant.roles)
+    if grant.amr:
+        claims["amr"] = list(grant.amr)
+    return claims
+
+
+def moment(seconds: float) -> datetime:
+    """A NumericDate (RFC 7519 §2) as an aware datetime."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,280 @@
+"""
+The tree of refusals: every way in which authsvc says no.
+
+    Refusal
+    ├── BadRequest             ├── InvalidCredentials     ├── Unauthenticated
+    │   ├── DuplicateCredentials   ├── InvalidRefreshToken    ├── Forbidden
+    │   ├── CookiesImpossible      ├── CurrentPasswordWrong   │   ├── CsrfFailed
+    │   └── MalformedJson          ├── EmailTaken             │   └── RegistrationClosed
+    ├── ValidationFailed       ├── NotFound               ├── TooManyAttempts
+    │   └── WeakPassword           ├── MethodNotAllowed       ├── Overloaded
+    ├── PayloadTooLarge        ├── UnsupportedMediaType   └── DatabaseUnavailable
+                                                                  └── OutcomeUnknown
+
+`code`, `title` and `description` are public and constant per class; `detail` is private and
+goes to the log only, with one exception that its class names. Which HTTP status a class has is
+known to `http/errors.py` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
+    """
+    A request that is answered with no.
+
+    Args:
+        detail: The exact cause, for the log. Never sent, never a secret.
+        retry_after: How long the caller should wait before the same request makes sense.
+    """
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+    description: ClassVar[str]
+
+    def __init__(self, detail: str = "", *, retry_after: timedelta | None = None) -> None:
+        super().__init__(detail or self.code)
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class BadRequest(Refusal):
+    """The request as a whole makes no sense."""
+
+    code = "bad_request"
+    title = "Bad request"
+    description = "The request is not well formed. Compare it with /docs and send it again."
+
+
+class MalformedJson(BadRequest):
+    """The body is not strict JSON (RFC 8259): syntax, duplicate keys, NaN, depth, not UTF-8."""
+
+    code = "malformed_json"
+    title = "Malformed JSON"
+    description = (
+        "The body is not strict JSON: UTF-8, no duplicate keys, no NaN or Infinity, "
+        "at most 32 levels deep."
+    )
+
+
+class DuplicateCredentials(BadRequest):
+    """The same kind of credential arrived twice."""
+
+    code = "duplicate_credentials"
+    title = "Duplicate credentials"
+    description = (
+        "The request carries a credential twice, such as a refresh token in the body and one "
+        "in a cookie. Send exactly one."
+    )
+
+
+class CookiesImpossible(BadRequest):
+    """A cookie delivery was asked for from a cross-site page."""
+
+    code = "cookies_impossible"
+    title = "Cookies impossible"
+    description = (
+        "The page is on another site than authsvc, so the browser would drop the session "
+        "cookies. Serve the page from the same site (locally: use localhost for both, not "
+        '127.0.0.1), or log in with "delivery": "native".'
+    )
+
+
+class ValidationFailed(Refusal):
+    """A member of the request has a wrong type, form or length."""
+
+    code = "validation_error"
+    title = "Validation error"
+    description = "The request has members that are missing, unknown or invalid; see `errors`."
+
+    def __init__(
+        self, detail: str = "", *, errors: tuple[FieldError, ...] = (), **kwargs: timedelta | None
+    ) -> None:
+        super().__init__(detail, **kwargs)
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """
+    One invalid member. Holds nothing that the caller sent.
+
+    Args:
+        loc: Where, such as ``("body", "email")``; for an unknown member, its parent.
+        msg: What is wrong and what to send instead.
+        type: A stable word for the rule, such as ``missing``.
+    """
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+
+class WeakPassword(ValidationFailed):
+    """The password is on the block list or holds the account's own words."""
+
+    code = "weak_password"
+    title = "Weak password"
+    description = (
+        "The password is too easy to guess: it is among the commonest passwords, or it "
+        "contains the e-mail address or the service's name. Choose another; length helps most."
+    )
+
+
+class InvalidCredentials(Refusal):
+    """Login failed, for one of several reasons that look the same from outside."""
+
+    code = "invalid_credentials"
+    title = "Invalid credentials"
+    description = "The e-mail address or the password is wrong."
+
+
+class InvalidRefreshToken(Refusal):
+    """The refresh token does not work, for one of several reasons that look the same."""
+
+    code = "invalid_refresh_token"
+    title = "Invalid refresh token"
+    description = "The refresh token is not valid. Log in again."
+
+
+class Unauthenticated(Refusal):
+    """
+    No credential, or one that is not (or no longer) valid.
+
+    Args:
+        error: The RFC 6750 §3.1 error code for the challenge; None when no credential was sent.
+    """
+
+    code = "unauthenticated"
+    title = "Not authenticated"
+    description = (
+        "The request needs a valid access token: `Authorization: Bearer …` or the access cookie."
+    )
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        error: str | None = "invalid_token",
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.error = error
+
+
+class Forbidden(Refusal):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+    title = "Forbidden"
+    description = "This is not allowed for the caller."
+
+
+class CsrfFailed(Forbidden):
+    """A cookie-authenticated write that does not provably come from a page of ours."""
+
+    code = "csrf_failed"
+    title = "Cross-site request refused"
+    description = (
+        "The request's origin is not allowed to use this session's cookies. List the page's "
+        "origin in AUTHSVC_CORS_ORIGINS; with web delivery also send the X-CSRF-Token header."
+    )
+
+
+class RegistrationClosed(Forbidden):
+    """Self-registration is switched off."""
+
+    code = "registration_closed"
+    title = "Registration closed"
+    description = "New accounts are created by the administrator."
+
+
+class CurrentPasswordWrong(Forbidden):
+    """The current password of a password change is wrong."""
+
+    code = "current_password_wrong"
+    title = "Current password wrong"
+    description = "The current password is wrong. The session is still valid."
+
+
+class EmailTaken(Refusal):
+    """The address has an account already."""
+
+    code = "email_taken"
+    title = "E-mail taken"
+    description = "An account with this e-mail address exists already. Log in instead."
+
+
+class NotFound(Refusal):
+    """There is no such thing, or it is somebody else's."""
+
+    code = "not_found"
+    title = "Not found"
+    description = "There is nothing here."
+
+
+class MethodNotAllowed(Refusal):
+    """The path exists, the method does not."""
+
+    code = "method_not_allowed"
+    title = "Method not allowed"
+    description = "This method is not allowed here; see the `Allow` header."
+
+
+class PayloadTooLarge(Refusal):
+    """The body is over the limit."""
+
+    code = "payload_too_large"
+    title = "Payload too large"
+    description = "The body is larger than 64 KiB."
+
+
+class UnsupportedMediaType(Refusal):
+    """The body has a type this endpoint does not read."""
+
+    code = "unsupported_media_type"
+    title = "Unsupported media type"
+    description = "Send the body as application/json."
+
+
+class TooManyAttempts(Refusal):
+    """Throttled."""
+
+    code = "too_many_attempts"
+    title = "Too many attempts"
+    description = "There were too many attempts. Wait as long as Retry-After says, then try again."
+
+
+class Overloaded(Refusal):
+    """The password hashing queue is full; nothing was tried."""
+
+    code = "overloaded"
+    title = "Overloaded"
+    description = "The server is busy hashing passwords. Repeat the request after Retry-After."
+
+
+class DatabaseUnavailable(Refusal):
+    """The database cannot be asked; nothing is known to have changed."""
+
+    code = "database_unavailable"
+    title = "Database unavailable"
+    description = (
+        "The server cannot reach its database. Nothing is lost: repeat the request after "
+        "Retry-After, a refresh with the same Idempotency-Key."
+    )
+
+
+class OutcomeUnknown(DatabaseUnavailable):
+    """The connection broke between a statement and its reply: it may have committed."""
+
+
+class InternalError(Refusal):
+    """A defect of ours."""
+
+    code = "internal_error"
+    title = "Internal error"
+    description = "Something went wrong inside authsvc. Report it with the request id."

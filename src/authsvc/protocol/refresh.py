@@ -1,0 +1,115 @@
+"""
+The refresh rules of one family as pure values and one pure function (CONTRACT §5.3).
+
+A family is one login on one device. Its token of generation *n* is `T(family, n)`; presenting
+the newest one rotates the family to *n + 1* (RFC 9700 §4.14.2).
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+# A failover can lose the last acknowledged commits; more than this is a restored backup.
+HEALABLE_GENERATIONS = 2
+
+
+class Delivery(StrEnum):
+    """How a family's tokens travel; fixed at login."""
+
+    SPA = "spa"
+    NATIVE = "native"
+    WEB = "web"
+
+    @property
+    def by_cookie(self) -> bool:
+        """Whether the refresh token travels in a cookie (else in the body)."""
+        return self is not Delivery.NATIVE
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """
+    What an authentic refresh token says, once its MAC has been verified.
+
+    Args:
+        mac_key_id: The first 8 bytes of the SHA-256 of the key it is sealed with.
+        generation: 0 for the token of the login.
+    """
+
+    mac_key_id: bytes
+    family_id: UUID
+    generation: int
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyState:
+    """The part of a family's row (and its user's) that the rules look at."""
+
+    generation: int
+    rotated_at: datetime
+    attempt_digest: bytes | None
+    idle_expires_at: datetime
+    absolute_expires_at: datetime
+    revoked_at: datetime | None
+    user_disabled_at: datetime | None
+
+
+class Verdict(StrEnum):
+    """What becomes of a presented, authentic token."""
+
+    ACTIVE = "active"  # rotate
+    KEPT = "kept"  # still the newest and rotated a moment ago: keep it
+    RETRY = "retry"  # the answer was lost, or two tabs: the same successor once more
+    REUSED = "reused"  # theft: revoke the family
+    AHEAD = "ahead"  # the database lost a commit: heal
+    FAR_AHEAD = "far_ahead"  # the database was restored from a backup: refuse
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    USER_DISABLED = "user_disabled"
+
+
+def verdict(
+    family: FamilyState,
+    token: RefreshToken,
+    *,
+    attempt_digest: bytes,
+    retry_window: timedelta,
+    now: datetime,
+) -> Verdict:
+    """
+    Decide what a presented token means; the first rule that applies wins (CONTRACT §5.3).
+
+    Args:
+        family: The row as it stands.
+        token: Authentic: its MAC has been verified and its transport matches its delivery.
+        attempt_digest: SHA-256 of this request's Idempotency-Key, or of a random value.
+        retry_window: REFRESH_RETRY_WINDOW; ignored for body tokens.
+        now: The database's clock.
+    """
+    if family.revoked_at is not None:
+        return Verdict.REVOKED
+    if family.idle_expires_at <= now or family.absolute_expires_at <= now:
+        return Verdict.EXPIRED
+    if family.user_disabled_at is not None:
+        return Verdict.USER_DISABLED
+    within_window = token.delivery.by_cookie and since_rotation(family, now) < retry_window
+    behind = family.generation - token.generation
+    if behind == 0:
+        return Verdict.KEPT if within_window and family.generation > 0 else Verdict.ACTIVE
+    if behind < 0:
+        return Verdict.AHEAD if -behind <= HEALABLE_GENERATIONS else Verdict.FAR_AHEAD
+    if behind == 1 and (
+        within_window or hmac.compare_digest(family.attempt_digest or b"", attempt_digest)
+    ):
+        return Verdict.RETRY
+    return Verdict.REUSED
+
+
+def since_rotation(family: FamilyState, now: datetime) -> timedelta:
+    """The time since the last rotation; a clock that was set back counts as no time."""
+    return max(now - family.rotated_at, timedelta(0))
