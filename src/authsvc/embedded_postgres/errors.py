@@ -1,0 +1,11 @@
+"""Why the embedded PostgreSQL does not start, in words for whoever started it."""
+
+from __future__ import annotations
+
+
+class EmbeddedPostgresError(Exception):
+    """What is wrong and what to do about it, on one line."""
+
+
+class DataDirUnwritableError(EmbeddedPostgresError):
+    """The data directory cannot be created or written."""

@@ -1,0 +1,288 @@
+"""A PostgreSQL server that lives as long as the process that started it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+from urllib.parse import quote
+
+from authsvc.embedded_postgres import binaries, cluster
+from authsvc.embedded_postgres.errors import DataDirUnwritableError, EmbeddedPostgresError
+
+START_TIMEOUT = 120.0  # seconds; recovery after a crash replays the log first
+STOP_TIMEOUT = 30.0  # seconds
+POLL = 0.02  # seconds
+
+DEFAULTS = {
+    "listen_addresses": "",  # the socket only
+    "unix_socket_permissions": "0700",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # A refused statement's DETAIL repeats rows, and rows have e-mail addresses.
+    "log_error_verbosity": "terse",
+    "max_connections": "200",
+}
+# For data that nobody will miss.
+THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class EmbeddedPostgres:
+    """A running server; a context manager that stops it."""
+
+    def __init__(
+        self, *, url: str, data_dir: Path, programs: Path, process: subprocess.Popen[bytes]
+    ) -> None:
+        self.url = url
+        """`postgresql://postgres@/authsvc?host=DIRECTORY`, the directory percent-encoded."""
+        self.data_dir = data_dir
+        self.log_path = data_dir / "postgres.log"
+        self.programs = programs
+        """The directory of psql, pgbench and the others."""
+        self.pid = process.pid
+        self._process = process
+        self._afterwards = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Shut down cleanly: disconnect clients, flush, leave. A second Ctrl-C hastens it."""
+        _end(self._process)
+        self._afterwards.close()
+
+
+def start(data_dir: Path, *, options: Mapping[str, str] | None = None) -> EmbeddedPostgres:
+    """
+    Start the server of a data directory, with a database `authsvc`; make both if need be.
+
+    Call this on the main thread: the server ends with the thread that started it.
+
+    Args:
+        data_dir: Created if it does not exist.
+        options: Settings of PostgreSQL, such as `{"log_statement": "all"}`.
+
+    Raises:
+        DataDirUnwritableError: The data directory cannot be created or written.
+        EmbeddedPostgresError: Anything else; the text says what to do.
+    """
+    settings = {**DEFAULTS, **(options or {})}
+    try:
+        with ExitStack() as undo:
+            data_dir = _open_data_dir(data_dir)
+            undo.enter_context(_lock(data_dir))
+            server = _start(data_dir, settings)
+            server._afterwards = undo.pop_all()  # noqa: SLF001  # our own class
+            return server
+    except OSError as exc:
+        raise EmbeddedPostgresError(f"The embedded PostgreSQL does not start: {exc}") from exc
+
+
+def start_temporary(*, options: Mapping[str, str] | None = None) -> EmbeddedPostgres:
+    """
+    Start a server whose data is gone when it stops, and which is fast because of that.
+
+    Args:
+        options: As of `start`; `{"fsync": "on"}` for measurements that mean something.
+    """
+    data_dir = Path(tempfile.mkdtemp(prefix="authsvc-"))
+    try:
+        server = start(data_dir, options={**THROW_AWAY, **(options or {})})
+    except BaseException:
+        shutil.rmtree(data_dir, ignore_errors=True)
+        raise
+    server._afterwards.callback(shutil.rmtree, data_dir, ignore_errors=True)  # noqa: SLF001
+    return server
+
+
+def running_url(data_dir: Path) -> str | None:
+    """The URL of the server that runs on a data directory now, if we may reach it."""
+    directory = cluster.cluster_dir(data_dir.expanduser().resolve())
+    try:
+        found = _pid_file(directory)
+    except OSError:
+        return None
+    if found is None or not found.ready or not _serves(found.pid, directory):
+        return None
+    return _url(directory if found.socket_dir == cluster.WORKING_DIRECTORY else found.socket_dir)
+
+
+def _open_data_dir(path: Path) -> Path:
+    path = path.expanduser().resolve()
+    try:
+        if not path.is_dir():
+            path.mkdir(parents=True)
+            # As root, the server's account has to pass through it to its cluster.
+            path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as exc:
+        raise DataDirUnwritableError(f"{path} cannot be written: {exc.strerror}.") from exc
+
+
+def _lock(data_dir: Path) -> TextIO:
+    """
+    Hold the data directory; the kernel lets go of it when we end, however that happens.
+
+    Raises:
+        EmbeddedPostgresError: Another process holds it.
+    """
+    file = (data_dir / "lock").open("a+", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise EmbeddedPostgresError(
+            f"Another authsvc (process {holder}) runs on {data_dir}. Stop it (kill {holder}), or "
+            "give this one a directory of its own with AUTHSVC_DATA_DIR and a port with "
+            "AUTHSVC_PORT."
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _start(data_dir: Path, settings: Mapping[str, str]) -> EmbeddedPostgres:
+    account = binaries.account()
+    programs = binaries.programs(account)
+    directory = cluster.prepare(data_dir, programs, sync=settings.get("fsync") != "off")
+    _end_orphan(directory)
+    data = cluster.data_argument(directory, account)
+    sockets = cluster.socket_dir(directory, account)
+    arguments = ["-D", data, *cluster.memory_options()]
+    for name, value in {
+        **settings,
+        "cluster_name": cluster.name_of(directory),
+        "unix_socket_directories": data if sockets == directory else str(sockets),
+    }.items():
+        arguments += ["-c", f"{name}={value}"]
+    log_path = data_dir / "postgres.log"
+    if log_path.exists():
+        log_path.replace(data_dir / "postgres.previous.log")
+    with os.fdopen(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as log:
+        process = programs.start("postgres", arguments, cwd=directory, output=log)
+    try:
+        _wait_until(lambda: _is_ready(process, directory, log_path), START_TIMEOUT)
+    except BaseException:
+        _end(process)
+        raise
+    return EmbeddedPostgres(
+        url=_url(sockets), data_dir=data_dir, programs=programs.directory, process=process
+    )
+
+
+def _end_orphan(directory: Path) -> None:
+    """
+    Stop the server that a process which is gone has left on this cluster.
+
+    We hold the lock, so its starter is gone. On Linux it is ending already.
+    """
+    found = _pid_file(directory)
+    if found is None:
+        return
+    for signum in (signal.SIGINT, signal.SIGQUIT):
+        if not _serves(found.pid, directory):
+            break
+        os.kill(found.pid, signum)
+        with suppress(TimeoutError):
+            _wait_until(lambda: not _serves(found.pid, directory), STOP_TIMEOUT)
+    else:
+        raise EmbeddedPostgresError(
+            f"An old PostgreSQL server (process {found.pid}) runs on {directory} and does not "
+            f"stop. End it with: kill -9 {found.pid}"
+        )
+    # After a power failure the number in an old pid file may be that of any program, which
+    # PostgreSQL then takes for a rival. It never takes its parent for one, and it still checks
+    # the shared memory segment named in the file, so backends left alone are found out.
+    with suppress(FileNotFoundError), (directory / "postmaster.pid").open("r+") as file:
+        rest = file.read().partition("\n")[2]
+        file.seek(0)
+        file.write(f"{os.getpid()}\n{rest}")
+        file.truncate()
+
+
+@dataclass(frozen=True, slots=True)
+class _PidFile:
+    """What we read of postmaster.pid; its lines are those of pidfile.h."""
+
+    pid: int
+    socket_dir: str
+    ready: bool
+
+
+def _pid_file(directory: Path) -> _PidFile | None:
+    try:
+        lines = (directory / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    lines += [""] * (8 - len(lines))
+    # In single-user mode the number is negative.
+    pid = abs(int(lines[0])) if lines[0].strip().lstrip("-").isdigit() else 0
+    return _PidFile(pid, socket_dir=lines[4], ready=lines[7].strip() == "ready")
+
+
+def _is_ready(process: subprocess.Popen[bytes], directory: Path, log_path: Path) -> bool:
+    if process.poll() is not None:
+        said = cluster.complaint(log_path.read_text(errors="replace"))
+        raise EmbeddedPostgresError(f"PostgreSQL ended at once: {said} (log: {log_path})")
+    found = _pid_file(directory)
+    # The pid too: after kill -9 an old file that says ready is still there.
+    return found is not None and found.pid == process.pid and found.ready
+
+
+def _serves(pid: int, directory: Path) -> bool:
+    """Whether a process is the server of this cluster: by its command line, for pids recur."""
+    mark = f"cluster_name={cluster.name_of(directory)}".encode()
+    if Path("/proc/self").exists():
+        try:
+            # A zombie has no command line.
+            return mark in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+    listing = subprocess.run(  # noqa: S603
+        ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
+    )
+    return mark in listing.stdout
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    # Fast, then without flushing (the next start recovers), then by force.
+    for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        process.send_signal(signum)
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(STOP_TIMEOUT)
+            return
+    process.wait()
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"PostgreSQL was not ready in {seconds:.0f} seconds")
+        time.sleep(POLL)
+
+
+def _url(socket_dir: str | Path) -> str:
+    return f"postgresql://postgres@/{cluster.DATABASE}?host={quote(str(socket_dir))}"
