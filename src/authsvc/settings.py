@@ -99,7 +99,8 @@ class _BareDatabaseUrl(PydanticBaseSettingsSource):
     """
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
-        """Satisfies the base class; `__call__` below is all that is used."""
+        """Satisfy the base class; `__call__` below is all that is used."""
+        del field
         return None, field_name, False
 
     def __call__(self) -> dict[str, object]:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+# The `client_id` of first-party logins.
+FIRST_PARTY = "authsvc"
+
 # A verifier whose clock lags a little must not refuse a fresh token.
 NOT_BEFORE_SLACK = timedelta(seconds=30)
 

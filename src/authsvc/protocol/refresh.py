@@ -58,6 +58,33 @@ class FamilyState:
     revoked_at: datetime | None
     user_disabled_at: datetime | None
 
+    def is_live(self, now: datetime) -> bool:
+        """Whether nothing has ended the family (rule 2)."""
+        return (
+            self.revoked_at is None
+            and self.idle_expires_at > now
+            and self.absolute_expires_at > now
+            and self.user_disabled_at is None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """
+    How long families live.
+
+    Args:
+        idle: Slides with each rotation; never beyond `absolute`.
+        absolute: Counted from the login; never moves.
+        retry_window: How long after a rotation a cookie delivery may repeat itself.
+        short_idle: The idle time of a login that was not to be remembered.
+    """
+
+    idle: timedelta
+    absolute: timedelta
+    retry_window: timedelta
+    short_idle: timedelta = timedelta(hours=12)
+
 
 class Verdict(StrEnum):
     """What becomes of a presented, authentic token."""

@@ -1,0 +1,92 @@
+"""Change one's own password; every other session ends."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+from datetime import datetime
+
+from authsvc.flows.login import Attempt, verify_password
+from authsvc.keys.passwords import PasswordHasher
+from authsvc.protocol.audit import AuditEvent, RevokeReason
+from authsvc.protocol.errors import CurrentPasswordWrong, InvalidCredentials
+from authsvc.protocol.password_policy import check_password
+from authsvc.protocol.secret import Secret
+from authsvc.store import audit, sessions, users
+from authsvc.store.database import Database, uninterrupted
+from authsvc.store.users import Account
+
+
+async def change_password(
+    db: Database,
+    hasher: PasswordHasher,
+    *,
+    account: Account,
+    attempt: Attempt,
+    new_password: Secret,
+    blocked: Container[str],
+    throttle: bool = True,
+    database_now: datetime | None = None,
+) -> None:
+    """
+    Verify the current password under the login's throttling rules and store the new one.
+
+    Args:
+        attempt: The account's address with the current password.
+
+    Raises:
+        CurrentPasswordWrong: The failure is counted and committed; nothing else changed.
+        WeakPassword, ValidationFailed: The new password will not do; nothing was verified.
+        TooManyAttempts, Overloaded, DatabaseUnavailable: As `login`.
+    """
+    check_password(new_password, email=account.email, blocked=blocked)
+    try:
+        verified = await verify_password(
+            db,
+            hasher,
+            attempt=replace(attempt, email=account.email),
+            throttle=throttle,
+            database_now=database_now,
+        )
+    except InvalidCredentials as exc:
+        raise CurrentPasswordWrong(exc.detail) from exc
+    new_hash = await hasher.hash(new_password)
+    await _store(db, account, attempt, verified.password_hash, new_hash, database_now)
+
+
+@uninterrupted
+async def _store(  # noqa: PLR0917 - the values of one transaction
+    db: Database,
+    account: Account,
+    attempt: Attempt,
+    verified_hash: str,
+    new_hash: str,
+    database_now: datetime | None,
+) -> None:
+    async with db.transaction() as session:
+        # The user's row first, the families in a later statement: a login in flight with the
+        # old password is either refused or revoked.
+        changed = await users.set_password(
+            session,
+            account.id,
+            new_hash=new_hash,
+            verified_hash=verified_hash,
+            now=database_now,
+        )
+        if not changed:
+            raise CurrentPasswordWrong("changed_meanwhile")
+        await sessions.revoke_many(
+            session,
+            reason=RevokeReason.PASSWORD_CHANGED,
+            caller=attempt.caller,
+            user_id=account.id,
+            keep=(account.session_id,),
+            now=database_now,
+        )
+        await audit.record(
+            session,
+            AuditEvent.PASSWORD_CHANGED,
+            user_id=account.id,
+            caller=attempt.caller,
+            now=database_now,
+        )

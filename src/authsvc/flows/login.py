@@ -1,0 +1,245 @@
+"""Login: two round trips, one argon2, one signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from authsvc.flows.session import Outcome, Session, issue
+from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.issuer import Issuer
+from authsvc.keys.passwords import PasswordHasher
+from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
+from authsvc.protocol.errors import InvalidCredentials, Overloaded, TooManyAttempts
+from authsvc.protocol.refresh import Delivery, Lifetimes
+from authsvc.protocol.secret import Secret
+from authsvc.protocol.throttle import (
+    ACCOUNT,
+    FORGET_AFTER,
+    NETWORK,
+    Backoff,
+    Counter,
+    device_is_trusted,
+)
+from authsvc.store import logins, refresh_families, throttle_counters, users
+from authsvc.store.database import Database
+from authsvc.store.logins import Credentials
+
+# A rehash by a login next to this one changes the hash without changing the password.
+TRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A browser that logged this user in before (the device cookie)."""
+
+    user_id: UUID
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """
+    Who tries to log in, from where.
+
+    Args:
+        email: In its normal form.
+        network: The client's IPv4 address or IPv6 /64.
+        device: None without a valid device cookie.
+    """
+
+    email: str
+    password: Secret
+    network: str
+    caller: Caller
+    device: Device | None = None
+
+
+async def login(
+    db: Database,
+    issuer: Issuer,
+    keys: KeyDirectory,
+    hasher: PasswordHasher,
+    *,
+    attempt: Attempt,
+    delivery: Delivery,
+    remember: bool,
+    lifetimes: Lifetimes,
+    superseded: UUID | None = None,
+    throttle: bool = True,
+    now: datetime,
+    database_now: datetime | None = None,
+) -> Session:
+    """
+    Verify a password and begin a session.
+
+    Args:
+        remember: False: the session idles out after 12 h at the latest.
+        superseded: The family of the refresh cookie that this login replaces.
+
+    Raises:
+        InvalidCredentials: Unknown user, wrong password or disabled account, in the same time;
+            the failure is counted and committed.
+        TooManyAttempts: The account or network must wait; nothing was hashed.
+        Overloaded: Nothing was tried.
+        DatabaseUnavailable: Nothing is known to have changed.
+    """
+    for _ in range(TRIES):
+        verified = await verify_password(
+            db, hasher, attempt=attempt, throttle=throttle, database_now=database_now
+        )
+        async with db.autocommit() as connection:
+            family = await logins.create_family(
+                connection,
+                user_id=verified.user_id,
+                verified_hash=verified.password_hash,
+                delivery=delivery,
+                remember=remember,
+                mac_key_id=keys.refresh.sealing_key(now).key_id,
+                lifetimes=lifetimes,
+                forgiven=verified.forgiven,
+                caller=attempt.caller,
+                now=database_now,
+            )
+            if family is not None and superseded not in {None, family.id}:
+                await refresh_families.revoke_family(
+                    connection,
+                    superseded,
+                    reason=RevokeReason.SUPERSEDED,
+                    caller=attempt.caller,
+                    now=database_now,
+                )
+        if family is not None:
+            await _rehash(db, hasher, verified, attempt.password)
+            return issue(family, Outcome.ROTATED, issuer=issuer, keys=keys, now=now)
+    # The account was disabled or its password changed while this login was in flight.
+    raise InvalidCredentials("account_changed")
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A password that was right, and the counters that this sets back."""
+
+    user_id: UUID
+    password_hash: str
+    forgiven: list[bytes]
+
+
+async def verify_password(
+    db: Database,
+    hasher: PasswordHasher,
+    *,
+    attempt: Attempt,
+    throttle: bool,
+    database_now: datetime | None,
+) -> Verified:
+    """
+    Check e-mail and password under the throttling rules; the database is free meanwhile.
+
+    Raises:
+        As `login`.
+    """
+    device_key = (
+        throttle_counters.device_key(attempt.device.user_id, attempt.device.nonce)
+        if attempt.device
+        else None
+    )
+    account_key = throttle_counters.account_key(attempt.email)
+    network_key = throttle_counters.network_key(attempt.network)
+    async with db.autocommit() as connection:
+        found = await logins.find_credentials(
+            connection,
+            attempt.email,
+            account_key=account_key,
+            network_key=network_key,
+            device_key=device_key,
+            now=database_now,
+        )
+    known_device = (
+        device_key is not None
+        and attempt.device is not None
+        and (found.user_id == attempt.device.user_id)
+    )
+    trusted = known_device and device_is_trusted(found.device, found.now)
+    own_key = [device_key] if known_device and device_key else []
+    counted = own_key if trusted else [account_key, network_key, *own_key]
+    if throttle and not trusted:
+        await _admit(
+            db, account_key, found.account, ACCOUNT, now=found.now, database_now=database_now
+        )
+        await _admit(
+            db, network_key, found.network, NETWORK, now=found.now, database_now=database_now
+        )
+
+    # No connection is held here. An unknown user costs the same hash.
+    right = await hasher.verify(found.password_hash, attempt.password)
+    cause = _refusal(found, right=right)
+    if cause is None and found.user_id is not None and found.password_hash is not None:
+        return Verified(
+            user_id=found.user_id,
+            password_hash=found.password_hash,
+            forgiven=own_key if trusted else [account_key, *own_key],
+        )
+    async with db.autocommit() as connection:
+        await throttle_counters.count_failure(
+            connection,
+            counted,
+            forget_after=FORGET_AFTER,
+            event=AuditEvent.LOGIN_FAILED,
+            user_id=found.user_id,
+            cause=cause or "",
+            caller=attempt.caller,
+            now=database_now,
+        )
+    raise InvalidCredentials(cause or "")
+
+
+def _refusal(found: Credentials, *, right: bool) -> str | None:
+    """The cause, for log and audit; None if the login may go on."""
+    if found.user_id is None:
+        return "unknown_user"
+    if not right:
+        return "wrong_password"
+    if found.disabled_at is not None:
+        return "user_disabled"
+    return None
+
+
+async def _admit(
+    db: Database,
+    key: bytes,
+    counter: Counter | None,
+    backoff: Backoff,
+    *,
+    now: datetime,
+    database_now: datetime | None,
+) -> None:
+    """Let an attempt through, or tell it how long to wait."""
+    wait = backoff.wait(counter, now)
+    if wait > timedelta(0):
+        raise TooManyAttempts("throttled", retry_after=wait)
+    if counter is None or not backoff.exhausted(counter, now):
+        return
+    async with db.autocommit() as connection:
+        if not await throttle_counters.claim(connection, key, counter, now=database_now):
+            raise TooManyAttempts("outrun", retry_after=backoff.delay(counter.count))
+
+
+async def _rehash(
+    db: Database, hasher: PasswordHasher, verified: Verified, password: Secret
+) -> None:
+    """Bring an old hash to today's parameters; if there is no time for it now, next login."""
+    if not hasher.needs_rehash(verified.password_hash):
+        return
+    try:
+        new_hash = await hasher.hash(password)
+    except Overloaded:
+        return
+    async with db.autocommit() as connection:
+        await users.replace_hash(
+            connection,
+            verified.user_id,
+            verified_hash=verified.password_hash,
+            new_hash=new_hash,
+        )

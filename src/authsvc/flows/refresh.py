@@ -1,0 +1,235 @@
+"""Refresh: one round trip and one signature, or the rules of CONTRACT §5.3 one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from authsvc.flows.session import Outcome, Session, issue
+from authsvc.keys.csrf_tokens import verify_csrf_token
+from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.issuer import Issuer
+from authsvc.protocol.audit import Caller, RevokeReason
+from authsvc.protocol.errors import (
+    CsrfFailed,
+    DatabaseUnavailable,
+    InvalidRefreshToken,
+    OutcomeUnknown,
+)
+from authsvc.protocol.refresh import Delivery, Lifetimes, RefreshToken, Verdict, verdict
+from authsvc.protocol.secret import Secret
+from authsvc.store import refresh_families
+from authsvc.store.database import RETRY_AFTER, Database
+from authsvc.store.refresh_families import Family
+
+# A verdict that was overtaken by another request is taken once more; after that, 503.
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """
+    A refresh token as it arrived.
+
+    Args:
+        by_cookie: Whether it came in the cookie (else in the body).
+        csrf_token: The X-CSRF-Token header; `web` delivery needs it.
+        idempotency_key: The Idempotency-Key header.
+    """
+
+    token: Secret
+    by_cookie: bool
+    csrf_token: Secret | None = None
+    idempotency_key: Secret | None = None
+
+
+async def refresh(
+    db: Database,
+    issuer: Issuer,
+    keys: KeyDirectory,
+    *,
+    presented: Presented,
+    lifetimes: Lifetimes,
+    caller: Caller,
+    now: datetime,
+    database_now: datetime | None = None,
+) -> Session:
+    """
+    Exchange a refresh token for a fresh pair.
+
+    Args:
+        now: The process's clock.
+        database_now: Only tests pass one; None is the database's clock.
+
+    Raises:
+        InvalidRefreshToken: The token does not work; a reused one has ended its family, and
+            that is durable. `detail` is the cause, from a closed set.
+        CsrfFailed: A `web` family without its CSRF token; nothing was looked up.
+        DatabaseUnavailable: Nothing is known to have changed; the same request may be repeated.
+    """
+    # Garbage costs an HMAC and no SQL (rule 1).
+    token = keys.open_refresh_token(presented.token, now=now)
+    if presented.by_cookie != token.delivery.by_cookie:
+        raise InvalidRefreshToken("wrong_transport")
+    if token.delivery is Delivery.WEB and not (
+        presented.csrf_token
+        and verify_csrf_token(keys.refresh, token.family_id, presented.csrf_token)
+    ):
+        raise CsrfFailed("csrf_token")
+    rotation = _Rotation(
+        db=db,
+        token=token,
+        successor_key_id=keys.refresh.sealing_key(now).key_id,
+        attempt_digest=_digest(presented.idempotency_key),
+        lifetimes=lifetimes,
+        caller=caller,
+        now=database_now,
+    )
+    decided = await rotation.decide()
+    return issue(
+        decided.family,
+        decided.outcome,
+        issuer=issuer,
+        keys=keys,
+        now=now,
+        healed=decided.healed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The family as it now stands, and how it came to that."""
+
+    family: Family
+    outcome: Outcome
+    healed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Rotation:
+    """One request's attempt on one family."""
+
+    db: Database
+    token: RefreshToken
+    successor_key_id: bytes
+    attempt_digest: bytes
+    lifetimes: Lifetimes
+    caller: Caller
+    now: datetime | None
+
+    async def decide(self) -> Decided:
+        """Rotate, or find out why not and act on it."""
+        for _ in range(TRIES):
+            rotated = await self._rotate()
+            if rotated is not None:
+                return Decided(rotated, Outcome.ROTATED)
+            async with self.db.autocommit() as connection:
+                loaded = await refresh_families.load(connection, self.token.family_id, now=self.now)
+            if loaded is None:
+                raise InvalidRefreshToken("family_absent")
+            family, state = loaded
+            found = verdict(
+                state,
+                self.token,
+                attempt_digest=self.attempt_digest,
+                retry_window=self.lifetimes.retry_window,
+                now=family.now,
+            )
+            decided = await self._act(found, family)
+            if decided is not None:
+                return decided
+        raise DatabaseUnavailable("the family kept changing", retry_after=RETRY_AFTER)
+
+    async def _act(self, found: Verdict, family: Family) -> Decided | None:
+        """What a verdict other than "rotate" leads to; None: another request was quicker."""
+        match found:
+            case Verdict.ACTIVE:
+                return None
+            case Verdict.KEPT:
+                return Decided(family, Outcome.KEPT)
+            case Verdict.RETRY:
+                return Decided(family, Outcome.REPLAYED)
+            case Verdict.AHEAD:
+                healed = await self._heal()
+                return Decided(healed, Outcome.ROTATED, healed=True) if healed else None
+            case Verdict.REUSED:
+                await self._revoke(family.id)
+            case Verdict.FAR_AHEAD:
+                async with self.db.autocommit() as connection:
+                    await refresh_families.record_far_ahead(
+                        connection, family, self.token, caller=self.caller
+                    )
+            case Verdict.REVOKED | Verdict.EXPIRED | Verdict.USER_DISABLED:
+                pass  # nothing changes
+        raise InvalidRefreshToken(found)
+
+    async def _rotate(self) -> Family | None:
+        try:
+            async with self.db.autocommit() as connection:
+                return await refresh_families.rotate(
+                    connection,
+                    self.token,
+                    successor_key_id=self.successor_key_id,
+                    attempt_digest=self.attempt_digest,
+                    lifetimes=self.lifetimes,
+                    caller=self.caller,
+                    now=self.now,
+                )
+        except OutcomeUnknown:
+            return await self._own_commit()
+
+    async def _heal(self) -> Family | None:
+        try:
+            async with self.db.autocommit() as connection:
+                return await refresh_families.heal(
+                    connection,
+                    self.token,
+                    successor_key_id=self.successor_key_id,
+                    attempt_digest=self.attempt_digest,
+                    lifetimes=self.lifetimes,
+                    caller=self.caller,
+                    now=self.now,
+                )
+        except OutcomeUnknown:
+            return await self._own_commit()
+
+    async def _own_commit(self) -> Family:
+        """
+        After a connection broke between statement and reply: did it commit?
+
+        One generation further with this very request's digest is our own commit. Everything
+        else stays unknown, and unknown is 503, never a guess.
+        """
+        async with self.db.autocommit() as connection:
+            loaded = await refresh_families.load(connection, self.token.family_id, now=self.now)
+        if loaded is not None:
+            family, state = loaded
+            if (
+                state.generation == self.token.generation + 1
+                and state.revoked_at is None
+                and hmac.compare_digest(state.attempt_digest or b"", self.attempt_digest)
+            ):
+                return family
+        raise DatabaseUnavailable("outcome of the rotation unknown", retry_after=RETRY_AFTER)
+
+    async def _revoke(self, family_id: UUID) -> None:
+        """Durable before the refusal is raised; an unknown outcome is 503, and tried again."""
+        async with self.db.autocommit() as connection:
+            await refresh_families.revoke_family(
+                connection,
+                family_id,
+                reason=RevokeReason.REUSE,
+                caller=self.caller,
+                presented_generation=self.token.generation,
+                now=self.now,
+            )
+
+
+def _digest(idempotency_key: Secret | None) -> bytes:
+    """What a retry must repeat; without a key nothing can."""
+    material = idempotency_key.encode() if idempotency_key else secrets.token_bytes(32)
+    return hashlib.sha256(material).digest()

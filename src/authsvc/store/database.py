@@ -1,0 +1,252 @@
+"""
+The connections: a pool of bare asyncpg for the hot statements, SQLModel sessions for the rest.
+
+Every failure of the database leaves here as one of two refusals: `DatabaseUnavailable` when
+nothing can have happened, `OutcomeUnknown` when the connection broke between a statement and
+its reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import wraps
+from typing import ParamSpec, Self, TypeVar
+
+import asyncpg
+from sqlalchemy import URL, make_url
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown
+from authsvc.store.hot_statement import HotConnection
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Seconds. Their sum stays below the request deadline of 5 s.
+CONNECT_TIMEOUT = 1.5
+ACQUIRE_TIMEOUT = 1.0
+STATEMENT_TIMEOUT = 2.0
+RETRY_AFTER = timedelta(seconds=1)
+
+SERVER_SETTINGS = {
+    "application_name": "authsvc",
+    "statement_timeout": "2000",
+    "lock_timeout": "1000",
+    "idle_in_transaction_session_timeout": "5000",
+}
+
+# SQLSTATE classes and codes that say: the database cannot do this now (not: you are wrong).
+UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"})
+READ_ONLY = "25006"
+# The server went away in the middle: it may have committed first (PostgreSQL, "terminating
+# connection due to administrator command" while waiting for a synchronous standby).
+UNKNOWN_CODES = frozenset({"57P01", "57P02", "57P05", "08003", "08006", "08007"})
+
+
+class _HotConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is untyped
+    """
+    A connection that is not reset when it goes back to the pool.
+
+    The reset is a second round trip. Only single statements in autocommit run here, so there is
+    no session state to reset.
+    """
+
+    def get_reset_query(self) -> str:
+        """Nothing to run."""
+        return ""
+
+
+class Database:
+    """Both pools. Opening makes no connection: the service also starts while PostgreSQL is down."""
+
+    def __init__(self, *, hot: asyncpg.Pool, engine: AsyncEngine) -> None:
+        self._hot = hot
+        self.engine = engine
+        self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+
+    @classmethod
+    async def open(cls, url: str, *, hot_connections: int = 8, sessions: int = 5) -> Self:
+        """
+        Make the pools.
+
+        Args:
+            url: `postgresql://…`, also with several hosts or a Unix socket.
+            hot_connections: The largest number of connections for hot statements.
+            sessions: The largest number of connections for everything else.
+        """
+        sqlalchemy_url = normalise(url)
+        _, arguments = dialect().create_connect_args(sqlalchemy_url)  # type: ignore[no-untyped-call]
+        # Behind a transaction pooler (PgBouncer) a prepared statement belongs to another
+        # client's connection: `?prepared_statement_cache_size=0` switches the caches off.
+        cache = arguments.pop("prepared_statement_cache_size", None)
+        if cache is not None:
+            arguments["statement_cache_size"] = cache
+        hot = await asyncpg.create_pool(
+            min_size=0,
+            max_size=hot_connections,
+            connect=_connect,
+            connection_class=_HotConnection,
+            command_timeout=STATEMENT_TIMEOUT,
+            **arguments,
+        )
+        engine = create_async_engine(
+            sqlalchemy_url,
+            pool_size=sessions,
+            max_overflow=0,
+            pool_timeout=ACQUIRE_TIMEOUT,
+            pool_pre_ping=True,
+            async_creator=lambda: _connect(command_timeout=STATEMENT_TIMEOUT, **arguments),
+        )
+        return cls(hot=hot, engine=engine)
+
+    async def close(self) -> None:
+        """Close both pools; statements still running are cut off after two seconds."""
+        try:
+            await asyncio.wait_for(self._hot.close(), STATEMENT_TIMEOUT)
+        except TimeoutError:
+            self._hot.terminate()
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[HotConnection]:
+        """
+        A hot connection, for single statements that each commit by themselves.
+
+        Raises:
+            DatabaseUnavailable: No connection, or the statement was refused for now.
+            OutcomeUnknown: The connection broke while a statement ran.
+        """
+        try:
+            connection = await self._hot.acquire(timeout=ACQUIRE_TIMEOUT + CONNECT_TIMEOUT)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+            raise DatabaseUnavailable(_describe(exc), retry_after=RETRY_AFTER) from exc
+        try:
+            yield connection
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+            refusal = translate(exc)
+            if refusal is None:
+                raise
+            raise refusal from exc
+        finally:
+            await self._hot.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """
+        A SQLModel session in one transaction, committed at the end.
+
+        Whatever changes something runs inside `@uninterrupted`.
+
+        Raises:
+            DatabaseUnavailable: No connection, or the transaction was refused for now.
+            OutcomeUnknown: The connection broke on the way.
+        """
+        try:
+            async with self._sessions() as session, session.begin():
+                yield session
+        except PoolTimeout as exc:
+            raise DatabaseUnavailable("no free connection", retry_after=RETRY_AFTER) from exc
+        except DBAPIError as exc:
+            refusal = translate(_cause(exc))
+            if refusal is None:
+                raise
+            raise refusal from exc
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+            refusal = translate(exc)
+            if refusal is None:
+                raise
+            raise refusal from exc
+
+    @property
+    def hot_pool_size(self) -> tuple[int, int]:
+        """Connections of the hot pool: (in use, open)."""
+        open_ = self._hot.get_size()
+        return open_ - self._hot.get_idle_size(), open_
+
+
+def uninterrupted(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """
+    Let a security transaction finish when its request is cancelled.
+
+    A cancellation in the middle would hand back a connection in an unknown state; a caller who
+    went away must not be able to undo half of a revocation.
+    """
+
+    @wraps(function)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.ensure_future(function(*args, **kwargs))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task})
+            raise
+
+    return wrapper
+
+
+def normalise(url: str) -> URL:
+    """
+    Any common spelling of a PostgreSQL URL as SQLAlchemy's asyncpg URL.
+
+    libpq's `sslmode` becomes asyncpg's `ssl`.
+    """
+    if url.startswith("postgres://"):
+        url = "postgresql://" + url.removeprefix("postgres://")
+    parsed = make_url(url).set(drivername="postgresql+asyncpg")
+    mode = parsed.query.get("sslmode")
+    if mode is not None:
+        parsed = parsed.difference_update_query(["sslmode"])
+        parsed = parsed.update_query_dict({"ssl": mode})
+    return parsed
+
+
+def translate(exc: BaseException) -> DatabaseUnavailable | None:
+    """The refusal that a driver's exception means; None when the defect is ours."""
+    detail = _describe(exc)
+    if isinstance(exc, asyncpg.PostgresError):
+        code = exc.sqlstate or ""
+        if code in UNKNOWN_CODES:
+            return OutcomeUnknown(detail, retry_after=RETRY_AFTER)
+        if code[:2] in UNAVAILABLE_CLASSES or code == READ_ONLY:
+            return DatabaseUnavailable(detail, retry_after=RETRY_AFTER)
+        return None
+    if isinstance(exc, (OSError, TimeoutError, asyncpg.InterfaceError, ssl.SSLError)):
+        return OutcomeUnknown(detail, retry_after=RETRY_AFTER)
+    return None
+
+
+async def _connect(*args: object, **kwargs: object) -> asyncpg.Connection:
+    """
+    Connect with our timeouts set on the server.
+
+    A transaction pooler refuses start-up parameters it does not know (PgBouncer: 08P01); then
+    the client-side timeouts have to do.
+    """
+    kwargs.setdefault("timeout", CONNECT_TIMEOUT)
+    kwargs.pop("server_settings", None)
+    try:
+        return await asyncpg.connect(*args, server_settings=SERVER_SETTINGS, **kwargs)
+    except asyncpg.ProtocolViolationError:
+        return await asyncpg.connect(*args, **kwargs)
+
+
+def _cause(exc: DBAPIError) -> BaseException:
+    """The asyncpg exception inside SQLAlchemy's."""
+    inner = exc.orig
+    if inner is not None and inner.__cause__ is not None:
+        return inner.__cause__
+    return inner if inner is not None else InterfaceError("", {}, exc)
+
+
+def _describe(exc: BaseException) -> str:
+    """Class and SQLSTATE; a message may hold values, so it stays out of the log."""
+    code = getattr(exc, "sqlstate", None)
+    return f"{type(exc).__name__}{f' {code}' if code else ''}"

@@ -1,0 +1,59 @@
+"""
+Statements that are built from the tables, compiled to text once, and run on asyncpg directly.
+
+An ORM session spends more time on a refresh than PostgreSQL does (docs/architecture.md); the
+text is still made from `tables.py`, so that a renamed column cannot be missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from sqlalchemy import CTE, bindparam, func, select
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.sql.elements import ClauseElement
+
+Row = Mapping[str, Any]
+
+TIMESTAMPTZ = TIMESTAMP(timezone=True)
+
+
+class HotConnection(Protocol):
+    """The part of an asyncpg connection that hot statements use."""
+
+    async def fetchrow(self, query: str, *args: object) -> Row | None:
+        """Run one statement and return its first row."""
+
+
+class HotStatement:
+    """
+    One statement with named binds.
+
+    Raises:
+        ValueError: The statement holds a literal that became a parameter; write it as
+            `literal_column` or as a bind.
+    """
+
+    def __init__(self, statement: ClauseElement) -> None:
+        compiled = statement.compile(dialect=dialect())  # type: ignore[no-untyped-call]
+        stray = {name: value for name, value in compiled.params.items() if value is not None}
+        if stray:
+            raise ValueError(f"literals became parameters: {stray}")
+        self.text = str(compiled)
+        self._names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
+
+    async def fetchrow(self, connection: HotConnection, **binds: object) -> Row | None:
+        """The first row, or None: one round trip."""
+        return await connection.fetchrow(self.text, *[binds[name] for name in self._names])
+
+
+def clock() -> CTE:
+    """
+    A one-row table `clock(now)`: the bind `now`, or the database's clock where that is NULL.
+
+    It is read once per statement: `clock_timestamp()` is volatile, so the planner keeps the CTE.
+    """
+    now = func.coalesce(bindparam("now", type_=TIMESTAMPTZ), func.clock_timestamp())
+    return select(now.label("now")).cte("clock")

@@ -1,0 +1,429 @@
+"""
+Refresh families: what CONTRACT §5.3 does to a row, one statement each.
+
+The `WHERE` of `rotate` restates `protocol.refresh.verdict() == ACTIVE`; a test walks every
+combination of states and demands that the two agree.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Interval,
+    LargeBinary,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
+from authsvc.protocol.claims import Grant
+from authsvc.protocol.refresh import Delivery, FamilyState, Lifetimes, RefreshToken
+from authsvc.store.audit import COLUMNS, audit_from
+from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.tables import audit_records, refresh_families, users
+
+NO_TIME = literal_column("interval '0'", Interval)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A live family as a statement left it; `now` is the database's clock in that statement."""
+
+    id: UUID
+    user_id: UUID
+    client_id: str
+    delivery: Delivery
+    remember: bool
+    generation: int
+    mac_key_id: bytes
+    created_at: datetime
+    auth_time: datetime
+    amr: tuple[str, ...]
+    scope: str
+    roles: tuple[str, ...]
+    idle_expires_at: datetime
+    absolute_expires_at: datetime
+    now: datetime
+
+    @property
+    def grant(self) -> Grant:
+        """What an access token of this family says."""
+        return Grant(
+            user_id=self.user_id,
+            session_id=self.id,
+            client_id=self.client_id,
+            roles=self.roles,
+            scope=self.scope,
+            auth_time=self.auth_time,
+            amr=self.amr,
+        )
+
+    @property
+    def newest_token(self) -> RefreshToken:
+        """The one refresh token that rotates."""
+        return RefreshToken(
+            mac_key_id=self.mac_key_id,
+            family_id=self.id,
+            generation=self.generation,
+            delivery=self.delivery,
+        )
+
+
+async def rotate(
+    connection: HotConnection,
+    token: RefreshToken,
+    *,
+    successor_key_id: bytes,
+    attempt_digest: bytes,
+    lifetimes: Lifetimes,
+    caller: Caller,
+    now: datetime | None = None,
+) -> Family | None:
+    """
+    Advance the family by one generation if `token` is its newest and nothing speaks against it.
+
+    Args:
+        successor_key_id: The MAC key that the successor will be sealed with.
+        attempt_digest: SHA-256 of the Idempotency-Key, or of a random value.
+        now: Only tests pass one; None is the database's clock.
+
+    Returns:
+        The family after the rotation; None if the token does not rotate (see `load`).
+    """
+    row = await _rotate().fetchrow(
+        connection,
+        family_id=token.family_id,
+        presented=token.generation,
+        window=lifetimes.retry_window if token.delivery.by_cookie else timedelta(0),
+        successor_key_id=successor_key_id,
+        digest=attempt_digest,
+        idle=lifetimes.idle,
+        short_idle=min(lifetimes.idle, lifetimes.short_idle),
+        caller_ip=caller.ip,
+        caller_agent=caller.user_agent,
+        now=now,
+    )
+    return family_of(row) if row else None
+
+
+async def load(
+    connection: HotConnection, family_id: UUID, *, now: datetime | None = None
+) -> tuple[Family, FamilyState] | None:
+    """The family as it stands, live or not."""
+    row = await _load().fetchrow(connection, family_id=family_id, now=now)
+    if row is None:
+        return None
+    return family_of(row), FamilyState(
+        generation=row["generation"],
+        rotated_at=row["rotated_at"],
+        attempt_digest=row["attempt_digest"],
+        idle_expires_at=row["idle_expires_at"],
+        absolute_expires_at=row["absolute_expires_at"],
+        revoked_at=row["revoked_at"],
+        user_disabled_at=row["disabled_at"],
+    )
+
+
+async def heal(
+    connection: HotConnection,
+    token: RefreshToken,
+    *,
+    successor_key_id: bytes,
+    attempt_digest: bytes,
+    lifetimes: Lifetimes,
+    caller: Caller,
+    now: datetime | None = None,
+) -> Family | None:
+    """
+    Fast-forward a family that a failover threw back, and say so in the audit trail (rule 6).
+
+    Returns:
+        The family, one generation past the token; None if another request was quicker.
+    """
+    row = await _heal().fetchrow(
+        connection,
+        family_id=token.family_id,
+        presented=token.generation,
+        successor_key_id=successor_key_id,
+        digest=attempt_digest,
+        idle=lifetimes.idle,
+        short_idle=min(lifetimes.idle, lifetimes.short_idle),
+        caller_ip=caller.ip,
+        caller_agent=caller.user_agent,
+        request_id=caller.request_id,
+        now=now,
+    )
+    return family_of(row) if row else None
+
+
+async def revoke_family(
+    connection: HotConnection,
+    family_id: UUID,
+    *,
+    reason: RevokeReason,
+    caller: Caller,
+    user_id: UUID | None = None,
+    presented_generation: int | None = None,
+    now: datetime | None = None,
+) -> bool:
+    """
+    End a family for good and audit it, with the addresses of both parties.
+
+    Args:
+        user_id: Given: only if the family is this user's.
+        presented_generation: The generation of the token that was reused.
+
+    Returns:
+        Whether it was alive; False leaves the earlier reason as it stands.
+    """
+    reused = reason is RevokeReason.REUSE
+    row = await _revoke().fetchrow(
+        connection,
+        family_id=family_id,
+        owner=user_id,
+        reason=reason,
+        event=AuditEvent.REFRESH_TOKEN_REUSED if reused else AuditEvent.SESSION_REVOKED,
+        caller_ip=caller.ip,
+        caller_agent=caller.user_agent,
+        request_id=caller.request_id,
+        details=json.dumps(
+            {"reason": reason} | ({"presented_generation": presented_generation} if reused else {})
+        ),
+        now=now,
+    )
+    return row is not None
+
+
+async def record_far_ahead(
+    connection: HotConnection, family: Family, token: RefreshToken, *, caller: Caller
+) -> bool:
+    """
+    Audit a token from further in the future than a failover explains, once per family.
+
+    Returns:
+        Whether this was the first time.
+    """
+    row = await _record_far_ahead().fetchrow(
+        connection,
+        family_id=token.family_id,
+        owner=family.user_id,
+        caller_ip=caller.ip,
+        caller_agent=caller.user_agent,
+        request_id=caller.request_id,
+        details=json.dumps(
+            {"generation": family.generation, "presented_generation": token.generation}
+        ),
+    )
+    return row is not None
+
+
+def family_of(row: Row) -> Family:
+    """A row of FAMILY_COLUMNS, the user's `roles` and `now`."""
+    return Family(
+        id=row["id"],
+        user_id=row["user_id"],
+        client_id=row["client_id"],
+        delivery=Delivery(row["delivery"]),
+        remember=row["remember"],
+        generation=row["generation"],
+        mac_key_id=row["mac_key_id"],
+        created_at=row["created_at"],
+        auth_time=row["auth_time"],
+        amr=tuple(row["amr"]),
+        scope=row["scope"],
+        roles=tuple(row["roles"]),
+        idle_expires_at=row["idle_expires_at"],
+        absolute_expires_at=row["absolute_expires_at"],
+        now=row["now"],
+    )
+
+
+f, u = refresh_families.c, users.c
+FAMILY_COLUMNS = (
+    f.id,
+    f.user_id,
+    f.client_id,
+    f.delivery,
+    f.remember,
+    f.generation,
+    f.mac_key_id,
+    f.created_at,
+    f.auth_time,
+    f.amr,
+    f.scope,
+    f.idle_expires_at,
+    f.absolute_expires_at,
+)
+
+
+def _may_refresh(now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Rule 2, and the join to the family's user."""
+    return and_(
+        f.id == bindparam("family_id", type_=Uuid),
+        f.revoked_at.is_(None),
+        f.idle_expires_at > now,
+        f.absolute_expires_at > now,
+        u.id == f.user_id,
+        u.disabled_at.is_(None),
+    )
+
+
+def _advance(now: ColumnElement[datetime]) -> dict[str, object]:
+    """What every rotation writes: no indexed column is among it."""
+    idle = case(
+        (f.remember, bindparam("idle", type_=Interval)),
+        else_=bindparam("short_idle", type_=Interval),
+    )
+    return {
+        "mac_key_id": bindparam("successor_key_id", type_=LargeBinary),
+        "rotated_at": now,
+        "attempt_digest": bindparam("digest", type_=LargeBinary),
+        "idle_expires_at": func.least(now + idle, f.absolute_expires_at),
+        "last_ip": bindparam("caller_ip", type_=Text),
+        "last_user_agent": bindparam("caller_agent", type_=Text),
+    }
+
+
+@cache
+def _rotate() -> HotStatement:
+    now = clock().c.now
+    return HotStatement(
+        update(refresh_families)
+        .values(generation=f.generation + literal_column("1"), **_advance(now))
+        .where(
+            _may_refresh(now),
+            f.generation == bindparam("presented", type_=BigInteger),
+            # Rule 3: a cookie family rotates at most once per window; a clock that was set
+            # back counts as no time.
+            (f.generation == literal_column("0"))
+            | (func.greatest(now - f.rotated_at, NO_TIME) >= bindparam("window", type_=Interval)),
+        )
+        .returning(*FAMILY_COLUMNS, u.roles, now)
+    )
+
+
+@cache
+def _load() -> HotStatement:
+    now = clock().c.now
+    return HotStatement(
+        select(
+            *FAMILY_COLUMNS,
+            f.rotated_at,
+            f.attempt_digest,
+            f.revoked_at,
+            u.disabled_at,
+            u.roles,
+            now,
+        ).where(f.id == bindparam("family_id", type_=Uuid), u.id == f.user_id)
+    )
+
+
+@cache
+def _heal() -> HotStatement:
+    now = clock().c.now
+    presented = bindparam("presented", type_=BigInteger)
+    # The generation before the update, for the audit record.
+    before = (
+        select(f.id, f.generation).where(f.id == bindparam("family_id", type_=Uuid)).cte("before")
+    )
+    healed = (
+        update(refresh_families)
+        .values(generation=presented + literal_column("1"), **_advance(now))
+        .where(_may_refresh(now), f.generation < presented)
+        .returning(*FAMILY_COLUMNS, u.roles, now)
+        .cte("healed")
+    )
+    audited = audit_from(
+        select(
+            literal_column(f"'{AuditEvent.DATABASE_ROLLBACK_DETECTED}'", Text),
+            healed.c.user_id,
+            healed.c.id,
+            bindparam("caller_ip", type_=Text),
+            bindparam("caller_agent", type_=Text),
+            bindparam("request_id", type_=Text),
+            func.jsonb_build_object(
+                literal_column("'generation'"),
+                before.c.generation,
+                literal_column("'presented_generation'"),
+                presented,
+            ),
+        ).where(before.c.id == healed.c.id)
+    ).cte("audited")
+    return HotStatement(select(*healed.c).add_cte(audited))
+
+
+@cache
+def _revoke() -> HotStatement:
+    now = clock().c.now
+    owner = bindparam("owner", type_=Uuid)
+    revoked = (
+        update(refresh_families)
+        .values(revoked_at=now, revoke_reason=bindparam("reason", type_=Text))
+        .where(
+            f.id == bindparam("family_id", type_=Uuid),
+            f.user_id == func.coalesce(owner, f.user_id),
+            f.revoked_at.is_(None),
+        )
+        .returning(f.id, f.user_id, f.generation, f.rotated_at, f.last_ip, f.last_user_agent, now)
+        .cte("revoked")
+    )
+    return HotStatement(
+        audit_from(
+            select(
+                bindparam("event", type_=Text),
+                revoked.c.user_id,
+                revoked.c.id,
+                bindparam("caller_ip", type_=Text),
+                bindparam("caller_agent", type_=Text),
+                bindparam("request_id", type_=Text),
+                func.jsonb_build_object(
+                    literal_column("'generation'"),
+                    revoked.c.generation,
+                    literal_column("'seconds_since_rotation'"),
+                    func.round(func.extract("epoch", revoked.c.now - revoked.c.rotated_at)),
+                    literal_column("'last_ip'"),
+                    revoked.c.last_ip,
+                    literal_column("'last_user_agent'"),
+                    revoked.c.last_user_agent,
+                ).op("||")(cast(bindparam("details", type_=Text), JSONB)),
+            )
+        ).returning(audit_records.c.family_id)
+    )
+
+
+@cache
+def _record_far_ahead() -> HotStatement:
+    return HotStatement(
+        upsert(audit_records)
+        .from_select(
+            COLUMNS,
+            select(
+                literal_column(f"'{AuditEvent.GENERATION_FAR_AHEAD}'", Text),
+                bindparam("owner", type_=Uuid),
+                bindparam("family_id", type_=Uuid),
+                bindparam("caller_ip", type_=Text),
+                bindparam("caller_agent", type_=Text),
+                bindparam("request_id", type_=Text),
+                cast(bindparam("details", type_=Text), JSONB),
+            ),
+        )
+        .on_conflict_do_nothing()
+        .returning(audit_records.c.id)
+    )

@@ -1,0 +1,150 @@
+"""The sessions of a user, seen from outside: list them, end many at once, prune the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Text, bindparam, delete, func, literal, literal_column, select, update
+from sqlmodel import col
+from sqlmodel import select as model_select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from authsvc.protocol.audit import AuditEvent, Caller
+from authsvc.store.audit import audit_from
+from authsvc.store.tables import (
+    RefreshFamily,
+    audit_records,
+    refresh_families,
+    throttle_counters,
+)
+
+# A family's memory of reuse is kept until no token of it can come back, and a day longer.
+PRUNE_AFTER = timedelta(days=1)
+
+
+async def list_live(
+    session: AsyncSession, user_id: UUID, *, now: datetime | None = None
+) -> Sequence[RefreshFamily]:
+    """The user's live families, the one used last first."""
+    moment = func.coalesce(now, func.clock_timestamp())
+    statement = (
+        model_select(RefreshFamily)
+        .where(
+            RefreshFamily.user_id == user_id,
+            col(RefreshFamily.revoked_at).is_(None),
+            col(RefreshFamily.idle_expires_at) > moment,
+            col(RefreshFamily.absolute_expires_at) > moment,
+        )
+        .order_by(col(RefreshFamily.rotated_at).desc(), col(RefreshFamily.id))
+    )
+    return (await session.exec(statement)).all()
+
+
+async def revoke_many(
+    session: AsyncSession,
+    *,
+    reason: str,
+    caller: Caller | None,
+    user_id: UUID | None = None,
+    keep: Sequence[UUID] = (),
+    now: datetime | None = None,
+) -> int:
+    """
+    End every live family (of one user) and audit each.
+
+    For one user, `users.lock` (or a write to the user's row) comes first, in a statement of
+    its own.
+
+    Args:
+        reason: A `RevokeReason`, or an administrator's own words.
+        caller: None for the command line.
+        user_id: None ends the sessions of everybody.
+        keep: Families that live on.
+
+    Returns:
+        How many ended.
+    """
+    f = refresh_families.c
+    revoked = (
+        update(refresh_families)
+        .values(
+            revoked_at=func.coalesce(now, func.clock_timestamp()),
+            revoke_reason=bindparam("reason", reason, type_=Text),
+        )
+        .where(f.revoked_at.is_(None), f.id.not_in(keep))
+        .returning(f.id, f.user_id, f.generation, f.last_ip, f.last_user_agent)
+    )
+    if user_id is not None:
+        revoked = revoked.where(f.user_id == user_id)
+    ended = revoked.cte("revoked")
+    statement = audit_from(
+        select(
+            literal_column(f"'{AuditEvent.SESSION_REVOKED}'", Text),
+            ended.c.user_id,
+            ended.c.id,
+            literal(caller.ip if caller else None, Text),
+            literal(caller.user_agent if caller else None, Text),
+            literal(caller.request_id if caller else None, Text),
+            func.jsonb_build_object(
+                literal_column("'reason'"),
+                bindparam("reason", reason, type_=Text),
+                literal_column("'generation'"),
+                ended.c.generation,
+                literal_column("'last_ip'"),
+                ended.c.last_ip,
+                literal_column("'last_user_agent'"),
+                ended.c.last_user_agent,
+            ),
+        )
+    )
+    return (await session.exec(statement)).rowcount
+
+
+async def prune_families(session: AsyncSession, *, batch: int, now: datetime | None = None) -> int:
+    """
+    Delete families that are past their absolute expiry by a day; at most `batch`.
+
+    Rows that another process is pruning are skipped, not waited for.
+    """
+    f = refresh_families.c
+    moment = func.coalesce(now, func.clock_timestamp())
+    dead = (
+        select(f.id)
+        .where(f.absolute_expires_at < moment - PRUNE_AFTER)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    )
+    statement = delete(refresh_families).where(f.id.in_(dead))
+    return (await session.exec(statement)).rowcount
+
+
+async def prune_counters(
+    session: AsyncSession, *, batch: int, older_than: timedelta, now: datetime | None = None
+) -> int:
+    """Delete throttle counters whose last attempt is long forgotten; at most `batch`."""
+    c = throttle_counters.c
+    moment = func.coalesce(now, func.clock_timestamp())
+    dead = (
+        select(c.key)
+        .where(c.last_at < moment - older_than)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    )
+    return (await session.exec(delete(throttle_counters).where(c.key.in_(dead)))).rowcount
+
+
+async def prune_audit(
+    session: AsyncSession, *, batch: int, older_than: timedelta, now: datetime | None = None
+) -> int:
+    """Delete audit records past their retention; at most `batch`."""
+    a = audit_records.c
+    moment = func.coalesce(now, func.clock_timestamp())
+    dead = (
+        select(a.id)
+        .where(a.at < moment - older_than)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    )
+    return (await session.exec(delete(audit_records).where(a.id.in_(dead)))).rowcount

@@ -1,0 +1,147 @@
+"""All tables; what `alembic/env.py` imports and the statements are built from."""
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    func,
+    literal_column,
+)
+from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from authsvc.protocol.audit import AuditEvent as Event
+from authsvc.protocol.refresh import Delivery
+
+# Before the first table class, so that every constraint gets a name Alembic can find again.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class User(SQLModel, table=True):
+    """A resource owner. `email` is stored in its normal form, which is unique."""
+
+    __tablename__ = "users"
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    email: str = Field(sa_type=Text, unique=True)
+    password_hash: str = Field(sa_type=Text)
+    roles: list[str] = Field(
+        default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
+    )
+    created_at: datetime = Field(sa_column_kwargs={"server_default": func.clock_timestamp()})
+    password_changed_at: datetime = Field(
+        sa_column_kwargs={"server_default": func.clock_timestamp()}
+    )
+    disabled_at: datetime | None = None
+
+
+class RefreshFamily(SQLModel, table=True):
+    """
+    One login on one device. A rotation changes no indexed column, and the fill factor leaves
+    room for the new row version on the same page: every rotation is a HOT update.
+    """
+
+    __tablename__ = "refresh_families"
+    __table_args__ = (
+        CheckConstraint(
+            "delivery IN ({})".format(", ".join(f"'{d}'" for d in Delivery)), name="delivery"
+        ),
+        CheckConstraint("generation >= 0", name="generation"),
+        CheckConstraint("(revoked_at IS NULL) = (revoke_reason IS NULL)", name="revocation"),
+        {"postgresql_with": {"fillfactor": 80}},
+    )
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    client_id: str = Field(sa_type=Text)
+    delivery: str = Field(sa_type=Text)
+    remember: bool = Field(sa_column=Column(Boolean, nullable=False))
+    generation: int = Field(sa_type=BigInteger)
+    mac_key_id: bytes = Field(sa_type=LargeBinary)
+    rotated_at: datetime
+    attempt_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
+    created_at: datetime
+    auth_time: datetime
+    amr: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    scope: str = Field(sa_type=Text)
+    idle_expires_at: datetime
+    absolute_expires_at: datetime = Field(index=True)
+    revoked_at: datetime | None = None
+    revoke_reason: str | None = Field(default=None, sa_type=Text)
+    ip: str = Field(sa_type=Text)
+    user_agent: str = Field(sa_type=Text)
+    last_ip: str = Field(sa_type=Text)
+    last_user_agent: str = Field(sa_type=Text)
+
+
+class ThrottleCounter(SQLModel, table=True):
+    """Failures (or registrations) of one account, network or device; the key is a digest."""
+
+    __tablename__ = "throttle_counters"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 80}},)
+
+    key: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    count: int = Field(sa_type=Integer)
+    last_at: datetime
+
+
+class AuditRecord(SQLModel, table=True):
+    """
+    The audit trail: append-only, written in the statement or transaction it tells about.
+
+    There are no foreign keys, so that the trail outlives what it is about.
+    """
+
+    __tablename__ = "audit_records"
+    __table_args__ = (
+        # A restored backup meets many tokens from the future: one record per family is enough.
+        Index(
+            "uq_audit_records_far_ahead",
+            "family_id",
+            unique=True,
+            postgresql_where=sql(f"event = '{Event.GENERATION_FAR_AHEAD}'"),
+        ),
+    )
+
+    id: UUID = Field(
+        sa_column=Column(Uuid, primary_key=True, server_default=func.gen_random_uuid())
+    )
+    at: datetime = Field(index=True, sa_column_kwargs={"server_default": func.clock_timestamp()})
+    event: str = Field(sa_type=Text)
+    user_id: UUID | None = Field(default=None, index=True)
+    family_id: UUID | None = Field(default=None, index=True)
+    ip: str | None = Field(default=None, sa_type=Text)
+    user_agent: str | None = Field(default=None, sa_type=Text)
+    request_id: str | None = Field(default=None, sa_type=Text)
+    details: dict[str, object] = Field(
+        sa_column=Column(JSONB, nullable=False, server_default=literal_column("'{}'::jsonb"))
+    )
+
+
+def _table(name: str) -> Table:
+    return SQLModel.metadata.tables[name]
+
+
+# The same tables as Core objects, for statements that are compiled once.
+users = _table("users")
+refresh_families = _table("refresh_families")
+throttle_counters = _table("throttle_counters")
+audit_records = _table("audit_records")

@@ -1,0 +1,206 @@
+"""Counters of failures and registrations; shared by all replicas, kept over restarts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from functools import cache
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    Integer,
+    Interval,
+    LargeBinary,
+    Text,
+    Uuid,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from authsvc.protocol.audit import AuditEvent, Caller
+from authsvc.protocol.throttle import Counter
+from authsvc.store.audit import audit_from
+from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock
+from authsvc.store.tables import throttle_counters
+
+c = throttle_counters.c
+ONE = literal_column("1", Integer)
+
+
+def account_key(email: str) -> bytes:
+    """
+    The counter of an account, known or not.
+
+    Args:
+        email: In its normal form, so that no other spelling has a counter of its own.
+    """
+    return _key("account", email)
+
+
+def network_key(network: str) -> bytes:
+    """The counter of a client network: an IPv4 address or an IPv6 /64."""
+    return _key("network", network)
+
+
+def device_key(user_id: UUID, nonce: str) -> bytes:
+    """The counter of a known device."""
+    return _key("device", f"{user_id} {nonce}")
+
+
+def registration_key(network: str) -> bytes:
+    """The registrations from a client network."""
+    return _key("registration", network)
+
+
+async def count_failure(
+    connection: HotConnection,
+    keys: list[bytes],
+    *,
+    forget_after: timedelta,
+    event: AuditEvent,
+    user_id: UUID | None,
+    cause: str,
+    caller: Caller,
+    now: datetime | None = None,
+) -> None:
+    """
+    Count a failed attempt on every key and audit it, in one statement.
+
+    Args:
+        forget_after: A counter whose last attempt is older starts anew.
+    """
+    await _count_failure().fetchrow(
+        connection,
+        keys=sorted(keys),  # one order everywhere: two statements cannot deadlock
+        forget_after=forget_after,
+        event=event,
+        owner=user_id,
+        caller_ip=caller.ip,
+        caller_agent=caller.user_agent,
+        request_id=caller.request_id,
+        details=json.dumps({"cause": cause}),
+        now=now,
+    )
+
+
+async def claim(
+    connection: HotConnection, key: bytes, seen: Counter, *, now: datetime | None = None
+) -> bool:
+    """
+    Take the one attempt that a throttled counter allows at a time.
+
+    Without it, a burst of parallel guesses would all pass the check before the first is counted.
+
+    Args:
+        seen: The counter as it was when the attempt was found to be due.
+
+    Returns:
+        Whether this caller has it; False if another was quicker.
+    """
+    row = await _claim().fetchrow(
+        connection, counter_key=key, seen_count=seen.count, seen_at=seen.last_at, now=now
+    )
+    return row is not None
+
+
+async def count_within(
+    connection: HotConnection, key: bytes, *, window: timedelta, now: datetime | None = None
+) -> tuple[int, timedelta]:
+    """
+    Count one more event in a fixed window that starts with its first event.
+
+    Returns:
+        The events in this window, this one included, and the time until it ends.
+    """
+    row = await _count_within().fetchrow(connection, counter_key=key, span=window, now=now)
+    if row is None:  # unreachable: an upsert always returns its row
+        raise AssertionError
+    return row["count"], row["last_at"] + window - row["now"]
+
+
+def _key(kind: str, subject: str) -> bytes:
+    return hashlib.sha256(f"{kind}\0{subject}".encode()).digest()
+
+
+@cache
+def _count_failure() -> HotStatement:
+    now = clock().c.now
+    keys = func.unnest(bindparam("keys", type_=ARRAY(LargeBinary))).column_valued("key")
+    counting = insert(throttle_counters).from_select(
+        ["key", "count", "last_at"], select(keys, ONE, now), include_defaults=False
+    )
+    counted = (
+        counting.on_conflict_do_update(
+            index_elements=[c.key],
+            set_={
+                "count": case(
+                    (
+                        c.last_at
+                        < counting.excluded.last_at - bindparam("forget_after", type_=Interval),
+                        ONE,
+                    ),
+                    else_=c.count + ONE,
+                ),
+                "last_at": counting.excluded.last_at,
+            },
+        )
+        .returning(c.key)
+        .cte("counted")
+    )
+    return HotStatement(
+        audit_from(
+            select(
+                bindparam("event", type_=Text),
+                bindparam("owner", type_=Uuid),
+                literal_column("NULL::uuid"),
+                bindparam("caller_ip", type_=Text),
+                bindparam("caller_agent", type_=Text),
+                bindparam("request_id", type_=Text),
+                cast(bindparam("details", type_=Text), JSONB),
+            )
+        ).add_cte(counted)
+    )
+
+
+@cache
+def _claim() -> HotStatement:
+    now = clock().c.now
+    return HotStatement(
+        update(throttle_counters)
+        .values(last_at=now)
+        .where(
+            c.key == bindparam("counter_key", type_=LargeBinary),
+            c.count == bindparam("seen_count", type_=Integer),
+            c.last_at == bindparam("seen_at", type_=TIMESTAMPTZ),
+        )
+        .returning(c.count)
+    )
+
+
+@cache
+def _count_within() -> HotStatement:
+    now = clock().c.now
+    counting = insert(throttle_counters).from_select(
+        ["key", "count", "last_at"],
+        select(bindparam("counter_key", type_=LargeBinary), ONE, now),
+        include_defaults=False,
+    )
+    over = c.last_at + bindparam("span", type_=Interval) <= counting.excluded.last_at
+    return HotStatement(
+        counting.on_conflict_do_update(
+            index_elements=[c.key],
+            set_={
+                "count": case((over, ONE), else_=c.count + ONE),
+                # Here `last_at` is the start of the window.
+                "last_at": case((over, counting.excluded.last_at), else_=c.last_at),
+            },
+        ).returning(c.count, c.last_at, select(now).scalar_subquery().label("now"))
+    )

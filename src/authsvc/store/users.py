@@ -1,0 +1,213 @@
+"""Users: their row, and the session check that every authenticated request makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from uuid import UUID
+
+from sqlalchemy import Text, Uuid, bindparam, func, select
+from sqlalchemy import update as sql_update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, delete, update
+from sqlmodel import select as model_select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from authsvc.store.hot_statement import HotConnection, HotStatement, clock
+from authsvc.store.tables import RefreshFamily, User, refresh_families, users
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user behind a live session."""
+
+    id: UUID
+    email: str
+    roles: tuple[str, ...]
+    created_at: datetime
+    password_hash: str
+    session_id: UUID
+    session_created_at: datetime
+
+
+async def find_by_session(
+    connection: HotConnection, *, user_id: UUID, session_id: UUID, now: datetime | None = None
+) -> Account | None:
+    """The account, if this session of it is alive and it is not disabled; one round trip."""
+    row = await _find_by_session().fetchrow(connection, user=user_id, session=session_id, now=now)
+    if row is None:
+        return None
+    return Account(
+        id=row["id"],
+        email=row["email"],
+        roles=tuple(row["roles"]),
+        created_at=row["created_at"],
+        password_hash=row["password_hash"],
+        session_id=session_id,
+        session_created_at=row["session_created_at"],
+    )
+
+
+async def replace_hash(
+    connection: HotConnection, user_id: UUID, *, verified_hash: str, new_hash: str
+) -> bool:
+    """
+    Store the same password under newer parameters, unless the password changed meanwhile.
+
+    Returns:
+        Whether it was stored.
+    """
+    row = await _replace_hash().fetchrow(
+        connection, user=user_id, verified_hash=verified_hash, new_hash=new_hash
+    )
+    return row is not None
+
+
+async def create(
+    session: AsyncSession,
+    *,
+    email: str,
+    password_hash: str,
+    roles: Sequence[str] = (),
+    now: datetime | None = None,
+) -> User | None:
+    """
+    Add a user.
+
+    Args:
+        email: In its normal form.
+
+    Returns:
+        The user; None if the address is taken.
+    """
+    values: dict[str, object] = {
+        "email": email,
+        "password_hash": password_hash,
+        "roles": sorted(set(roles)),
+    }
+    if now is not None:
+        values |= {"created_at": now, "password_changed_at": now}
+    statement = (
+        insert(User).values(**values).on_conflict_do_nothing(index_elements=["email"])
+    ).returning(User)
+    return (await session.exec(statement)).scalar_one_or_none()
+
+
+async def find(session: AsyncSession, user_id: UUID) -> User | None:
+    """The user with this id."""
+    return await session.get(User, user_id)
+
+
+async def find_by_email(session: AsyncSession, email: str) -> User | None:
+    """The user with this address, in its normal form."""
+    return (await session.exec(model_select(User).where(User.email == email))).one_or_none()
+
+
+async def list_all(session: AsyncSession, *, limit: int, after: str = "") -> Sequence[User]:
+    """A page of users in the order of their addresses; `after` is the last one seen."""
+    statement = model_select(User).where(User.email > after).order_by(col(User.email)).limit(limit)
+    return (await session.exec(statement)).all()
+
+
+async def lock(session: AsyncSession, user_id: UUID) -> User | None:
+    """
+    The user, locked until the transaction ends.
+
+    Whatever revokes all sessions takes this lock in a statement of its own *before* it looks
+    for sessions, so that it sees the family of a login that was in flight.
+    """
+    statement = model_select(User).where(User.id == user_id).with_for_update()
+    return (await session.exec(statement)).one_or_none()
+
+
+async def set_password(
+    session: AsyncSession,
+    user_id: UUID,
+    *,
+    new_hash: str,
+    verified_hash: str | None = None,
+    now: datetime | None = None,
+) -> bool:
+    """
+    Change a password.
+
+    Args:
+        verified_hash: The hash the current password was verified against; None for an
+            administrator, who need not know it.
+
+    Returns:
+        Whether it was changed; False if the user is gone or another change was quicker.
+    """
+    statement = (
+        update(User)
+        .where(col(User.id) == user_id)
+        .values(
+            password_hash=new_hash, password_changed_at=func.coalesce(now, func.clock_timestamp())
+        )
+        .returning(col(User.id))
+    )
+    if verified_hash is not None:
+        statement = statement.where(col(User.password_hash) == verified_hash)
+    return (await session.exec(statement)).one_or_none() is not None
+
+
+async def set_disabled(
+    session: AsyncSession, user_id: UUID, *, disabled: bool, now: datetime | None = None
+) -> bool:
+    """Disable or enable; returns whether that changed anything."""
+    statement = (
+        update(User)
+        .where(col(User.id) == user_id, col(User.disabled_at).is_(None) == disabled)
+        .values(disabled_at=func.coalesce(now, func.clock_timestamp()) if disabled else None)
+        .returning(col(User.id))
+    )
+    return (await session.exec(statement)).one_or_none() is not None
+
+
+async def set_roles(session: AsyncSession, user_id: UUID, roles: Sequence[str]) -> None:
+    """Replace the roles."""
+    await session.exec(update(User).where(col(User.id) == user_id).values(roles=sorted(set(roles))))
+
+
+async def remove(session: AsyncSession, user_id: UUID) -> None:
+    """Delete the user; the sessions go with it, the audit trail stays."""
+    await session.exec(delete(RefreshFamily).where(col(RefreshFamily.user_id) == user_id))
+    await session.exec(delete(User).where(col(User.id) == user_id))
+
+
+@cache
+def _find_by_session() -> HotStatement:
+    now = clock().c.now
+    u, f = users.c, refresh_families.c
+    return HotStatement(
+        select(
+            u.id,
+            u.email,
+            u.roles,
+            u.created_at,
+            u.password_hash,
+            f.created_at.label("session_created_at"),
+        ).where(
+            f.id == bindparam("session", type_=Uuid),
+            f.user_id == bindparam("user", type_=Uuid),
+            f.revoked_at.is_(None),
+            f.absolute_expires_at > now,
+            u.id == f.user_id,
+            u.disabled_at.is_(None),
+        )
+    )
+
+
+@cache
+def _replace_hash() -> HotStatement:
+    return HotStatement(
+        sql_update(users)
+        .values(password_hash=bindparam("new_hash", type_=Text))
+        .where(
+            users.c.id == bindparam("user", type_=Uuid),
+            users.c.password_hash == bindparam("verified_hash", type_=Text),
+        )
+        .returning(users.c.id)
+    )
