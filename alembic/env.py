@@ -22,10 +22,10 @@ def run(connection: Connection) -> None:
         compare_server_default=True,
     )
     with context.begin_transaction():
-        # Two jobs that start at once: the second waits, then finds nothing to do.
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+        # Two jobs that start at once: the second waits, then finds nothing to do.
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
         context.run_migrations()
 
 

@@ -1,0 +1,113 @@
+"""A real PostgreSQL for the session, a database of its own for every test that asks for one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from authsvc.embedded_postgres import EmbeddedPostgres, start_temporary
+from authsvc.protocol.audit import Caller
+from authsvc.protocol.refresh import Lifetimes
+from authsvc.store import migrate
+from authsvc.store.database import Database
+
+START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
+LIFETIMES = Lifetimes(
+    idle=timedelta(days=7), absolute=timedelta(days=30), retry_window=timedelta(seconds=10)
+)
+CALLER = Caller(ip="203.0.113.7", user_agent="tests", request_id=str(uuid4()))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One server for the whole run; its log names the database of each line."""
+    options = {"log_line_prefix": "%m [%p] db=%d ", "max_connections": "300"}
+    with start_temporary(options=options) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """The name of a migrated database, to be cloned."""
+    asyncio.run(_admin(postgres.url, 'CREATE DATABASE "template_migrated"'))
+    asyncio.run(migrate.upgrade(_url(postgres, "template_migrated")))
+    return "template_migrated"
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+    """The URL of a fresh, migrated database."""
+    name = f"test_{uuid4().hex}"
+    await _admin(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
+    yield _url(postgres, name)
+    await _admin(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def empty_database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of a database without any table."""
+    name = f"test_{uuid4().hex}"
+    await _admin(postgres.url, f'CREATE DATABASE "{name}"')
+    yield _url(postgres, name)
+    await _admin(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """Both pools on a fresh database."""
+    database = await Database.open(database_url)
+    yield database
+    await database.close()
+
+
+@dataclass
+class Statements:
+    """The statements that PostgreSQL executed since the last `clear()`, from its own log."""
+
+    log_path: Path
+    database: str
+    _offset: int = field(default=0, init=False)
+
+    def clear(self) -> None:
+        """Forget what was executed so far."""
+        self._offset = self.log_path.stat().st_size
+
+    def __iter__(self) -> Iterator[str]:
+        with self.log_path.open("rb") as log:
+            log.seek(self._offset)
+            text = log.read().decode()
+        line = rf"^\S+ \S+ \S+ \[\d+\] db={self.database} LOG:  (?:execute [^:]+|statement): (.*)"
+        return iter(re.findall(line, text, re.MULTILINE))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+@pytest.fixture
+async def statements(postgres: EmbeddedPostgres, database_url: str) -> Statements:
+    """Counts SQL where it is executed: BEGIN, COMMIT and resets are seen as well."""
+    name = database_url.rsplit("/", maxsplit=1)[-1].split("?", maxsplit=1)[0]
+    await _admin(postgres.url, f"ALTER DATABASE \"{name}\" SET log_statement = 'all'")
+    counted = Statements(log_path=postgres.log_path, database=name)
+    counted.clear()
+    return counted
+
+
+def _url(postgres: EmbeddedPostgres, database: str) -> str:
+    return postgres.url.replace("/authsvc?", f"/{database}?")
+
+
+async def _admin(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
