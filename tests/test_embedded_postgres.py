@@ -1,0 +1,339 @@
+"""The development server, started for real: as root and as a user, killed, and started again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from authsvc import embedded_postgres
+from authsvc.embedded_postgres import binaries, cluster
+
+MODULES = (Path(__file__).parents[1] / "src", Path(asyncpg.__file__).parents[1])
+PATIENCE = 30.0  # seconds
+AS_ROOT = os.geteuid() == 0
+NOBODY = 65534
+FAST = {"fsync": "off"}
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's parent-death signal")
+root = pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
+
+
+@pytest.fixture(scope="module")
+def data_dir() -> Iterator[Path]:
+    """One data directory for many starts, in a place with a space and of difficult access."""
+    parent = Path(tempfile.mkdtemp(prefix="authsvc test "))  # mode 0700
+    yield parent / "data"
+    shutil.rmtree(parent)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def servers_on(data_dir: Path) -> list[int]:
+    """Every postgres process whose cluster lies in this directory."""
+    listing = subprocess.run(["ps", "-axww", "-o", "pid=,args="], capture_output=True, check=True)
+    name = cluster.name_of(data_dir.resolve() / "postgres").encode()
+    return [int(line.split()[0]) for line in listing.stdout.splitlines() if name in line]
+
+
+def start_in_another_process(
+    data_dir: Path, *, before: str = "", python: str = sys.executable, user: int | None = None
+) -> subprocess.Popen[str]:
+    """A process that starts the server, says so, and waits to be killed."""
+    script = f"""
+        import signal
+        from pathlib import Path
+        from authsvc import embedded_postgres
+        {before}
+        server = embedded_postgres.start(Path({str(data_dir)!r}), options={FAST!r})
+        print(server.url, flush=True)
+        signal.pause()
+    """
+    return subprocess.Popen(
+        [python, "-c", textwrap.dedent(script)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, MODULES))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+        cwd="/",
+    )
+
+
+def process_of_the_same_user() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "60"], user=NOBODY if AS_ROOT else None, cwd="/")
+
+
+def python_for_everybody() -> str | None:
+    """An interpreter that other users can run; the one that runs this may be in root's home."""
+    for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        question = "import sys; sys.exit(sys.version_info < (3, 11))"
+        try:
+            asked = subprocess.run([candidate, "-c", question], user=NOBODY, check=False, cwd="/")
+        except OSError:
+            continue
+        if asked.returncode == 0:
+            return candidate
+    return None
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+async def query(url: str, statement: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+async def test_data_is_there_at_the_next_start(data_dir: Path) -> None:
+    with embedded_postgres.start(data_dir) as first:
+        await query(first.url, "CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
+
+    with embedded_postgres.start(data_dir) as second:
+        assert 42 == await query(second.url, "SELECT answer FROM kept")
+
+    assert [] == servers_on(data_dir)
+
+
+async def test_text_sorts_and_folds_alike_on_every_system(data_dir: Path) -> None:
+    with embedded_postgres.start(data_dir, options=FAST) as server:
+        assert "authsvc C.UTF-8 UTF8" == await query(
+            server.url,
+            "SELECT concat_ws(' ', datname, datlocale, pg_encoding_to_char(encoding))"
+            " FROM pg_database WHERE datname = current_database()",
+        )
+        assert "é" == await query(server.url, "SELECT lower('É')")
+
+
+async def test_server_is_reachable_by_its_user_only(data_dir: Path) -> None:
+    with embedded_postgres.start(data_dir, options=FAST) as server:
+        assert "" == await query(server.url, "SHOW listen_addresses")
+        assert 0o700 == (data_dir / "postgres").stat().st_mode & 0o777
+        assert 0o600 == server.log_path.stat().st_mode & 0o777
+
+
+async def test_options_reach_the_server_and_the_log_is_readable(data_dir: Path) -> None:
+    with embedded_postgres.start(data_dir, options={**FAST, "log_statement": "all"}) as server:
+        await query(server.url, "SELECT 'a statement to be seen'")
+
+        assert "a statement to be seen" in server.log_path.read_text()
+
+
+def test_running_server_is_found_and_a_stopped_one_is_not(data_dir: Path) -> None:
+    with embedded_postgres.start(data_dir, options=FAST) as server:
+        assert server.url == embedded_postgres.running_url(data_dir)
+
+    assert embedded_postgres.running_url(data_dir) is None
+    assert embedded_postgres.running_url(data_dir / "absent") is None
+
+
+def test_second_start_names_the_process_that_holds_the_data(data_dir: Path) -> None:
+    with embedded_postgres.start(data_dir, options=FAST):
+        other = start_in_another_process(data_dir)
+        _, complaint = other.communicate(timeout=PATIENCE)
+
+    assert 0 != other.returncode
+    assert f"(process {os.getpid()})" in complaint
+    assert "AUTHSVC_DATA_DIR" in complaint
+
+
+@linux
+async def test_kill_9_of_the_parent_leaves_no_server_and_loses_no_data(data_dir: Path) -> None:
+    parent = start_in_another_process(data_dir)
+    url = first_line(parent)
+    await query(url, "CREATE TABLE IF NOT EXISTS committed AS SELECT 7 AS answer")
+
+    kill(parent)
+    until(lambda: not servers_on(data_dir))
+
+    with embedded_postgres.start(data_dir, options=FAST) as server:
+        assert 7 == await query(server.url, "SELECT answer FROM committed")
+
+
+async def test_server_left_by_a_dead_parent_is_replaced(data_dir: Path) -> None:
+    """Where the kernel cannot end it with its parent, the next start does."""
+    parent = start_in_another_process(
+        data_dir,
+        before="embedded_postgres.binaries.signal_on_parent_death = lambda signum: None",
+    )
+    first_line(parent)
+    left = servers_on(data_dir)
+    kill(parent)
+
+    assert [] != left
+    with embedded_postgres.start(data_dir, options=FAST) as server:
+        assert 1 == await query(server.url, "SELECT 1")
+        assert server.pid not in left
+
+
+async def test_old_pid_file_that_names_a_strangers_process_does_not_matter(data_dir: Path) -> None:
+    """After a power failure numbers begin anew, and PostgreSQL would see a rival in anybody."""
+    server = embedded_postgres.start(data_dir, options=FAST)
+    pid_file = data_dir / "postgres" / "postmaster.pid"
+    os.kill(server.pid, signal.SIGKILL)
+    until(lambda: not servers_on(data_dir))
+    server.stop()
+    stranger = process_of_the_same_user()
+    _, rest = pid_file.read_text().split("\n", 1)
+    pid_file.write_text(f"{stranger.pid}\n{rest}")
+
+    try:
+        with embedded_postgres.start(data_dir, options=FAST) as again:
+            assert 1 == await query(again.url, "SELECT 1")
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_database_of_another_major_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("17\n")
+
+    with pytest.raises(
+        embedded_postgres.EmbeddedPostgresError, match=r"PostgreSQL 17.* carries 18"
+    ):
+        embedded_postgres.start(tmp_path)
+
+
+@root
+def test_database_of_another_user_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("18\n")
+    os.chown(tmp_path / "postgres", 12345, 12345)
+
+    with pytest.raises(embedded_postgres.EmbeddedPostgresError, match="belongs to user id 12345"):
+        embedded_postgres.start(tmp_path)
+
+
+def test_data_directory_that_cannot_be_made_is_an_error_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(embedded_postgres.DataDirUnwritableError, match="cannot be written"):
+        embedded_postgres.start(tmp_path / "file" / "data")
+
+
+async def test_path_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
+    data_dir = tmp_path / ("long" * 30)
+
+    with embedded_postgres.start(data_dir, options=FAST) as server:
+        assert str(data_dir) not in server.url
+        assert 1 == await query(server.url, "SELECT 1")
+        assert server.url == embedded_postgres.running_url(data_dir)
+
+
+@linux
+async def test_tiny_shared_memory_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "SHARED_MEMORY", 10**18)
+
+    with embedded_postgres.start(tmp_path, options=FAST) as server:
+        assert "mmap" == await query(server.url, "SHOW dynamic_shared_memory_type")
+
+
+def test_throw_away_server_leaves_no_directory() -> None:
+    with embedded_postgres.start_temporary() as server:
+        assert server.data_dir.is_dir()
+
+    assert not server.data_dir.exists()
+
+
+def test_interrupted_first_start_is_made_good_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "postgres.new").mkdir()
+    (tmp_path / "postgres.new" / "PG_VERSION").write_text("18\n")
+
+    embedded_postgres.start(tmp_path, options=FAST).stop()
+
+    assert not (tmp_path / "postgres.new").exists()
+
+
+@root
+def test_programs_out_of_reach_are_copied_to_where_nobody_can_run_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reachable = Path(tempfile.mkdtemp())
+    reachable.chmod(0o755)
+    monkeypatch.setattr(binaries, "COPIES", reachable / "authsvc" / "pgbin")
+    monkeypatch.setattr(binaries, "_runs", lambda p: reachable in p.directory.parents)
+
+    with embedded_postgres.start_temporary() as server:
+        version = subprocess.run(
+            [server.programs / "psql", server.url, "-Atc", "SHOW server_version"],
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+
+    assert version.stdout.startswith("18.")
+    assert reachable in server.programs.parents
+    shutil.rmtree(reachable)
+
+
+@root
+@linux
+async def test_server_runs_as_a_normal_user_too() -> None:
+    python = python_for_everybody()
+    if python is None:
+        pytest.skip("no Python >= 3.11 here that another user can run")
+    home = Path(tempfile.mkdtemp())
+    os.chown(home, NOBODY, NOBODY)
+    parent = start_in_another_process(home / "data dir", python=python, user=NOBODY)
+    try:
+        assert 1 == await query(first_line(parent), "SELECT 1")
+        assert NOBODY == (home / "data dir" / "postgres").stat().st_uid
+    finally:
+        kill(parent)
+        until(lambda: not servers_on(home / "data dir"))
+        shutil.rmtree(home)
+
+
+@root
+def test_user_without_a_name_is_told_so() -> None:
+    entry = embedded_postgres_account_of(54321)
+
+    assert "User id 54321 has no entry in /etc/passwd" in entry
+
+
+def embedded_postgres_account_of(uid: int) -> str:
+    """What a process with this user id is told; in a fork, for the id cannot be had back."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        child = os.fork()
+        if child == 0:  # pragma: no cover
+            os.setuid(uid)
+            try:
+                binaries.account()
+            except embedded_postgres.EmbeddedPostgresError as exc:
+                writer.sendall(str(exc).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        writer.close()
+        return reader.recv(1000).decode()
