@@ -1,0 +1,53 @@
+"""
+The command line (CONTRACT §3): one module per noun.
+
+Commands import what they need when they run, so that `authsvc --version` and the start of
+`serve` do not wait for what only others use.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from authsvc.cli.errors import CommandError
+from authsvc.cli.serve import serve
+
+app = typer.Typer(
+    name="authsvc",
+    help="One small, trustworthy auth server.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with local variables could show a secret.
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+
+
+def main() -> None:
+    """Run a command: 0 done, 1 refused or failed with one line on stderr, 2 usage."""
+    try:
+        app()
+    except CommandError as exc:
+        sys.stderr.write(f"{exc}\n")
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
+    if wanted:
+        typer.echo(f"authsvc {version('authsvc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """One small, trustworthy auth server."""

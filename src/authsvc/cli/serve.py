@@ -1,0 +1,150 @@
+"""`authsvc serve`: the service, and in development the PostgreSQL and the keys that it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from authsvc.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from authsvc.embedded_postgres import EmbeddedPostgres
+    from authsvc.settings import Settings
+
+
+def serve(
+    *,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; both loopbacks if left out.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 if left out.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; one per core if left out.")
+    ] = None,
+) -> None:
+    """Run the service until Ctrl-C; in development with a PostgreSQL of its own."""
+    # Through the environment, where the worker processes find them too.
+    for name, value in {"HOST": host, "PORT": port, "WORKERS": workers}.items():
+        if value is not None:
+            os.environ[f"AUTHSVC_{name}"] = str(value)
+    # From here on an end that is asked for unwinds everything, in whatever phase it comes.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _serve()
+    except KeyboardInterrupt:
+        typer.echo("authsvc has stopped.")
+
+
+def _serve() -> None:
+    from authsvc.cli.configuration import load_settings  # noqa: PLC0415 - see cli/main.py
+    from authsvc.cli.listening import listen  # noqa: PLC0415
+    from authsvc.cli.processes import run  # noqa: PLC0415
+
+    settings = load_settings()
+    _warn_of_unknown_names()
+    with ExitStack() as stack:
+        sockets = listen(settings.host, settings.port)
+        for listening in sockets:
+            stack.callback(listening.close)
+        place = _database(settings, stack)
+        if not settings.production:
+            _create_first_keys(settings)
+        if settings.workers > 1:
+            # Each worker counts in files here, and any of them answers with the sum.
+            metrics = stack.enter_context(tempfile.TemporaryDirectory(prefix="authsvc-metrics-"))
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+        run(settings.workers, sockets, on_ready=lambda: _print_pages(settings, place))
+    typer.echo("authsvc has stopped.")
+
+
+def _database(settings: Settings, stack: ExitStack) -> str:
+    """Start and migrate the embedded PostgreSQL unless another is configured; name either."""
+    if settings.database_url is not None:
+        from sqlalchemy import make_url  # noqa: PLC0415
+
+        url = make_url(settings.database_url.get_secret_value())
+        return f"PostgreSQL at {url.host or url.query.get('host', 'the default socket')}"
+    server = stack.enter_context(_embedded(settings))
+    os.environ["AUTHSVC_DATABASE_URL"] = server.url
+    from authsvc.store import migrate  # noqa: PLC0415
+
+    asyncio.run(migrate.upgrade(server.url))
+    return f"{server.data_dir} (embedded PostgreSQL)"
+
+
+def _embedded(settings: Settings) -> EmbeddedPostgres:
+    from authsvc import embedded_postgres  # noqa: PLC0415
+
+    # What the pools of the workers can take, and some for whoever looks in with psql.
+    options = {"max_connections": str(max(100, 20 * settings.workers + 20))}
+    try:
+        try:
+            return embedded_postgres.start(settings.data_dir, options=options)
+        except embedded_postgres.DataDirUnwritableError as exc:
+            typer.secho(
+                f"NOT PERSISTENT: {exc} Everything will be stored in a temporary directory and "
+                "DELETED when authsvc stops. Set AUTHSVC_DATA_DIR to a directory that can be "
+                "written.",
+                err=True,
+                bold=True,
+            )
+            return embedded_postgres.start_temporary(options=options)
+    except embedded_postgres.EmbeddedPostgresError as exc:
+        raise CommandError(str(exc)) from exc
+
+
+def _create_first_keys(settings: Settings) -> None:
+    from authsvc.keys.rotation import create_first_keys  # noqa: PLC0415
+
+    try:
+        create_first_keys(settings.keys_dir, datetime.now(UTC))
+    except OSError as exc:
+        raise CommandError(
+            f"The keys cannot be written to {settings.keys_dir.absolute()}: {exc.strerror}. Set "
+            "AUTHSVC_KEYS_DIR to a directory that can be."
+        ) from exc
+
+
+def _warn_of_unknown_names() -> None:
+    from authsvc.settings import unknown_names  # noqa: PLC0415
+
+    for name, meant in unknown_names().items():
+        hint = f"; did you mean {meant}?" if meant else "."
+        typer.echo(f"{name} is set but means nothing{hint}", err=True)
+
+
+def _print_pages(settings: Settings, place: str) -> None:
+    if settings.production:
+        typer.echo(f"authsvc serves {settings.issuer} on port {settings.port}.")
+        return
+    url = f"http://localhost:{settings.port}"
+    if settings.host not in {None, "0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - compared
+        url = f"http://{settings.host}:{settings.port}"
+    docs = [f"  {url}/docs                    try it out"] if settings.docs else []
+    lines = [
+        f"authsvc is ready: {url}",
+        "",
+        *docs,
+        f"  {url}/.well-known/jwks.json   public keys",
+        f"  {url}/healthz                 health",
+        "",
+        f"  data  {place}",
+        f"  keys  {settings.keys_dir.absolute()}",
+        "",
+        "Ctrl-C stops it.",
+    ]
+    typer.echo("\n".join(lines))
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """SIGTERM, told the way Ctrl-C is."""
+    del signum, frame
+    raise KeyboardInterrupt
