@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
-from authsvc.keys.refresh_tokens import seal
 from authsvc.protocol.secret import Secret
 from authsvc.store.refresh_families import Family
 
@@ -59,6 +58,6 @@ def issue(
         family=family,
         outcome=outcome,
         access_token=issuer.access_token(family.grant, now=now),
-        refresh_token=seal(keys.refresh, family.newest_token),
+        refresh_token=keys.seal_refresh_token(family.newest_token, now=now),
         healed=healed,
     )

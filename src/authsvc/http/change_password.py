@@ -1,0 +1,78 @@
+"""POST /auth/password/change."""
+
+from fastapi import APIRouter, Response
+
+from authsvc.flows.change_password import change_password as change_password_flow
+from authsvc.flows.login import Attempt, Device
+from authsvc.http.client_ip import client_network
+from authsvc.http.dependencies import CurrentUser, OurCookies, TheCaller, TheService
+from authsvc.http.errors import refusals
+from authsvc.http.fields import NewPassword, Password, StrictBody
+from authsvc.http.strict_json import StrictJSONRoute
+from authsvc.keys.device_cookies import open_device_cookie
+from authsvc.protocol.errors import (
+    CsrfFailed,
+    CurrentPasswordWrong,
+    DatabaseUnavailable,
+    DuplicateCredentials,
+    Overloaded,
+    TooManyAttempts,
+    Unauthenticated,
+    WeakPassword,
+)
+from authsvc.protocol.secret import Secret
+
+router = APIRouter(route_class=StrictJSONRoute)
+
+
+class PasswordChange(StrictBody):
+    """The password as it is, and as it shall be."""
+
+    current_password: Password
+    new_password: NewPassword
+
+
+@router.post(
+    "/auth/password/change",
+    status_code=204,
+    response_class=Response,
+    tags=["account"],
+    summary="Change the own password",
+    responses=refusals(
+        CurrentPasswordWrong,
+        WeakPassword,
+        CsrfFailed,
+        Unauthenticated,
+        DuplicateCredentials,
+        TooManyAttempts,
+        Overloaded,
+        DatabaseUnavailable,
+    ),
+)
+async def change_password(
+    body: PasswordChange,
+    account: CurrentUser,
+    held: TheService,
+    caller: TheCaller,
+    cookies: OurCookies,
+) -> Response:
+    """Change the password. Every other session of the account ends; this one goes on."""
+    presented = cookies.get(held.cookies.device.name)
+    device = open_device_cookie(held.keys.refresh, presented) if presented else None
+    await change_password_flow(
+        held.db,
+        held.hasher,
+        account=account,
+        attempt=Attempt(
+            email=account.email,
+            password=Secret(body.current_password),
+            network=client_network(caller.ip),
+            caller=caller,
+            device=Device(*device) if device else None,
+        ),
+        new_password=Secret(body.new_password),
+        blocked=held.blocked_passwords,
+        throttle=held.settings.throttle,
+        database_now=held.clock.database_now(),
+    )
+    return Response(status_code=204)

@@ -1,0 +1,145 @@
+"""What endpoints ask for: the process-lifetime objects, the clock, the caller, the current user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from authsvc.flows.authenticate import authenticate
+from authsvc.http.cookies import Cookies
+from authsvc.http.csrf import Origins, check_origin
+from authsvc.keys.csrf_tokens import verify_csrf_token
+from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.issuer import Issuer
+from authsvc.keys.passwords import PasswordHasher
+from authsvc.protocol.audit import Caller
+from authsvc.protocol.errors import BadRequest, CsrfFailed, Unauthenticated
+from authsvc.protocol.refresh import Lifetimes
+from authsvc.protocol.secret import Secret
+from authsvc.settings import Settings
+from authsvc.store.database import Database
+from authsvc.store.users import Account
+
+READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Clock:
+    """The two clocks: ours for tokens and keys, the database's for families."""
+
+    def now(self) -> datetime:
+        """The process's time, in UTC."""
+        return datetime.now(UTC)
+
+    def database_now(self) -> datetime | None:
+        """None: the database's own clock. Only tests say otherwise."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything that lives as long as the process; built once, in the lifespan."""
+
+    settings: Settings
+    db: Database
+    keys: KeyDirectory
+    issuer: Issuer
+    hasher: PasswordHasher
+    blocked_passwords: frozenset[str]
+    lifetimes: Lifetimes
+    cookies: Cookies
+    origins: Origins
+    clock: Clock
+
+
+def service(request: Request) -> Service:
+    """The service that `app.create_app` put together."""
+    found: Service = request.app.state.service
+    return found
+
+
+def caller(request: Request) -> Caller:
+    """Who sent the request; trusted proxies were resolved by the middleware."""
+    return Caller(
+        ip=request.client.host if request.client else "",
+        user_agent=request.headers.get("user-agent", ""),
+        request_id=request.state.request_id,
+    )
+
+
+def our_cookies(request: Request) -> dict[str, Secret]:
+    """
+    Our cookies on this request, by name.
+
+    Raises:
+        DuplicateCredentials: One of them arrived twice.
+    """
+    return service(request).cookies.read(request.headers.getlist("cookie"))
+
+
+def bearer_token(request: Request) -> Secret | None:
+    """
+    The token of `Authorization: Bearer …` (RFC 6750 §2.1); None without that header.
+
+    Raises:
+        BadRequest: The header came twice.
+        Unauthenticated: It is of another scheme or has no token.
+    """
+    values = request.headers.getlist("authorization")
+    if not values:
+        return None
+    if len(values) > 1:
+        raise BadRequest("authorization twice")
+    scheme, _, token = values[0].strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("not a bearer token", error="invalid_request")
+    return Secret(token.strip())
+
+
+async def current_user(request: Request) -> Account:
+    """
+    The account that the access token stands for; Authorization outranks the access cookie.
+
+    Raises:
+        Unauthenticated: No token, or one that is not (or no longer) valid.
+        CsrfFailed: A write by cookie that does not provably come from a page of ours.
+    """
+    held = service(request)
+    token = bearer_token(request)
+    by_cookie = token is None
+    if by_cookie:
+        token = our_cookies(request).get(held.cookies.access.name)
+    if token is None:
+        raise Unauthenticated("no credential", error=None)
+    if by_cookie and request.method not in READING_METHODS:
+        check_origin(request.headers, held.origins)
+    account = await authenticate(
+        held.db,
+        held.issuer,
+        access_token=token,
+        now=held.clock.now(),
+        database_now=held.clock.database_now(),
+    )
+    if by_cookie and request.method not in READING_METHODS:
+        presented = csrf_header(request)
+        if presented is None or not verify_csrf_token(
+            held.keys.refresh, account.session_id, presented
+        ):
+            raise CsrfFailed("csrf_token")
+    return account
+
+
+def csrf_header(request: Request) -> Secret | None:
+    """The X-CSRF-Token header; sent twice, it proves nothing."""
+    values = request.headers.getlist("x-csrf-token")
+    return Secret(values[0]) if len(values) == 1 else None
+
+
+TheService = Annotated[Service, Depends(service)]
+TheCaller = Annotated[Caller, Depends(caller)]
+OurCookies = Annotated[dict[str, Secret], Depends(our_cookies)]
+BearerToken = Annotated[Secret | None, Depends(bearer_token)]
+CsrfHeader = Annotated[Secret | None, Depends(csrf_header)]
+CurrentUser = Annotated[Account, Depends(current_user)]

@@ -1,0 +1,135 @@
+"""POST /auth/login."""
+
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.responses import JSONResponse
+
+from authsvc.flows.login import Attempt, Device
+from authsvc.flows.login import login as login_flow
+from authsvc.http.client_ip import client_network
+from authsvc.http.csrf import check_login_origin, is_cross_site
+from authsvc.http.dependencies import OurCookies, Service, TheCaller, TheService
+from authsvc.http.errors import refusals
+from authsvc.http.fields import Email, Password, StrictBody
+from authsvc.http.metrics import login_total
+from authsvc.http.strict_json import StrictJSONRoute
+from authsvc.http.token_answer import TokenAnswer, remember_device, token_answer
+from authsvc.keys.device_cookies import open_device_cookie
+from authsvc.protocol.email_address import normal_form
+from authsvc.protocol.errors import (
+    CookiesImpossible,
+    CsrfFailed,
+    DatabaseUnavailable,
+    DuplicateCredentials,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    Overloaded,
+    Refusal,
+    TooManyAttempts,
+)
+from authsvc.protocol.refresh import Delivery
+from authsvc.protocol.secret import Secret
+
+router = APIRouter(route_class=StrictJSONRoute)
+
+
+class Login(StrictBody):
+    """E-mail and password, and how the tokens should travel."""
+
+    email: Email
+    password: Password
+    delivery: Literal["spa", "native", "web"] = Field(
+        default="spa",
+        description=(
+            "`spa`: access token in the body, refresh token in a cookie. `native`: both in the "
+            "body, no cookies. `web`: both in HttpOnly cookies, a CSRF token in the body."
+        ),
+    )
+    remember: bool = Field(
+        default=True,
+        description="False: cookies end with the browser, the session after 12 idle hours.",
+    )
+
+
+@router.post(
+    "/auth/login",
+    response_model=TokenAnswer,
+    tags=["session"],
+    summary="Log in",
+    responses=refusals(
+        InvalidCredentials,
+        CookiesImpossible,
+        DuplicateCredentials,
+        CsrfFailed,
+        TooManyAttempts,
+        Overloaded,
+        DatabaseUnavailable,
+    ),
+)
+async def login(
+    body: Login, request: Request, held: TheService, caller: TheCaller, cookies: OurCookies
+) -> JSONResponse:
+    """
+    Log in and begin a session.
+
+    A wrong password, an unknown address and a disabled account get the same answer in the same
+    time. A cookie login ends the session whose refresh cookie it arrives with.
+    """
+    check_login_origin(request.headers, held.origins)
+    delivery = Delivery(body.delivery)
+    if delivery.by_cookie and is_cross_site(request.headers):
+        raise CookiesImpossible
+    now = held.clock.now()
+    presented_device = cookies.get(held.cookies.device.name)
+    device = open_device_cookie(held.keys.refresh, presented_device) if presented_device else None
+    try:
+        session = await login_flow(
+            held.db,
+            held.issuer,
+            held.keys,
+            held.hasher,
+            attempt=Attempt(
+                email=normal_form(body.email),
+                password=Secret(body.password),
+                network=client_network(caller.ip),
+                caller=caller,
+                device=Device(*device) if device else None,
+            ),
+            delivery=delivery,
+            remember=body.remember,
+            lifetimes=held.lifetimes,
+            superseded=_superseded(held, cookies) if delivery.by_cookie else None,
+            throttle=held.settings.throttle,
+            now=now,
+            database_now=held.clock.database_now(),
+        )
+    except Refusal as refusal:
+        login_total.labels(outcome=refusal.code).inc()
+        raise
+    login_total.labels(outcome="succeeded").inc()
+    answer = token_answer(held, session)
+    if delivery.by_cookie:
+        remember_device(
+            held, answer, user_id=session.family.user_id, presented=presented_device, now=now
+        )
+    if delivery is Delivery.SPA:
+        # What an earlier `web` login left behind would name a session that has ended.
+        for stale in (held.cookies.access, held.cookies.csrf):
+            if stale.name in cookies:
+                answer.headers.append("set-cookie", stale.clear())
+    return answer
+
+
+def _superseded(held: Service, cookies: dict[str, Secret]) -> UUID | None:
+    """The family of an authentic refresh cookie, of whatever generation."""
+    presented = cookies.get(held.cookies.refresh.name)
+    if presented is None:
+        return None
+    try:
+        token = held.keys.open_refresh_token(presented, now=held.clock.now())
+    except InvalidRefreshToken:
+        return None
+    return token.family_id if token.delivery.by_cookie else None

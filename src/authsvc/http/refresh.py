@@ -1,0 +1,144 @@
+"""POST /auth/refresh."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
+from pydantic import Field
+from starlette.responses import JSONResponse
+
+from authsvc.flows.refresh import Presented
+from authsvc.flows.refresh import refresh as refresh_flow
+from authsvc.http.csrf import check_origin
+from authsvc.http.dependencies import CsrfHeader, OurCookies, TheCaller, TheService
+from authsvc.http.errors import refusals
+from authsvc.http.fields import StrictBody
+from authsvc.http.metrics import refresh_total
+from authsvc.http.strict_json import OptionalJSONRoute
+from authsvc.http.token_answer import TokenAnswer, token_answer
+from authsvc.protocol.errors import (
+    CsrfFailed,
+    DatabaseUnavailable,
+    DuplicateCredentials,
+    FieldError,
+    InvalidRefreshToken,
+    Refusal,
+    ValidationFailed,
+)
+from authsvc.protocol.secret import Secret
+
+router = APIRouter(route_class=OptionalJSONRoute)
+
+KEY_LENGTHS = range(16, 256)
+VISIBLE_ASCII = range(0x21, 0x7F)
+
+
+class Refresh(StrictBody):
+    """The refresh token of a `native` session; cookie sessions send no body."""
+
+    refresh_token: str | None = Field(default=None, examples=["art1.AAAAAAAAAAAA…"])
+
+
+@router.post(
+    "/auth/refresh",
+    response_model=TokenAnswer,
+    tags=["session"],
+    summary="Exchange the refresh token for fresh tokens",
+    responses=refusals(
+        InvalidRefreshToken, DuplicateCredentials, CsrfFailed, ValidationFailed, DatabaseUnavailable
+    )
+    | {
+        200: {
+            "headers": {
+                "Authsvc-Refresh": {
+                    "description": "What happened to the refresh token.",
+                    "schema": {"type": "string", "enum": ["rotated", "kept", "replayed"]},
+                }
+            }
+        }
+    },
+)
+async def refresh(
+    request: Request,
+    held: TheService,
+    caller: TheCaller,
+    cookies: OurCookies,
+    csrf_token: CsrfHeader,
+    body: Refresh | None = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description=(
+                "16 to 255 visible ASCII characters, a new random value for each token that is "
+                "spent. Repeat it when an answer was lost: the same successor comes again, at "
+                "any time. **Without it a 503 or a lost answer may cost a native session.**"
+            ),
+        ),
+    ] = None,
+) -> JSONResponse:
+    """
+    Rotate the refresh token and sign a new access token.
+
+    A token that was already spent ends its session, unless the request is a retry: it repeats
+    the Idempotency-Key, or (cookies only) it comes within seconds of the rotation. No answer
+    but 200 sets or clears a cookie. After a 503 nothing is lost: repeat the request with the
+    same Idempotency-Key.
+    """
+    del idempotency_key  # documented above; read below, where a second one is seen
+    cookie = cookies.get(held.cookies.refresh.name)
+    token = body.refresh_token if body else None
+    if cookie is not None and token is not None:
+        raise DuplicateCredentials("cookie and body")
+    key = _idempotency_key(request)
+    try:
+        if cookie is not None:
+            check_origin(request.headers, held.origins)
+        presented = cookie if cookie is not None else token
+        if presented is None:
+            raise InvalidRefreshToken("none_presented")
+        session = await refresh_flow(
+            held.db,
+            held.issuer,
+            held.keys,
+            presented=Presented(
+                token=Secret(presented),
+                by_cookie=cookie is not None,
+                csrf_token=csrf_token,
+                idempotency_key=key,
+            ),
+            lifetimes=held.lifetimes,
+            caller=caller,
+            now=held.clock.now(),
+            database_now=held.clock.database_now(),
+        )
+    except InvalidRefreshToken as refusal:
+        refresh_total.labels(outcome=refusal.detail).inc()
+        raise
+    except Refusal as refusal:
+        refresh_total.labels(outcome=refusal.code).inc()
+        raise
+    refresh_total.labels(outcome="healed" if session.healed else session.outcome).inc()
+    answer = token_answer(held, session)
+    answer.headers["Authsvc-Refresh"] = session.outcome
+    return answer
+
+
+def _idempotency_key(request: Request) -> Secret | None:
+    values = request.headers.getlist("idempotency-key")
+    if not values:
+        return None
+    key = values[0]
+    if (
+        len(values) > 1
+        or len(key) not in KEY_LENGTHS
+        or any(ord(character) not in VISIBLE_ASCII for character in key)
+    ):
+        raise ValidationFailed(
+            errors=(
+                FieldError(
+                    loc=("header", "Idempotency-Key"),
+                    msg="Send it once, as 16 to 255 visible ASCII characters.",
+                    type="idempotency_key",
+                ),
+            )
+        )
+    return Secret(key)

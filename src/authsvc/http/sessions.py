@@ -1,0 +1,96 @@
+"""GET /auth/sessions and DELETE /auth/sessions/{id}."""
+
+from datetime import datetime
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from authsvc.flows.sessions import end_session as end_session_flow
+from authsvc.flows.sessions import list_sessions as list_sessions_flow
+from authsvc.http.dependencies import CurrentUser, TheCaller, TheService
+from authsvc.http.errors import refusals
+from authsvc.http.strict_json import StrictJSONRoute
+from authsvc.protocol.errors import (
+    CsrfFailed,
+    DatabaseUnavailable,
+    DuplicateCredentials,
+    NotFound,
+    Unauthenticated,
+)
+from authsvc.protocol.refresh import Delivery
+
+router = APIRouter(route_class=StrictJSONRoute)
+
+
+class SessionEntry(BaseModel):
+    """One session: a login on one device."""
+
+    id: UUID
+    current: bool
+    created_at: datetime
+    last_used_at: datetime
+    ip: str
+    user_agent: str
+    delivery: Delivery
+
+
+class Sessions(BaseModel):
+    """The live sessions, the one used last first."""
+
+    sessions: list[SessionEntry]
+
+
+@router.get(
+    "/auth/sessions",
+    tags=["session"],
+    summary="List own sessions",
+    responses=refusals(Unauthenticated, DuplicateCredentials, DatabaseUnavailable),
+)
+async def list_sessions(account: CurrentUser, held: TheService) -> Sessions:
+    """List the account's live sessions; `ip` and `user_agent` are those of the last use."""
+    families = await list_sessions_flow(
+        held.db, account=account, database_now=held.clock.database_now()
+    )
+    return Sessions(
+        sessions=[
+            SessionEntry(
+                id=family.id,
+                current=family.id == account.session_id,
+                created_at=family.created_at,
+                last_used_at=family.rotated_at,
+                ip=family.last_ip,
+                user_agent=family.last_user_agent,
+                delivery=Delivery(family.delivery),
+            )
+            for family in families
+        ]
+    )
+
+
+@router.delete(
+    "/auth/sessions/{session_id}",
+    status_code=204,
+    response_class=Response,
+    tags=["session"],
+    summary="End one of the own sessions",
+    responses=refusals(
+        NotFound, CsrfFailed, Unauthenticated, DuplicateCredentials, DatabaseUnavailable
+    ),
+)
+async def end_session(
+    session_id: str, account: CurrentUser, held: TheService, caller: TheCaller
+) -> Response:
+    """End a session; its tokens are refused here at once. Somebody else's is not found."""
+    try:
+        wanted = UUID(session_id)
+    except ValueError:
+        raise NotFound("session") from None
+    await end_session_flow(
+        held.db,
+        account=account,
+        session_id=wanted,
+        caller=caller,
+        database_now=held.clock.database_now(),
+    )
+    return Response(status_code=204)

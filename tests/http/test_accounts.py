@@ -1,0 +1,318 @@
+"""Registering, logging in, changing the password: the plain ways and the refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from authsvc.store import users
+from authsvc.store.database import Database
+from tests.http.conftest import EMAIL, PASSWORD, ClientFactory, log_in, me, refresh
+
+NEW_PASSWORD = "a fresh and different one"
+
+
+async def register(client: httpx.AsyncClient, email: str, password: str) -> httpx.Response:
+    return await client.post("/auth/register", json={"email": email, "password": password})
+
+
+async def change(
+    client: httpx.AsyncClient, access_token: str, current: str, new: str
+) -> httpx.Response:
+    return await client.post(
+        "/auth/password/change",
+        json={"current_password": current, "new_password": new},
+        headers={"authorization": f"Bearer {access_token}"},
+    )
+
+
+async def test_registering_answers_with_the_account(client: httpx.AsyncClient) -> None:
+    answer = await register(client, "Bob@EXAMPLE.com", PASSWORD)
+
+    assert 201 == answer.status_code
+    body = answer.json()
+    assert {"id", "email", "roles", "created_at"} == set(body)
+    assert ("bob@example.com", []) == (body["email"], body["roles"])
+    assert UUID(body["id"])
+
+
+@pytest.mark.parametrize("spelling", [EMAIL, EMAIL.upper(), "Alice@Example.Com"])
+async def test_an_address_has_one_account(
+    client: httpx.AsyncClient, alice: dict[str, Any], spelling: str
+) -> None:
+    answer = await register(client, spelling, PASSWORD)
+
+    assert alice["email"] == EMAIL
+    assert (409, "email_taken") == (answer.status_code, answer.json()["code"])
+
+
+async def test_two_registrations_at_once_make_one_account(client: httpx.AsyncClient) -> None:
+    answers = await asyncio.gather(*(register(client, EMAIL, PASSWORD) for _ in range(8)))
+
+    assert [201] + 7 * [409] == sorted(answer.status_code for answer in answers)
+
+
+@pytest.mark.requirement("B1")
+@pytest.mark.parametrize(
+    "email",
+    [
+        "no-at-sign",
+        "two@at@signs.com",
+        "nul\0@example.com",
+        "crlf\r\n@example.com",
+        "comma,comma@example.com",
+        "a@b",
+        "fullwidth\uff20example.com",
+        "@example.com",
+        "a" * 300 + "@example.com",
+        "spaces in@example.com",
+        '"quoted"@example.com',
+        "literal@[127.0.0.1]",
+    ],
+)
+async def test_what_is_not_an_address_is_refused_and_not_echoed(
+    client: httpx.AsyncClient, email: str
+) -> None:
+    answer = await register(client, email, PASSWORD)
+
+    assert (422, "validation_error") == (answer.status_code, answer.json()["code"])
+    assert email not in answer.text
+
+
+@pytest.mark.requirement("P3", "P4")
+@pytest.mark.parametrize(
+    ("password", "status"),
+    [
+        ("seven77", 422),
+        ("eight8-8", 201),
+        ("x7" * 64, 201),
+        ("x7" * 64 + "y", 422),
+        ("pässwörter sind schön", 201),
+        ("🔑🔒🔓🗝️🔐🛡️🚪🏠", 201),
+        ("with\0nul in it", 422),
+        ("  leading and trailing  ", 201),
+    ],
+)
+async def test_password_lengths(client: httpx.AsyncClient, password: str, status: int) -> None:
+    answer = await register(client, EMAIL, password)
+
+    assert status == answer.status_code, answer.text
+    assert password not in answer.text
+    if status == 201:
+        assert 200 == (await log_in(client, password=password)).status_code
+
+
+@pytest.mark.requirement("P5")
+@pytest.mark.parametrize("password", ["password123", "alice@example.com", "authsvc-authsvc"])
+async def test_a_guessable_password_is_refused(client: httpx.AsyncClient, password: str) -> None:
+    answer = await register(client, EMAIL, password)
+
+    assert (422, "weak_password") == (answer.status_code, answer.json()["code"])
+
+
+@pytest.mark.requirement("P4")
+async def test_one_password_in_two_unicode_forms_is_one_password(
+    client: httpx.AsyncClient,
+) -> None:
+    await register(client, EMAIL, "cafe\u0301 au lait, s'il vous plait")
+
+    assert 200 == (await log_in(client, password="caf\u00e9 au lait, s'il vous plait")).status_code
+
+
+@pytest.mark.settings(registration="closed")
+async def test_registration_can_be_closed(client: httpx.AsyncClient) -> None:
+    answer = await register(client, EMAIL, PASSWORD)
+
+    assert (403, "registration_closed") == (answer.status_code, answer.json()["code"])
+
+
+@pytest.mark.requirement("E1", "E3")
+async def test_unknown_wrong_and_disabled_look_alike(
+    client: httpx.AsyncClient, alice: dict[str, Any], db: Database
+) -> None:
+    async def look(email: str, password: str) -> tuple[int, str, str]:
+        answer = await client.post("/auth/login", json={"email": email, "password": password})
+        problem = answer.json()
+        problem.pop("instance")
+        headers = {k: v for k, v in answer.headers.items() if k != "x-request-id"}
+        return answer.status_code, str(problem), str(sorted(headers.items()))
+
+    unknown = await look("nobody@example.com", PASSWORD)
+    wrong = await look(EMAIL, "not the password")
+    async with db.transaction() as session:
+        await users.set_disabled(session, UUID(alice["id"]), disabled=True)
+    disabled = await look(EMAIL, PASSWORD)
+
+    assert unknown == wrong == disabled
+    assert 401 == unknown[0]
+
+
+@pytest.mark.requirement("E2")
+@pytest.mark.settings(throttle=False)
+@pytest.mark.usefixtures("alice")
+async def test_unknown_and_wrong_take_the_same_time(client: httpx.AsyncClient) -> None:
+    """Interleaved, so that a busy machine disturbs both alike (supabase/auth#2674)."""
+    times: dict[str, list[float]] = {"nobody@example.com": [], EMAIL: []}
+    for _ in range(200):
+        for email, taken in times.items():
+            started = time.perf_counter()
+            await client.post("/auth/login", json={"email": email, "password": "not it, sorry"})
+            taken.append(time.perf_counter() - started)
+
+    medians = [statistics.median(taken) for taken in times.values()]
+
+    assert abs(medians[0] - medians[1]) < 0.002
+
+
+@pytest.mark.requirement("D5", "P6", "T14")
+@pytest.mark.usefixtures("alice")
+async def test_a_password_change_ends_every_other_session(client: httpx.AsyncClient) -> None:
+    mine, other = [(await log_in(client)).json() for _ in range(2)]
+
+    answer = await change(client, mine["access_token"], PASSWORD, NEW_PASSWORD)
+
+    assert 204 == answer.status_code
+    assert 200 == (await me(client, mine["access_token"])).status_code
+    assert 200 == (await refresh(client, mine["refresh_token"])).status_code
+    assert 401 == (await me(client, other["access_token"])).status_code
+    assert 401 == (await refresh(client, other["refresh_token"])).status_code
+    assert 200 == (await log_in(client, password=NEW_PASSWORD)).status_code
+    old = await client.post("/auth/login", json={"email": EMAIL, "password": PASSWORD})
+    assert 401 == old.status_code
+
+
+@pytest.mark.usefixtures("alice")
+async def test_a_wrong_current_password_is_403_counted_and_changes_nothing(
+    client: httpx.AsyncClient,
+) -> None:
+    mine, other = [(await log_in(client)).json() for _ in range(2)]
+
+    answers = [
+        await change(client, mine["access_token"], "not the one", NEW_PASSWORD) for _ in range(6)
+    ]
+
+    assert 5 * [403] + [429] == [answer.status_code for answer in answers]
+    assert "current_password_wrong" == answers[0].json()["code"]
+    assert 200 == (await me(client, other["access_token"])).status_code
+
+
+@pytest.mark.usefixtures("alice")
+async def test_a_weak_new_password_is_refused_before_anything_is_verified(
+    client: httpx.AsyncClient,
+) -> None:
+    mine = (await log_in(client)).json()
+
+    answer = await change(client, mine["access_token"], PASSWORD, "password123")
+
+    assert (422, "weak_password") == (answer.status_code, answer.json()["code"])
+    assert 200 == (await log_in(client)).status_code
+
+
+@pytest.mark.requirement("R13", "T14")
+async def test_a_disabled_account_is_refused_everywhere_at_once(
+    client: httpx.AsyncClient, alice: dict[str, Any], db: Database
+) -> None:
+    session_before = (await log_in(client)).json()
+    async with db.transaction() as session:
+        await users.set_disabled(session, UUID(alice["id"]), disabled=True)
+
+    assert 401 == (await me(client, session_before["access_token"])).status_code
+    assert 401 == (await refresh(client, session_before["refresh_token"])).status_code
+
+
+@pytest.mark.requirement("R13")
+async def test_roles_are_those_of_the_moment_of_the_refresh(
+    client: httpx.AsyncClient, alice: dict[str, Any], db: Database, app: Any
+) -> None:
+    token = (await log_in(client)).json()["refresh_token"]
+    async with db.transaction() as session:
+        await users.set_roles(session, UUID(alice["id"]), ["editor", "admin"])
+
+    fresh = (await refresh(client, token)).json()["access_token"]
+
+    held = app.state.service
+    assert ("admin", "editor") == held.issuer.verify(fresh, now=held.clock.now()).roles
+
+
+@pytest.mark.requirement("P2")
+async def test_a_login_brings_an_old_hash_to_todays_parameters(
+    client: httpx.AsyncClient, alice: dict[str, Any], db: Database
+) -> None:
+    from argon2 import PasswordHasher  # noqa: PLC0415 - a foreign hash, as an import brings it
+
+    old = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
+    async with db.transaction() as session:
+        await users.set_password(session, UUID(alice["id"]), new_hash=old)
+
+    await log_in(client)
+    await log_in(client)
+
+    async with db.transaction() as session:
+        user = await users.find(session, UUID(alice["id"]))
+    assert user is not None
+    assert "m=8,t=1,p=1" in user.password_hash
+
+
+@pytest.mark.requirement("T13")
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        pytest.param({}, None, id="nothing"),
+        pytest.param({"authorization": "Bearer x.y.z"}, "invalid_token", id="garbage"),
+        pytest.param({"authorization": "Bearer " + "a" * 9000}, "invalid_token", id="too-long"),
+        pytest.param({"authorization": "Basic YTpi"}, "invalid_request", id="another-scheme"),
+    ],
+)
+async def test_me_challenges(
+    client: httpx.AsyncClient, headers: dict[str, str], error: str | None
+) -> None:
+    answer = await client.get("/auth/me", headers=headers)
+
+    challenge = answer.headers["www-authenticate"]
+    assert 401 == answer.status_code
+    assert challenge.startswith("Bearer")
+    assert (f'error="{error}"' in challenge) if error else ("error=" not in challenge)
+
+
+@pytest.mark.requirement("T13")
+@pytest.mark.usefixtures("alice")
+async def test_a_token_in_the_query_is_not_read(client: httpx.AsyncClient) -> None:
+    token = (await log_in(client)).json()["access_token"]
+
+    assert 401 == (await client.get("/auth/me", params={"access_token": token})).status_code
+
+
+@pytest.mark.requirement("P7")
+@pytest.mark.usefixtures("alice")
+@pytest.mark.settings(
+    argon2_memory_kib=8192, argon2_time=3, hash_memory_budget_mib=64, hash_queue_seconds=0.1
+)
+async def test_a_flood_of_logins_is_overloaded_and_blocks_nobody(
+    client: httpx.AsyncClient, new_client: ClientFactory
+) -> None:
+    session = (await log_in(client)).json()
+    flood = [
+        asyncio.create_task(
+            new_client(f"198.51.100.{n}").post(
+                "/auth/login", json={"email": f"{n}@example.com", "password": "whatever it is"}
+            )
+        )
+        for n in range(200)
+    ]
+    await asyncio.sleep(0)
+
+    refreshed = await refresh(client, session["refresh_token"])
+    answers = await asyncio.gather(*flood)
+
+    assert 200 == refreshed.status_code
+    overloaded = [answer for answer in answers if answer.status_code == 503]
+    assert overloaded
+    assert {401, 503} == {answer.status_code for answer in answers}
+    assert {"overloaded"} == {answer.json()["code"] for answer in overloaded}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in overloaded)

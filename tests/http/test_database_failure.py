@@ -1,0 +1,159 @@
+"""The database's own failure is 503, never 401, and with the key it loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import pytest
+
+from authsvc.settings import Settings
+from tests.faults.database_proxy import DatabaseProxy, Mode
+from tests.http.conftest import CHEAP_ARGON2, EMAIL, PASSWORD, log_in, me, refresh
+
+KEY = "6a1e0d1a2f6c4e0b9d3f"
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[DatabaseProxy]:
+    with TemporaryDirectory() as directory:  # a socket's path must be short
+        async with DatabaseProxy(database_url, Path(directory)) as running:
+            yield running
+
+
+@pytest.fixture
+def settings(proxy: DatabaseProxy, keys_dir: Path) -> Settings:
+    return Settings.load(
+        database_url=proxy.url, keys_dir=keys_dir, log_level="error", **CHEAP_ARGON2
+    )
+
+
+pytestmark = pytest.mark.usefixtures("alice")
+
+
+@pytest.mark.requirement("Z1", "Z2", "R6")
+async def test_without_the_database_a_refresh_is_503_and_loses_nothing_with_the_key(
+    client: httpx.AsyncClient, proxy: DatabaseProxy
+) -> None:
+    token = (await log_in(client)).json()["refresh_token"]
+    proxy.set(Mode.DOWN)
+
+    failed = await refresh(client, token, key=KEY)
+    proxy.set(Mode.PASS)
+    repeated = await refresh(client, token, key=KEY)
+
+    assert (503, "database_unavailable") == (failed.status_code, failed.json()["code"])
+    assert int(failed.headers["retry-after"]) >= 1
+    assert 200 == repeated.status_code
+
+
+@pytest.mark.requirement("Z1", "Z2", "D7")
+async def test_without_the_database_nothing_that_needs_it_says_401_or_2xx(
+    client: httpx.AsyncClient, proxy: DatabaseProxy
+) -> None:
+    await log_in(client, "spa")
+    session = (await log_in(client)).json()
+    proxy.set(Mode.DOWN)
+
+    answers = {
+        "login": await client.post("/auth/login", json={"email": EMAIL, "password": PASSWORD}),
+        "register": await client.post(
+            "/auth/register", json={"email": "bob@example.com", "password": PASSWORD}
+        ),
+        "me": await me(client, session["access_token"]),
+        "refresh": await refresh(client),
+        "logout": await client.post("/auth/logout"),
+        "sessions": await client.get(
+            "/auth/sessions", headers={"authorization": f"Bearer {session['access_token']}"}
+        ),
+    }
+
+    assert dict.fromkeys(answers, 503) == {n: a.status_code for n, a in answers.items()}
+    assert not any("set-cookie" in answer.headers for answer in answers.values())
+    proxy.set(Mode.PASS)
+    assert 200 == (await refresh(client)).status_code
+
+
+@pytest.mark.requirement("K4", "Z3")
+async def test_jwks_and_liveness_answer_without_the_database(
+    client: httpx.AsyncClient, proxy: DatabaseProxy
+) -> None:
+    proxy.set(Mode.DOWN)
+
+    jwks = await client.get("/.well-known/jwks.json")
+    live = await client.get("/healthz")
+    ready = await client.get("/readyz")
+
+    assert [200, 200, 503] == [jwks.status_code, live.status_code, ready.status_code]
+    assert jwks.json()["keys"]
+    assert "ok" != ready.json()["checks"]["database"]
+
+
+@pytest.mark.requirement("R3")
+async def test_a_reply_lost_between_commit_and_service_is_recognised_as_our_own_commit(
+    client: httpx.AsyncClient, proxy: DatabaseProxy
+) -> None:
+    """F10 on the database side: no key is needed, the request itself remembers its digest."""
+    token = (await log_in(client)).json()["refresh_token"]
+    await refresh(client, "art1.warm")  # the hot connection is open
+    proxy.set(Mode.LOSE_ONE_REPLY)
+
+    answer = await refresh(client, token)
+    onwards = await refresh(client, answer.json()["refresh_token"])
+
+    assert (200, "rotated") == (answer.status_code, answer.headers["authsvc-refresh"])
+    assert 200 == onwards.status_code
+
+
+@pytest.mark.requirement("R3", "Z2")
+async def test_an_unknown_outcome_is_503_and_the_key_recovers_the_successor(
+    client: httpx.AsyncClient, proxy: DatabaseProxy
+) -> None:
+    token = (await log_in(client)).json()["refresh_token"]
+    proxy.set(Mode.LOSE_REPLY_AND_DOWN)
+
+    unknown = await refresh(client, token, key=KEY)
+    proxy.set(Mode.PASS)
+    repeated = await refresh(client, token, key=KEY)
+
+    assert 503 == unknown.status_code
+    assert (200, "replayed") == (repeated.status_code, repeated.headers["authsvc-refresh"])
+    assert 200 == (await refresh(client, repeated.json()["refresh_token"])).status_code
+
+
+async def test_without_the_key_an_unknown_outcome_may_cost_a_native_session(
+    client: httpx.AsyncClient, proxy: DatabaseProxy
+) -> None:
+    """The documented price of not sending an Idempotency-Key."""
+    token = (await log_in(client)).json()["refresh_token"]
+    proxy.set(Mode.LOSE_REPLY_AND_DOWN)
+    assert 503 == (await refresh(client, token)).status_code
+    proxy.set(Mode.PASS)
+
+    assert 401 == (await refresh(client, token)).status_code
+
+
+@pytest.mark.requirement("D2", "D7")
+async def test_a_logout_whose_reply_was_lost_is_503_and_may_be_repeated(
+    client: httpx.AsyncClient, proxy: DatabaseProxy
+) -> None:
+    token = (await log_in(client)).json()["refresh_token"]
+    proxy.set(Mode.LOSE_ONE_REPLY)
+
+    first = await client.post("/auth/logout", json={"refresh_token": token})
+    again = await client.post("/auth/logout", json={"refresh_token": token})
+
+    assert [503, 204] == [first.status_code, again.status_code]
+    assert 401 == (await refresh(client, token)).status_code
+
+
+async def test_a_dead_connection_in_the_pool_is_replaced(
+    client: httpx.AsyncClient, proxy: DatabaseProxy
+) -> None:
+    token = (await log_in(client)).json()["refresh_token"]
+    proxy.set(Mode.DOWN)
+    proxy.set(Mode.PASS)
+
+    assert 200 == (await refresh(client, token)).status_code
