@@ -1,0 +1,217 @@
+"""
+The files of a key directory: their names, who may read them, their bytes.
+
+A name carries the one thing that is not in the file: the UTC second from which the key works.
+What cannot be used becomes a `KeyProblem` that names file, cause and remedy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+NAME = re.compile(r"(?P<mac>refresh-)?(?P<time>\d{8}T\d{6}Z)(?(mac)\.key|\.pem)", re.ASCII)
+TIME = "%Y%m%dT%H%M%SZ"
+LAST_YEAR = 9000  # beyond, adding a retirement to it would leave the calendar
+
+MAX_SIZE = 65_536  # bytes; an encrypted 8192-bit key is under 8 KiB
+PRIVATE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+OTHERS = 0o077
+
+
+class Kind(StrEnum):
+    """What a file holds, by its name."""
+
+    SIGNING = "signing"
+    MAC = "mac"
+
+
+class KeyDirectoryError(Exception):
+    """The key directory cannot be used; the text has one line per cause, each with its fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProblem:
+    """
+    Something about a key file that somebody must look at.
+
+    Args:
+        refused: The file is not used; else it is, and this is a warning.
+    """
+
+    file: str
+    problem: str
+    fix: str
+    refused: bool = True
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"{self.file}: {self.problem}; {self.fix}"
+
+
+class KeyRefused(Exception):  # noqa: N818 - a verdict on a file
+    """What is wrong with one key, and what to do about it."""
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(f"{problem}; {fix}")
+        self.problem = problem
+        self.fix = fix
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """
+    One file as it was read.
+
+    Args:
+        content: None if it could not be read; then `refusal` says why. Not in the `repr`.
+        mode: Permission bits.
+    """
+
+    name: str
+    kind: Kind
+    activation: datetime
+    content: bytes | None
+    mode: int = PRIVATE_MODE
+    owner: int = 0
+    refusal: tuple[str, str] | None = None
+
+    def __repr__(self) -> str:
+        """Without the content."""
+        return f"KeyFile({self.name})"
+
+
+def file_name(kind: Kind, activation: datetime) -> str:
+    """The name of a key that works from `activation` on."""
+    text = activation.astimezone(UTC).strftime(TIME)
+    return f"{text}.pem" if kind is Kind.SIGNING else f"refresh-{text}.key"
+
+
+def parse_name(name: str) -> tuple[Kind, datetime] | None:
+    """Kind and activation of a file name; None if it is not the name of a key."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        activation = datetime.strptime(match["time"], TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    if activation.year >= LAST_YEAR:
+        return None
+    return (Kind.MAC if match["mac"] else Kind.SIGNING), activation
+
+
+def read_directory(path: Path) -> tuple[tuple[KeyFile, ...], tuple[KeyProblem, ...]]:
+    """
+    Every key file of a directory, in the order of activation, and the names that mean nothing.
+
+    Raises:
+        KeyDirectoryError: The directory itself cannot be read.
+    """
+    try:
+        names = sorted(os.listdir(path))  # noqa: PTH208 - only names are wanted
+    except OSError as exc:
+        raise KeyDirectoryError(_no_directory(path, exc)) from exc
+    files, problems = [], []
+    for name in names:
+        parsed = parse_name(name)
+        if parsed is not None:
+            files.append(_read(path / name, *parsed))
+        elif name.endswith((".pem", ".key")) and not name.startswith("."):
+            problems.append(_stray(name))
+    return tuple(sorted(files, key=lambda file: (file.activation, file.name))), tuple(problems)
+
+
+def exposed(file: KeyFile) -> tuple[str, str] | None:
+    """Who else can read a private file, and the remedy; None if nobody can."""
+    if file.mode & OTHERS:
+        return (
+            f"others can read this private key (mode {file.mode:04o})",
+            f"chmod 600 it: chmod 600 {file.name}",
+        )
+    if hasattr(os, "geteuid") and file.owner not in {0, os.geteuid()}:
+        return (
+            f"this private key belongs to another user (uid {file.owner})",
+            f"give it to the user that runs authsvc: chown {os.geteuid()} {file.name}",
+        )
+    return None
+
+
+def repair(path: Path, file: KeyFile) -> bool:
+    """Take a private file's permissions from everybody else, where the file is ours."""
+    if not hasattr(os, "geteuid") or file.owner != os.geteuid():
+        return False
+    try:
+        (path / file.name).chmod(PRIVATE_MODE)
+    except OSError:
+        return False
+    return True
+
+
+def on_read_only_mount(path: Path) -> bool:
+    """Whether it is a mount such as a secret volume, whose modes nobody here can change."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _read(path: Path, kind: Kind, activation: datetime) -> KeyFile:
+    """Read one file; a FIFO or a device of that name must not hang the service."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        return KeyFile(path.name, kind, activation, None, refusal=_unreadable(path, exc))
+    try:
+        found = os.fstat(fd)
+        mode = stat.S_IMODE(found.st_mode)
+        refusal = None
+        content = None
+        if not stat.S_ISREG(found.st_mode):
+            refusal = ("it is not a regular file", "remove it")
+        elif found.st_size > MAX_SIZE:
+            refusal = (f"it has {found.st_size} bytes, more than any key", "remove it")
+        else:
+            content = os.read(fd, MAX_SIZE + 1)
+    except OSError as exc:
+        return KeyFile(path.name, kind, activation, None, refusal=_unreadable(path, exc))
+    finally:
+        os.close(fd)
+    return KeyFile(path.name, kind, activation, content, mode, found.st_uid, refusal)
+
+
+def _unreadable(path: Path, exc: OSError) -> tuple[str, str]:
+    if exc.errno in {errno.EACCES, errno.EPERM}:
+        return ("the user that runs authsvc may not read it", f"chown or chmod {path.name}")
+    return (f"it cannot be read ({exc.strerror})", "repair or remove it")
+
+
+def _stray(name: str) -> KeyProblem:
+    return KeyProblem(
+        file=name,
+        problem="its name is not the UTC second from which it works, so it is ignored",
+        fix=(
+            "move it elsewhere and import it with `authsvc keys import FILE`, or name it "
+            "like 20261122T100000Z.pem (signing) or refresh-20261122T100000Z.key (MAC)"
+        ),
+        refused=False,
+    )
+
+
+def _no_directory(path: Path, exc: OSError) -> str:
+    if isinstance(exc, FileNotFoundError):
+        return (
+            f"{path}: the key directory does not exist; set AUTHSVC_KEYS_DIR, or create the "
+            "first keys with `authsvc keys add --first`"
+        )
+    return (
+        f"{path}: the key directory cannot be read ({exc.strerror}); set AUTHSVC_KEYS_DIR, or "
+        "let the user that runs authsvc read it"
+    )

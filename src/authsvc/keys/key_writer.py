@@ -1,0 +1,126 @@
+"""
+Create, replace and remove files in a key directory so that no reader sees half of one.
+
+A file is written under a hidden name, flushed to disk and then linked: it appears whole or not
+at all, and never over another. All writers of one directory take turns.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from authsvc.keys.key_files import (
+    DIRECTORY_MODE,
+    PRIVATE_MODE,
+    KeyDirectoryError,
+    parse_name,
+)
+
+TEMPORARY = ".authsvc-"
+# File systems without hard links: FAT, some network and desktop-VM mounts.
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """
+    Hold the right to write a key directory; creates it 0700 if it is missing.
+
+    Raises:
+        KeyDirectoryError: It cannot be created or written.
+    """
+    try:
+        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        _close_to_others(path)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise _not_writable(path, exc) from exc
+    try:
+        # Network file systems without locks: the links alone still keep files whole.
+        with suppress(OSError):
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+        with suppress(OSError):
+            os.fsync(directory)
+    except OSError as exc:
+        raise _not_writable(path, exc) from exc
+    finally:
+        os.close(directory)
+
+
+def create(path: Path, content: bytes) -> bool:
+    """
+    Create a file of mode 0600; only within `writing`.
+
+    Returns:
+        Whether it was created; False if there is one of that name.
+    """
+    temporary = _write_temporary(path, content)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        if exc.errno not in NO_LINKS:
+            raise
+        if path.exists():
+            return False
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put other content under an existing name, at once; only within `writing`."""
+    temporary = _write_temporary(path, content)
+    try:
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Hidden files of writers that were killed; only within `writing`, so nobody's work."""
+    return [entry for entry in path.iterdir() if entry.name.startswith(TEMPORARY)]
+
+
+def _write_temporary(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _close_to_others(path: Path) -> None:
+    """
+    Make the directory 0700, if it is ours and holds nothing but keys.
+
+    A KEYS_DIR that was set to some shared directory by mistake must not be locked up.
+    """
+    found = path.stat()
+    if not found.st_mode & 0o077 or found.st_uid != os.geteuid():
+        return
+    names = [entry.name for entry in path.iterdir()]
+    if all(parse_name(name) or name.startswith((".", "README")) for name in names):
+        path.chmod(DIRECTORY_MODE)
+
+
+def _not_writable(path: Path, exc: OSError) -> KeyDirectoryError:
+    return KeyDirectoryError(
+        f"{path}: the key directory cannot be written ({exc.strerror}); do this where it can "
+        "be, as the user that owns it"
+    )
