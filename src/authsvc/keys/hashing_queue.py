@@ -1,0 +1,181 @@
+"""Run costly work in niced threads: at most so many at a time, so much memory, so long a wait."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from authsvc.protocol.errors import Overloaded
+
+T = TypeVar("T")
+
+LOWEST_PRIORITY = 19
+NEWEST = 0.1  # the weight of the newest measurement in the running average
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """Work that waits; `granted` once it may begin."""
+
+    granted: asyncio.Future[None]
+    memory_kib: int
+
+
+class HashingQueue:
+    """
+    Admission control for one event loop; everything but the work happens on that loop.
+
+    Args:
+        threads: Pieces of work at a time, as far as the memory allows.
+        budget_kib: Memory of all that runs at a time.
+        usual_kib: Memory of the usual piece.
+        usual_seconds: A first guess of how long it takes.
+        queue_seconds: The longest wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int,
+        budget_kib: int,
+        usual_kib: int,
+        usual_seconds: float,
+        queue_seconds: float,
+    ) -> None:
+        if usual_kib > budget_kib:
+            raise ValueError(f"one hash needs {usual_kib} KiB, the budget is {budget_kib} KiB")
+        self._threads = min(threads, budget_kib // usual_kib)
+        self._budget_kib = budget_kib
+        self._mean_seconds = usual_seconds
+        self._queue_seconds = queue_seconds
+        self._waiting: deque[_Turn] = deque()
+        self._running_kib: list[int] = []
+        self._closed = False
+        self._executor = ThreadPoolExecutor(
+            self._threads, thread_name_prefix="argon2", initializer=_lower_priority
+        )
+
+    @property
+    def queued(self) -> int:
+        """Pieces of work that wait."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Pieces of work in a thread."""
+        return len(self._running_kib)
+
+    async def run(self, work: Callable[[], T], *, memory_kib: int) -> T:
+        """
+        The result of `work`, once there was a thread and memory for it.
+
+        Work whose caller has gone before it began is never done.
+
+        Raises:
+            Overloaded: The wait would be, or has become, too long; nothing was done.
+        """
+        await self._wait_for_turn(memory_kib)
+        loop = asyncio.get_running_loop()
+        try:
+            future = self._executor.submit(_timed, work)
+        except RuntimeError:
+            self._release(memory_kib)
+            raise Overloaded("closed", retry_after=timedelta(seconds=1)) from None
+
+        # A caller may go away, the thread goes on: its memory is free when *it* is done.
+        def done(finished: Future[tuple[T, float]]) -> None:
+            with suppress(RuntimeError):  # the loop is closed, nobody counts any more
+                loop.call_soon_threadsafe(self._finished, finished, memory_kib)
+
+        future.add_done_callback(done)
+        result, _ = await asyncio.wrap_future(future)
+        return result
+
+    def close(self) -> None:
+        """Refuse what waits and whatever comes; what runs is finished."""
+        self._closed = True
+        for turn in self._waiting:
+            if not turn.granted.done():
+                turn.granted.set_exception(Overloaded("closed", retry_after=timedelta(seconds=1)))
+        self._waiting.clear()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _wait_for_turn(self, memory_kib: int) -> None:
+        if not self._waiting and self._fits(memory_kib):
+            self._running_kib.append(memory_kib)
+            return
+        expected = (len(self._waiting) + 1) * self._mean_seconds / self._threads
+        if expected > self._queue_seconds:
+            raise self._overloaded("the queue is full")
+        turn = _Turn(asyncio.get_running_loop().create_future(), memory_kib)
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(self._queue_seconds):
+                await turn.granted
+        except BaseException as exc:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                self._dispatch()
+            elif turn.granted.done() and not turn.granted.cancelled() and not self._closed:
+                # The turn came in the very moment in which the caller gave up.
+                self._release(memory_kib)
+            if isinstance(exc, TimeoutError):
+                raise self._overloaded("waited too long") from None
+            raise
+
+    def _fits(self, memory_kib: int) -> bool:
+        return (
+            len(self._running_kib) < self._threads
+            and sum(self._running_kib) + memory_kib <= self._budget_kib
+        )
+
+    def _finished(self, future: Future[tuple[T, float]], memory_kib: int) -> None:
+        if not future.cancelled() and future.exception() is None:
+            _, seconds = future.result()
+            self._mean_seconds += NEWEST * (seconds - self._mean_seconds)
+        self._release(memory_kib)
+
+    def _release(self, memory_kib: int) -> None:
+        self._running_kib.remove(memory_kib)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Let the next ones begin, in the order in which they came."""
+        while self._waiting and self._fits(self._waiting[0].memory_kib):
+            turn = self._waiting.popleft()
+            if not turn.granted.done():
+                self._running_kib.append(turn.memory_kib)
+                turn.granted.set_result(None)
+
+    def _overloaded(self, detail: str) -> Overloaded:
+        """A whole number of seconds after which the queue should be shorter."""
+        wait = (len(self._waiting) + 1) * self._mean_seconds / self._threads
+        return Overloaded(detail, retry_after=timedelta(seconds=max(1, math.ceil(wait))))
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+def _lower_priority() -> None:
+    """
+    Let everything else go first; on Linux a thread has a niceness of its own.
+
+    Elsewhere it would be the whole process that steps back.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
