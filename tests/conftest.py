@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -29,7 +30,11 @@ CALLER = Caller(ip="203.0.113.7", user_agent="tests", request_id=str(uuid4()))
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """One server for the whole run; its log names the database of each line."""
-    options = {"log_line_prefix": "%m [%p] db=%d ", "max_connections": "300"}
+    options = {
+        "log_line_prefix": "%m [%p] db=%d ",
+        "log_statement": "all",
+        "max_connections": "300",
+    }
     with start_temporary(options=options) as server:
         yield server
 
@@ -92,10 +97,9 @@ class Statements:
 
 
 @pytest.fixture
-async def statements(postgres: EmbeddedPostgres, database_url: str) -> Statements:
+def statements(postgres: EmbeddedPostgres, database_url: str) -> Statements:
     """Counts SQL where it is executed: BEGIN, COMMIT and resets are seen as well."""
-    name = database_url.rsplit("/", maxsplit=1)[-1].split("?", maxsplit=1)[0]
-    await _admin(postgres.url, f"ALTER DATABASE \"{name}\" SET log_statement = 'all'")
+    name = urlsplit(database_url).path.removeprefix("/")
     counted = Statements(log_path=postgres.log_path, database=name)
     counted.clear()
     return counted

@@ -30,6 +30,12 @@ def settings(proxy: DatabaseProxy, keys_dir: Path) -> Settings:
     )
 
 
+async def warm_up(client: httpx.AsyncClient) -> None:
+    """The statement is prepared on the hot connection, so that its next reply is its commit's."""
+    token = (await log_in(client)).json()["refresh_token"]
+    assert 200 == (await refresh(client, token)).status_code
+
+
 pytestmark = pytest.mark.usefixtures("alice")
 
 
@@ -97,7 +103,7 @@ async def test_a_reply_lost_between_commit_and_service_is_recognised_as_our_own_
 ) -> None:
     """F10 on the database side: no key is needed, the request itself remembers its digest."""
     token = (await log_in(client)).json()["refresh_token"]
-    await refresh(client, "art1.warm")  # the hot connection is open
+    await warm_up(client)
     proxy.set(Mode.LOSE_ONE_REPLY)
 
     answer = await refresh(client, token)
@@ -112,6 +118,7 @@ async def test_an_unknown_outcome_is_503_and_the_key_recovers_the_successor(
     client: httpx.AsyncClient, proxy: DatabaseProxy
 ) -> None:
     token = (await log_in(client)).json()["refresh_token"]
+    await warm_up(client)
     proxy.set(Mode.LOSE_REPLY_AND_DOWN)
 
     unknown = await refresh(client, token, key=KEY)
@@ -128,6 +135,7 @@ async def test_without_the_key_an_unknown_outcome_may_cost_a_native_session(
 ) -> None:
     """The documented price of not sending an Idempotency-Key."""
     token = (await log_in(client)).json()["refresh_token"]
+    await warm_up(client)
     proxy.set(Mode.LOSE_REPLY_AND_DOWN)
     assert 503 == (await refresh(client, token)).status_code
     proxy.set(Mode.PASS)

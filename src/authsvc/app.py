@@ -1,0 +1,184 @@
+"""The composition root: what lives as long as the process is built here, once, and passed on."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from importlib.metadata import version
+
+import structlog
+from fastapi import FastAPI
+
+from authsvc.flows.maintain import prune
+from authsvc.http import (
+    change_password,
+    login,
+    logout,
+    me,
+    refresh,
+    register,
+    sessions,
+)
+from authsvc.http.cookies import Cookies
+from authsvc.http.csrf import Origins
+from authsvc.http.dependencies import Clock, Service
+from authsvc.http.errors import install_errors
+from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.issuer import Issuer
+from authsvc.keys.password_blocklist import blocked_passwords
+from authsvc.keys.passwords import PasswordHasher
+from authsvc.parent_death import die_with_parent
+from authsvc.protocol.errors import DatabaseUnavailable
+from authsvc.protocol.refresh import Lifetimes
+from authsvc.settings import Settings
+from authsvc.store import migrate
+from authsvc.store.database import Database
+
+RELOAD_INTERVAL = timedelta(seconds=15)
+PRUNE_INTERVAL = timedelta(minutes=5)
+
+log = structlog.get_logger("authsvc")
+
+
+def app_from_environment() -> FastAPI:
+    """What each worker process runs."""
+    return create_app(Settings.load())
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """
+    The service as an ASGI application.
+
+    Args:
+        clock: Only tests pass one.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        die_with_parent()
+        async with AsyncExitStack() as stack:
+            held = await _open(settings, clock or Clock(), stack)
+            app.state.service = held
+            for interval, act in (
+                (RELOAD_INTERVAL, lambda: _reload_keys(held)),
+                (PRUNE_INTERVAL, lambda: _prune(held)),
+            ):
+                task = asyncio.create_task(_every(interval, act))
+                stack.callback(task.cancel)
+            gc.collect()
+            gc.freeze()  # what lives as long as the process is never garbage
+            yield
+
+    app = FastAPI(
+        title="authsvc",
+        version=version("authsvc"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    install_errors(app, issuer=settings.issuer)
+    for module in (register, login, refresh, logout, me, sessions, change_password):
+        app.include_router(module.router)
+    return app
+
+
+async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Service:
+    """Build what lives as long as the process; the database may be down meanwhile."""
+    if settings.database_url is None:
+        raise RuntimeError("`authsvc serve` starts the embedded database and passes its URL")
+    passphrase = settings.keys_passphrase
+    keys = KeyDirectory(
+        settings.keys_dir,
+        passphrase=passphrase.get_secret_value() if passphrase else None,
+        refresh_absolute_ttl=settings.refresh_absolute_ttl,
+        strict_modes=settings.production,
+    )
+    for problem in keys.load(clock.now()):
+        log.warning("key_problem", problem=str(problem))
+    db = await Database.open(settings.database_url.get_secret_value())
+    stack.push_async_callback(db.close)
+    hasher = PasswordHasher(
+        settings.argon2_memory_kib,
+        settings.argon2_time,
+        settings.argon2_parallelism,
+        threads=max(1, (os.cpu_count() or 1) // settings.workers),
+        memory_budget_mib=settings.hash_memory_budget_mib,
+        queue_seconds=settings.hash_queue_seconds,
+    )
+    stack.callback(hasher.close)
+    return Service(
+        settings=settings,
+        db=db,
+        keys=keys,
+        issuer=Issuer(
+            keys,
+            issuer=settings.issuer,
+            audience=settings.audience,
+            access_ttl=settings.access_ttl,
+        ),
+        hasher=hasher,
+        blocked_passwords=blocked_passwords(),
+        lifetimes=Lifetimes(
+            idle=settings.refresh_idle_ttl,
+            absolute=settings.refresh_absolute_ttl,
+            retry_window=settings.refresh_retry_window,
+        ),
+        cookies=Cookies.configured(settings),
+        origins=Origins.configured(settings),
+        clock=clock,
+    )
+
+
+async def _readiness(held: Service) -> dict[str, str]:
+    """What must work before traffic makes sense: a word or a sentence for each."""
+    checks = {"database": "ok", "schema": "ok", "signing_key": "ok"}
+    try:
+        async with held.db.autocommit() as connection:
+            row = await connection.fetchrow("SELECT pg_is_in_recovery() AS read_only")
+        if row is None or row["read_only"]:
+            checks["database"] = (
+                "is read-only, so it is a standby: point AUTHSVC_DATABASE_URL at the primary"
+            )
+        elif (revision := await migrate.current(held.db)) != migrate.SCHEMA_REVISION:
+            checks["schema"] = (
+                f"is {revision or 'empty'}, not {migrate.SCHEMA_REVISION}: run `authsvc db upgrade`"
+            )
+    except DatabaseUnavailable:
+        checks["database"] = "unavailable"
+        checks["schema"] = "unknown"
+    return checks
+
+
+async def _reload_keys(held: Service) -> None:
+    for problem in await asyncio.to_thread(held.keys.reload, held.clock.now()):
+        log.error("key_problem", problem=str(problem))
+
+
+async def _prune(held: Service) -> None:
+    pruned = await prune(
+        held.db,
+        audit_retention=held.settings.audit_retention,
+        database_now=held.clock.database_now(),
+    )
+    log.info("pruned", families=pruned.families, audit_records=pruned.audit_records)
+
+
+async def _every(interval: timedelta, act: Callable[[], Awaitable[None]]) -> None:
+    """Repeat for as long as the process lives; one failure does not end it."""
+    seconds = interval.total_seconds()
+    while True:
+        # Spread, so that replicas which started together do not stay together.
+        await asyncio.sleep(seconds * random.uniform(0.9, 1.0))  # noqa: S311 - not a secret
+        try:
+            await act()
+        except DatabaseUnavailable as exc:
+            log.warning("maintenance_postponed", detail=exc.detail)
+        except Exception:
+            log.exception("maintenance_failed")
