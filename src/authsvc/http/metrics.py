@@ -1,0 +1,229 @@
+"""
+Prometheus metrics: names `authsvc_…`, labels from closed sets only.
+
+Counters are per process. With several workers `serve` sets PROMETHEUS_MULTIPROC_DIR before it
+starts them, and prometheus_client then keeps the numbers in files there, which any worker adds up.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from starlette.responses import Response
+
+from authsvc.keys.keyring import KeyRing
+from authsvc.protocol.errors import NotFound, Unauthenticated
+from authsvc.protocol.refresh import Verdict
+from authsvc.settings import Settings
+
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+OTHER = "other"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+# A refresh takes about a millisecond, a login about 40.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+# The successes, then the verdicts and the other causes of a refusal.
+REFRESH_OUTCOMES = (
+    "rotated",
+    "kept",
+    "replayed",
+    "healed",
+    *sorted({Verdict.REUSED, Verdict.FAR_AHEAD, Verdict.REVOKED, Verdict.EXPIRED}),
+    Verdict.USER_DISABLED,
+    "family_absent",
+    "wrong_transport",
+    "none_presented",
+    "malformed",
+    "bad_mac",
+    "unknown_key",
+    "csrf_failed",
+    "database_unavailable",
+)
+LOGIN_OUTCOMES = (
+    "succeeded",
+    "invalid_credentials",
+    "too_many_attempts",
+    "overloaded",
+    "database_unavailable",
+)
+
+# Not the library's global one, which other libraries share.
+REGISTRY = CollectorRegistry()
+
+
+class OutcomeCounter:
+    """A counter with one label from a closed set; whatever is not in it counts as `other`."""
+
+    def __init__(self, name: str, documentation: str, outcomes: Iterable[str]) -> None:
+        counter = Counter(name, documentation, ["outcome"], registry=REGISTRY)
+        # Made at once, so that a rate is known from the first scrape on.
+        self._children = {str(o): counter.labels(outcome=str(o)) for o in (*outcomes, OTHER)}
+
+    def labels(self, outcome: str) -> Counter:
+        """The counter of one outcome."""
+        return self._children.get(outcome) or self._children[OTHER]
+
+
+refresh_total = OutcomeCounter(
+    "authsvc_refresh_total", "Refresh requests by outcome.", REFRESH_OUTCOMES
+)
+login_total = OutcomeCounter("authsvc_login_total", "Logins by outcome.", LOGIN_OUTCOMES)
+key_problems_total = Counter(
+    "authsvc_key_problems_total",
+    "Key files that were refused, and keys that appeared after their activation.",
+    registry=REGISTRY,
+)
+_requests = Counter(
+    "authsvc_http_requests_total",
+    "HTTP requests by route template, method and class of status.",
+    ["route", "method", "status"],
+    registry=REGISTRY,
+)
+_seconds = Histogram(
+    "authsvc_http_request_duration_seconds",
+    "Time from the head of a request to the end of its answer.",
+    ["route", "method"],
+    buckets=BUCKETS,
+    registry=REGISTRY,
+)
+password_queued = Gauge(
+    "authsvc_password_hashing_queued",
+    "Passwords that wait for their turn to be hashed.",
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+password_running = Gauge(
+    "authsvc_password_hashing_running",
+    "Passwords that are being hashed.",
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+pool_connections = Gauge(
+    "authsvc_database_pool_connections",
+    "Open connections of the pool for hot statements.",
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+pool_in_use = Gauge(
+    "authsvc_database_pool_in_use",
+    "Connections of that pool that run a statement.",
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+signing_key_age = Gauge(
+    "authsvc_signing_key_age_seconds",
+    "Since when the signing key signs; NaN without one.",
+    multiprocess_mode="livemostrecent",
+    registry=REGISTRY,
+)
+next_activation = Gauge(
+    "authsvc_signing_key_next_activation_seconds",
+    "Until the next signing key takes over; NaN when none is waiting.",
+    multiprocess_mode="livemostrecent",
+    registry=REGISTRY,
+)
+
+_request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+
+def observe_request(route: str, method: str, status: int, seconds: float) -> None:
+    """
+    Count a request.
+
+    Args:
+        route: The template, never the path.
+    """
+    key = (route, method, status // 100)
+    children = _request_children.get(key)
+    if children is None:
+        known = method if method in METHODS else OTHER
+        children = _request_children[route, known, status // 100] = (
+            _requests.labels(route=route, method=known, status=f"{status // 100}xx"),
+            _seconds.labels(route=route, method=known),
+        )
+    children[0].inc()
+    children[1].observe(seconds)
+
+
+def record_keys(ring: KeyRing, now: datetime) -> None:
+    """Set the gauges of the signing keys."""
+    activations = [key.activation for key in ring.keys if key.private_key is not None]
+    past = [(now - activation).total_seconds() for activation in activations if activation <= now]
+    to_come = [(activation - now).total_seconds() for activation in activations if activation > now]
+    signing_key_age.set(min(past, default=float("nan")))
+    next_activation.set(min(to_come, default=float("nan")))
+
+
+def record_pool(*, in_use: int, open_: int) -> None:
+    """Set the gauges of the connection pool."""
+    pool_in_use.set(in_use)
+    pool_connections.set(open_)
+
+
+def record_hashing(*, queued: int, running: int) -> None:
+    """Set the gauges of password hashing."""
+    password_queued.set(queued)
+    password_running.set(running)
+
+
+def exposition() -> bytes:
+    """All metrics as text, of every worker."""
+    directory = os.environ.get(MULTIPROCESS_DIR)
+    if directory is None:
+        return generate_latest(REGISTRY)
+    _forget_dead_workers(Path(directory))
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # no types there
+    return generate_latest(registry)
+
+
+def metrics_router(settings: Settings) -> APIRouter:
+    """`/metrics`, which in production needs a token."""
+    router = APIRouter()
+    token = settings.metrics_token
+
+    async def metrics(request: Request) -> Response:
+        """Read the metrics of this replica, in the text format of Prometheus."""
+        if token is None:
+            if settings.production:
+                raise NotFound("METRICS_TOKEN is not set")
+        else:
+            scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+            if not presented:
+                raise Unauthenticated("no metrics token", error=None)
+            expected = token.get_secret_value().encode()
+            if scheme.lower() != "bearer" or not hmac.compare_digest(
+                presented.strip().encode("latin-1"), expected
+            ):
+                raise Unauthenticated("wrong metrics token")
+        return Response(
+            exposition(), media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"}
+        )
+
+    router.add_route("/metrics", metrics, methods=["GET"], include_in_schema=False)
+    return router
+
+
+def _forget_dead_workers(directory: Path) -> None:
+    """A worker that was killed cannot take its gauges back."""
+    for pid in {path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*_*.db")}:
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            multiprocess.mark_process_dead(int(pid))  # type: ignore[no-untyped-call]
+        except (PermissionError, ValueError):
+            continue

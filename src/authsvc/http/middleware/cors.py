@@ -1,0 +1,56 @@
+"""Which pages may read our answers (Fetch Standard §3.3, CORS)."""
+
+from __future__ import annotations
+
+from authsvc.http.csrf import Origins
+
+Header = tuple[bytes, bytes]
+
+# The same for everybody, so a cache may share them, and no credentials are involved.
+PUBLIC_PATHS = frozenset({"/.well-known/jwks.json", "/.well-known/oauth-authorization-server"})
+
+EXPOSED = b"Authsvc-Refresh, Retry-After, WWW-Authenticate, X-Request-ID"
+VARY = (b"vary", b"Origin")
+ANYBODY = (b"access-control-allow-origin", b"*")
+PREFLIGHT: tuple[Header, ...] = (
+    (b"access-control-allow-methods", b"GET, POST, DELETE"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, Idempotency-Key, X-CSRF-Token",
+    ),
+    (b"access-control-max-age", b"600"),
+)
+PUBLIC_PREFLIGHT: tuple[Header, ...] = (
+    (b"access-control-allow-methods", b"GET"),
+    (b"access-control-allow-headers", b"*"),
+    (b"access-control-max-age", b"600"),
+)
+
+
+class Cors:
+    """The CORS rules of one configuration."""
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+
+    def headers(self, path: str, origin: bytes | None) -> tuple[Header, ...]:
+        """What every answer to a request of that origin carries, whatever its status."""
+        if path in PUBLIC_PATHS:
+            return (ANYBODY,)
+        if origin is None or not self._allows(origin):
+            return (VARY,)
+        return (
+            (b"access-control-allow-origin", origin),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", EXPOSED),
+            VARY,
+        )
+
+    def preflight(self, path: str, origin: bytes) -> tuple[Header, ...]:
+        """What is added to a preflight's 204; a foreign origin gets nothing it could use."""
+        if path in PUBLIC_PATHS:
+            return PUBLIC_PREFLIGHT
+        return PREFLIGHT if self._allows(origin) else ()
+
+    def _allows(self, origin: bytes) -> bool:
+        return self._origins.allows(origin.decode("latin-1"))

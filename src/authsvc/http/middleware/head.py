@@ -1,0 +1,33 @@
+"""The headers that the edge looks at, gathered in one pass."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+Headers = dict[bytes, list[bytes]]
+
+INTERESTING = frozenset(
+    {
+        b"access-control-request-method",
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"origin",
+        b"transfer-encoding",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+    }
+)
+
+
+def read_head(scope: Scope) -> Headers:
+    """The values of the interesting headers by name, in the order in which they came."""
+    found: Headers = {}
+    for name, value in scope["headers"]:
+        if name in INTERESTING:
+            if name in found:
+                found[name].append(value)
+            else:
+                found[name] = [value]
+    return found

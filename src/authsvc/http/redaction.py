@@ -1,0 +1,166 @@
+"""What a log line may hold: plain values, safe tracebacks, and nothing that looks like a secret."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from authsvc.protocol.secret import Secret, SecretBytes
+
+CUT = "[redacted]"
+MAX_TEXT = 4096  # characters of one value
+MAX_FRAMES = 40  # of one traceback, the innermost
+
+SECRET_KEYS = re.compile(
+    r"(?i)pass(word|phrase|wd)|secret|authorization|cookie|(access|refresh|csrf|id)_token"
+    r"|^token$|private_key|idempotency"
+)
+
+# Cheap to look for in the lower-cased line: without any of these there is nothing to cut.
+MARKERS = (
+    "art1.",
+    "eyj",
+    "cookie",
+    "authorization",
+    "bearer",
+    "basic",
+    "passw",
+    "passphrase",
+    "secret",
+    "token",
+    "idempotency",
+    "://",
+    "$argon2",
+    "private key",
+)
+_SEPARATOR = r"""["']?\s*[:=,]\s*b?"""
+_QUOTED = r"""\\?"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?"""
+PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"art1\.[\w-]*"), "art1." + CUT),
+    (re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*)*"), "eyJ" + CUT),
+    (re.compile(r"\$argon2\w*\$[^\s\"']*"), "$argon2" + CUT),
+    (
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
+        CUT,
+    ),
+    (re.compile(r"://[^\s/@]*:[^\s@]*@"), f"://{CUT}@"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}"), rf"\1 {CUT}"),
+    # A header's value goes to its closing quote or to the end of the line.
+    (
+        re.compile(rf"(?i)((?:set-)?cookie|authorization){_SEPARATOR}(?:{_QUOTED}|[^\r\n]+)"),
+        rf"\1: {CUT}",
+    ),
+    (
+        re.compile(
+            r"(?i)(\w*passw(?:or)?d|passphrase|\w*secret|(?:access|refresh|csrf|id)_token"
+            rf"|x-csrf-token|idempotency-key){_SEPARATOR}(?:{_QUOTED}|[^\s,;&]+)"
+        ),
+        rf"\1: {CUT}",
+    ),
+)
+# C0 and C1 controls, line and paragraph separators, and marks that reverse the text's direction.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def needs_redaction(line: str) -> bool:
+    """Whether a line may hold something that looks like a secret."""
+    lowered = line.lower()
+    return any(marker in lowered for marker in MARKERS)
+
+
+def redacted(value: Any) -> Any:  # noqa: ANN401 - whatever a log entry holds
+    """The value without anything that looks like a secret."""
+    if isinstance(value, str):
+        for pattern, replacement in PATTERNS:
+            value = pattern.sub(replacement, value)
+        return value
+    if isinstance(value, Mapping):
+        return {key: redacted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [redacted(item) for item in value]
+    return value
+
+
+def plain(key: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
+    """
+    A value that may be printed.
+
+    Typed secrets say nothing, and an object of an unknown type says only what it is: its `repr`
+    could hold anything.
+    """
+    kind = type(value)
+    if kind is str:
+        if SECRET_KEYS.search(key):
+            return CUT
+        return value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "…"
+    if value is None or kind in {int, float, bool}:
+        return value
+    if isinstance(value, Secret | SecretBytes) or SECRET_KEYS.search(key):
+        return CUT
+    if isinstance(value, str | UUID | PurePath | date | timedelta):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): plain(str(name), item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(key, item) for item in value]
+    return f"<{kind.__name__}>"
+
+
+def describe_exception(exc_info: Any) -> list[str]:  # noqa: ANN401 - all that logging accepts
+    """
+    An exception with its causes: types and frames, outermost cause first.
+
+    No messages and no local variables: both hold input. The lines of code are our own.
+    """
+    exc = _exception(exc_info)
+    lines: list[str] = []
+    seen: set[int] = set()
+    chain: list[BaseException] = []
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        chain.append(exc)
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+    for link in reversed(chain):
+        frames = traceback.extract_tb(link.__traceback__)[-MAX_FRAMES:]
+        lines += [f"{f.filename}:{f.lineno} in {f.name}: {f.line}" for f in frames]
+        lines.append(_kind(link))
+    return lines
+
+
+def escape(value: Any) -> Any:  # noqa: ANN401 - whatever a log entry holds
+    """Control characters made visible, so that no value can forge a line or colour a terminal."""
+    if isinstance(value, str):
+        return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], value)
+    if isinstance(value, Mapping):
+        return {escape(key): escape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escape(item) for item in value]
+    return value
+
+
+def _exception(exc_info: Any) -> BaseException | None:  # noqa: ANN401 - as above
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    found = exc_info[1] if isinstance(exc_info, tuple) else sys.exc_info()[1]
+    return found if isinstance(found, BaseException) else None
+
+
+def _kind(exc: BaseException) -> str:
+    """The type, and the numbers that some types carry."""
+    kind = type(exc)
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    sqlstate = getattr(exc, "sqlstate", None)
+    errno = getattr(exc, "errno", None)
+    if isinstance(sqlstate, str):
+        return f"{name} (SQLSTATE {sqlstate})"
+    return f"{name} (errno {errno})" if isinstance(errno, int) else name

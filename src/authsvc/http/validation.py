@@ -1,0 +1,65 @@
+"""
+pydantic's findings as our own: where, what, which rule, and nothing of what was sent.
+
+By default FastAPI repeats the input in a 422, passwords included, and some of pydantic's
+messages quote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+
+from authsvc.protocol.errors import FieldError, ValidationFailed
+
+# Messages that are made of our own schema only. Others may quote the input
+# (`uuid_parsing`, `union_tag_invalid` and `url_parsing` do).
+SAFE_TYPES = frozenset(
+    {
+        "bool_type",
+        "dict_type",
+        "enum",
+        "float_type",
+        "greater_than",
+        "greater_than_equal",
+        "int_type",
+        "less_than",
+        "less_than_equal",
+        "list_type",
+        "literal_error",
+        "missing",
+        "model_attributes_type",
+        "model_type",
+        "string_pattern_mismatch",
+        "string_too_long",
+        "string_too_short",
+        "string_type",
+        "string_unicode",
+        "too_long",
+        "too_short",
+        "value_error",  # our own validators; they quote nothing
+    }
+)
+UNKNOWN_MEMBER = FieldError(
+    loc=(), msg="This object has a member that is not known here.", type="extra_forbidden"
+)
+
+
+def validation_failed(exc: RequestValidationError) -> ValidationFailed:
+    """The refusal that FastAPI's validation error means; each finding once, in order."""
+    errors = tuple(dict.fromkeys(_field_error(error) for error in exc.errors()))
+    detail = ", ".join(f"{'.'.join(map(str, error.loc))}: {error.type}" for error in errors[:5])
+    return ValidationFailed(detail, errors=errors)
+
+
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    loc = tuple(error["loc"])
+    kind = str(error["type"])
+    if kind == UNKNOWN_MEMBER.type:
+        # Its name was chosen by the caller; only where it stands is told.
+        return FieldError(loc=loc[:-1], msg=UNKNOWN_MEMBER.msg, type=kind)
+    if kind not in SAFE_TYPES:
+        return FieldError(loc=loc, msg="The value is not valid.", type=kind)
+    return FieldError(loc=loc, msg=str(error["msg"]).removeprefix("Value error, "), type=kind)
