@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from authsvc.keys.key_files import KeyDirectoryError, KeyProblem
-from authsvc.keys.keyring import KeyRing, NoSigningKey
+from authsvc.keys.keyring import KeyRing
 from authsvc.keys.reading import Reading, read
 from authsvc.keys.refresh_tokens import RefreshKeys, UnknownMacKey, open_token, seal
 from authsvc.protocol.refresh import RefreshToken
@@ -184,9 +184,7 @@ class KeyDirectory:
 def _missing(reading: Reading, now: datetime) -> list[KeyProblem]:
     """The kinds of key that a service cannot do without and that are not there."""
     missing = []
-    try:
-        KeyRing(reading.signing_keys.values()).signing_key(now)
-    except NoSigningKey:
+    if KeyRing(reading.signing_keys.values()).find_signing_key(now) is None:
         missing.append(NO_SIGNING_KEY if reading.verdicts else NO_KEY)
     if not reading.mac_keys:
         missing.append(NO_MAC_KEY)

@@ -84,10 +84,15 @@ class KeyRing:
         Raises:
             NoSigningKey: There is none (yet).
         """
-        index = bisect_right(self._private_activations, now)
-        if index == 0:
+        key = self.find_signing_key(now)
+        if key is None:
             raise NoSigningKey("no_signing_key")
-        return self._private[index - 1]
+        return key
+
+    def find_signing_key(self, now: datetime) -> SigningKey | None:
+        """As `signing_key`; None if there is none."""
+        index = bisect_right(self._private_activations, now)
+        return self._private[index - 1] if index else None
 
     def published(self, now: datetime) -> tuple[SigningKey, ...]:
         """The keys whose tokens may be alive, and those to come; oldest first, never empty."""

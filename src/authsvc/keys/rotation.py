@@ -1,72 +1,197 @@
-"""Create, retire and remove keys. Everything a running service learns by reading the files."""
+"""Create, retire and remove keys. A running service learns of it by reading the files."""
 
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from authsvc.keys import pem
-from authsvc.keys.key_files import KeyDirectoryError, Kind, file_name, parse_name
+from authsvc.keys.key_files import KeyDirectoryError, KeyRefused, Kind, file_name, parse_name
 from authsvc.keys.key_writer import create, writing
-from authsvc.keys.refresh_tokens import KEY_LENGTH
+from authsvc.keys.keyring import DEFAULT_LEAD, MIN_LEAD
+from authsvc.keys.reading import read
+from authsvc.keys.refresh_tokens import KEY_LENGTH, mac_key_id
+from authsvc.protocol.jwk import thumbprint
 
 SECOND = timedelta(seconds=1)
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """
+    A key that was created.
+
+    Args:
+        key_id: The `kid` of a signing key; the key id of a MAC key in hexadecimal.
+    """
+
+    file: str
+    kind: Kind
+    key_id: str
+    activation: datetime
+
+
 def create_first_keys(
     path: Path, now: datetime, *, passphrase: str | None = None, bits: int = pem.MIN_BITS
-) -> tuple[str, ...]:
+) -> tuple[Added, ...]:
     """
     Make sure that there is a signing key and a MAC key, both active at once.
 
-    Files of that kind that exist are left alone, whatever is in them. Safe when two start at
-    once: they take turns, and the second finds what the first made.
+    Files of a kind that exist are left alone, whatever is in them. Safe when two start at once:
+    they take turns, and the second finds what the first made.
 
     Returns:
-        The names of the files that were created.
+        What was created.
 
     Raises:
         KeyDirectoryError: The directory cannot be written.
     """
-    created = []
     with writing(path):
-        kinds = _kinds(path)
-        if Kind.SIGNING not in kinds:
-            created.append(
-                _create_signing(path, pem.generate(bits), activation=now, passphrase=passphrase)
-            )
-        if Kind.MAC not in kinds:
-            created.append(_create_mac(path, activation=now))
-    return tuple(created)
+        present = {parsed[0] for entry in path.iterdir() if (parsed := parse_name(entry.name))}
+        return tuple(
+            _add(path, kind, activation=now, passphrase=passphrase, bits=bits)
+            for kind in (Kind.SIGNING, Kind.MAC)
+            if kind not in present
+        )
 
 
-def _create_signing(
+def add(
+    path: Path,
+    kind: Kind,
+    *,
+    now: datetime,
+    activation: datetime | None = None,
+    passphrase: str | None = None,
+    bits: int = pem.MIN_BITS,
+) -> Added:
+    """
+    Create the next key, early enough for everybody to learn of it before it is used.
+
+    Args:
+        activation: When it begins to work; in an hour if left out.
+
+    Raises:
+        KeyDirectoryError: That is less than MIN_LEAD from now, or the directory cannot be
+            written.
+    """
+    activation = activation or now + DEFAULT_LEAD
+    _check_lead(activation, now)
+    with writing(path):
+        return _add(path, kind, activation=activation, passphrase=passphrase, bits=bits)
+
+
+def add_now(
+    path: Path,
+    kind: Kind,
+    *,
+    now: datetime,
+    passphrase: str | None = None,
+    bits: int = pem.MIN_BITS,
+) -> Added:
+    """
+    Create a key that works at once: for the first key, and for emergencies.
+
+    Verifiers that cached the JWKS refuse a signing key's tokens until they fetch it again.
+
+    Raises:
+        KeyDirectoryError: The directory cannot be written.
+    """
+    with writing(path):
+        return _add(path, kind, activation=now, passphrase=passphrase, bits=bits)
+
+
+def import_key(
+    path: Path,
+    content: bytes,
+    *,
+    now: datetime,
+    activation: datetime,
+    source_passphrase: str | None = None,
+    passphrase: str | None = None,
+) -> Added:
+    """
+    Take over a signing key that was made elsewhere.
+
+    Args:
+        content: PEM with a private key.
+        activation: From when it signs here; `now`, or MIN_LEAD from it.
+        source_passphrase: That `content` is encrypted with.
+        passphrase: To encrypt it with here.
+
+    Raises:
+        KeyDirectoryError: It cannot be used, is here already, or comes too soon.
+    """
+    try:
+        key = pem.load(content, passphrase=source_passphrase)
+    except KeyRefused as exc:
+        raise KeyDirectoryError(f"the key is refused: {exc}") from exc
+    if not isinstance(key, RSAPrivateKey):
+        raise KeyDirectoryError(
+            "the file holds only a public key, which cannot sign; import the private one"
+        )
+    if activation != now:
+        _check_lead(activation, now)
+    with writing(path):
+        kid = thumbprint(key.public_key())
+        reading = read(path, passphrase=passphrase, strict_modes=False)
+        for name, present in reading.signing_keys.items():
+            if present.kid == kid:
+                raise KeyDirectoryError(f"the key is here already, as {name}; nothing to do")
+        return create_signing_key(path, key, activation=activation, passphrase=passphrase)
+
+
+def create_signing_key(
     path: Path, key: RSAPrivateKey, *, activation: datetime, passphrase: str | None
-) -> str:
-    return _create(
-        path, Kind.SIGNING, pem.private_pem(key, passphrase=passphrase), activation=activation
-    )
+) -> Added:
+    """Write a signing key under a free name; only within `writing`."""
+    content = pem.private_pem(key, passphrase=passphrase)
+    name, activation = create_at(path, Kind.SIGNING, content, activation=activation)
+    return Added(name, Kind.SIGNING, thumbprint(key.public_key()), activation)
 
 
-def _create_mac(path: Path, *, activation: datetime) -> str:
-    return _create(path, Kind.MAC, secrets.token_bytes(KEY_LENGTH), activation=activation)
+def create_mac_key(path: Path, *, activation: datetime) -> Added:
+    """Write a MAC key under a free name; only within `writing`."""
+    secret = secrets.token_bytes(KEY_LENGTH)
+    name, activation = create_at(path, Kind.MAC, secret, activation=activation)
+    return Added(name, Kind.MAC, mac_key_id(secret).hex(), activation)
 
 
-def _create(path: Path, kind: Kind, content: bytes, *, activation: datetime) -> str:
-    """Create a key file; if that second is taken, one of the next."""
+def create_at(
+    path: Path, kind: Kind, content: bytes, *, activation: datetime
+) -> tuple[str, datetime]:
+    """
+    Create a key file; if its second is taken, with one of the next. Only within `writing`.
+
+    Returns:
+        Name and activation.
+    """
+    activation = activation.replace(microsecond=0)
     for _ in range(60):
         name = file_name(kind, activation)
         if create(path / name, content):
-            return name
+            return name, activation
         activation += SECOND
-    raise KeyDirectoryError(f"{path}: {name} and the minute after it are taken; wait and repeat")
+    raise KeyDirectoryError(f"{path}: {name} and the minute before it are taken; repeat later")
 
 
-def _kinds(path: Path) -> set[Kind]:
-    if not path.is_dir():
-        return set()
-    parsed = (parse_name(entry.name) for entry in path.iterdir())
-    return {found[0] for found in parsed if found}
+def _check_lead(activation: datetime, now: datetime) -> None:
+    if activation - now < MIN_LEAD:
+        raise KeyDirectoryError(
+            f"a new key needs {MIN_LEAD // timedelta(minutes=1)} minutes before it may sign, "
+            "since verifiers and other replicas keep what they have read that long; choose a "
+            "later time, or use --now in an emergency"
+        )
+
+
+def _add(
+    path: Path, kind: Kind, *, activation: datetime, passphrase: str | None, bits: int
+) -> Added:
+    if kind is Kind.MAC:
+        return create_mac_key(path, activation=activation)
+    return create_signing_key(
+        path, pem.generate(bits), activation=activation, passphrase=passphrase
+    )

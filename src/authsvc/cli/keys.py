@@ -1,0 +1,302 @@
+"""
+`authsvc keys`: the life of signing keys and refresh MAC keys (CONTRACT §4).
+
+Nothing here talks to a running service: services read the same directory every 15 s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from authsvc.cli.configuration import load_settings
+from authsvc.cli.errors import CommandError
+from authsvc.cli.key_texts import as_json, table, text, what_breaks
+
+if TYPE_CHECKING:
+    from authsvc.keys.inventory import Inventory
+    from authsvc.keys.rotation import Added
+    from authsvc.settings import Settings
+
+MINUTE = timedelta(minutes=1)
+CACHED = (
+    "Verifiers that have cached the JWKS refuse its tokens until they fetch it again: up to "
+    "15 minutes, unless they refetch on an unknown kid."
+)
+WITHIN_15_S = "Running services read it within 15 s."
+
+# One kid in 64 does.
+KEY_ID_MAY_BEGIN_WITH_A_DASH = {"ignore_unknown_options": True}
+
+app = typer.Typer(
+    help="Signing keys and refresh MAC keys.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("list")
+def list_keys(
+    *, json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Show every key with what it does and until when it is needed."""
+    settings = load_settings()
+    with _refusals():
+        inventory = _inventory(settings)
+    if json_wanted:
+        document = {
+            "keys": [as_json(key) for key in inventory.keys],
+            "problems": [
+                {"file": p.file, "problem": p.problem, "fix": p.fix, "refused": p.refused}
+                for p in inventory.problems
+            ],
+        }
+        typer.echo(json.dumps(document, indent=2))
+        return
+    typer.echo(table(inventory.keys) if inventory.keys else f"{settings.keys_dir}: no keys.")
+    for problem in inventory.problems:
+        typer.echo(str(problem), err=True)
+
+
+@app.command()
+def add(
+    *,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="A MAC key for refresh tokens instead.")
+    ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Active at once: for the first key, and emergencies.")
+    ] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Active from then on, such as 2026-11-22T10:00:00Z; else in an hour."),
+    ] = None,
+    first: Annotated[
+        bool,
+        typer.Option(
+            "--first", help="Only what is missing of a first signing key and MAC key, at once."
+        ),
+    ] = False,
+    bits: Annotated[
+        int, typer.Option(min=2048, max=8192, help="RSA modulus; larger signs much slower.")
+    ] = 2048,
+) -> None:
+    """Create the next key; it is published at once and used later."""
+    from authsvc.keys import rotation  # noqa: PLC0415 - see cli/main.py
+    from authsvc.keys.key_files import Kind  # noqa: PLC0415
+
+    if sum((now, at is not None, first)) > 1 or (first and refresh):
+        raise typer.BadParameter("--now, --at and --first exclude each other")
+    settings = load_settings()
+    path, clock, passphrase = settings.keys_dir, datetime.now(UTC), _passphrase(settings)
+    kind = Kind.MAC if refresh else Kind.SIGNING
+    with _refusals():
+        if first:
+            created = rotation.create_first_keys(path, clock, passphrase=passphrase, bits=bits)
+            for key in created:
+                _say_added(settings, key, clock)
+            if not created:
+                typer.echo(f"{path}: the first keys are there already; nothing to do.")
+            return
+        signs_already = path.is_dir() and any(
+            key.state == "signing" for key in _inventory(settings).keys
+        )
+        if now:
+            key = rotation.add_now(path, kind, now=clock, passphrase=passphrase, bits=bits)
+        else:
+            key = rotation.add(
+                path,
+                kind,
+                now=clock,
+                activation=_moment(at) if at else None,
+                passphrase=passphrase,
+                bits=bits,
+            )
+    _say_added(settings, key, clock)
+    if now and signs_already and kind is Kind.SIGNING:
+        typer.echo(CACHED)
+    elif not now and not signs_already and kind is Kind.SIGNING:
+        typer.echo("No key signs until then; for the first key use --now.", err=True)
+
+
+@app.command(context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH)
+def revoke(
+    key: Annotated[
+        str, typer.Argument(metavar="KID", help="kid, MAC-key id, either's beginning, or file.")
+    ],
+) -> None:
+    """Take a leaked key out at once; one in use gets a successor first."""
+    from authsvc.keys import retirement  # noqa: PLC0415 - see cli/main.py
+
+    settings = load_settings()
+    clock = datetime.now(UTC)
+    with _refusals():
+        revoked = retirement.revoke(
+            settings.keys_dir,
+            key,
+            now=clock,
+            refresh_absolute_ttl=settings.refresh_absolute_ttl,
+            passphrase=_passphrase(settings),
+        )
+    typer.echo(f"Deleted {', '.join(revoked.files)}; running services drop it within 15 s.")
+    state = revoked.key.state if revoked.key else "refused"
+    typer.echo(what_breaks(state, kind=revoked.key.kind if revoked.key else ""))
+    if revoked.successor is None:
+        return
+    if revoked.brought_forward:
+        typer.echo(
+            f"The next key was brought forward: {revoked.successor.file} "
+            f"({revoked.successor.key_id}) works from now on. Verifiers that have read the JWKS "
+            "since it was created know it; others as soon as they fetch it again."
+        )
+        typer.echo("No further key is waiting; create one with `authsvc keys add`.")
+    else:
+        _say_added(settings, revoked.successor, clock)
+        if revoked.successor.kind == "signing":
+            typer.echo(CACHED)
+
+
+@app.command()
+def prune() -> None:
+    """Remove keys that no live token needs, and the private half of retired ones."""
+    from authsvc.keys import retirement  # noqa: PLC0415 - see cli/main.py
+
+    settings = load_settings()
+    with _refusals():
+        pruned = retirement.prune(
+            settings.keys_dir,
+            now=datetime.now(UTC),
+            refresh_absolute_ttl=settings.refresh_absolute_ttl,
+            passphrase=_passphrase(settings),
+        )
+    for file in pruned.removed:
+        typer.echo(f"Removed {file}: no live token needs it.")
+    for file in pruned.halved:
+        typer.echo(f"Kept only the public half of {file}: it no longer signs.")
+    if not pruned.removed and not pruned.halved:
+        typer.echo("Nothing to prune.")
+
+
+@app.command("import")
+def import_key(
+    file: Annotated[Path, typer.Argument(help="PEM with an RSA private key.")],
+    *,
+    now: Annotated[bool, typer.Option("--now", help="Active at once.")] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Active from then on, such as 2026-11-22T10:00:00Z; else in an hour."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="Holds the file's passphrase; else AUTHSVC_KEYS_PASSPHRASE is tried."),
+    ] = None,
+) -> None:
+    """Take over a signing key that was made elsewhere."""
+    from authsvc.keys import rotation  # noqa: PLC0415 - see cli/main.py
+    from authsvc.keys.keyring import DEFAULT_LEAD  # noqa: PLC0415
+
+    if now and at is not None:
+        raise typer.BadParameter("--now and --at exclude each other")
+    settings = load_settings()
+    clock = datetime.now(UTC)
+    source_passphrase = _passphrase(settings)
+    try:
+        content = file.read_bytes()
+        if passphrase_file:
+            source_passphrase = passphrase_file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as exc:
+        raise CommandError(
+            f"{exc.filename}: cannot be read ({exc.strerror}); name another file"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise CommandError(f"{passphrase_file}: is not UTF-8; write the passphrase alone") from exc
+    activation = clock if now else clock + DEFAULT_LEAD
+    with _refusals():
+        key = rotation.import_key(
+            settings.keys_dir,
+            content,
+            now=clock,
+            activation=_moment(at) if at else activation,
+            source_passphrase=source_passphrase,
+            passphrase=_passphrase(settings),
+        )
+    _say_added(settings, key, clock)
+    if now:
+        typer.echo(CACHED)
+    typer.echo(f"Delete {file}: what others can read is not a secret.", err=True)
+
+
+@app.command("export-public", context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH)
+def export_public(
+    key: Annotated[
+        str | None, typer.Argument(metavar="KID", help="Only this key, or its beginning.")
+    ] = None,
+    *,
+    as_pem: Annotated[bool, typer.Option("--pem", help="Print PEM instead of a JWKS.")] = False,
+) -> None:
+    """Print the published keys, for verifiers that cannot fetch the JWKS."""
+    from authsvc.keys import pem  # noqa: PLC0415 - see cli/main.py
+    from authsvc.protocol.jwk import rsa_jwk  # noqa: PLC0415
+
+    settings = load_settings()
+    clock = datetime.now(UTC)
+    with _refusals():
+        published = _inventory(settings).ring.published(clock)
+    chosen = [each for each in published if key is None or each.kid.startswith(key)]
+    if not chosen:
+        named = f"{key}: no published key begins so" if key else "no key is published"
+        raise CommandError(f"{settings.keys_dir}: {named}; see `authsvc keys list`")
+    if as_pem:
+        for each in chosen:
+            typer.echo(pem.public_pem(each.public_key).decode("ascii"), nl=False)
+    else:
+        typer.echo(json.dumps({"keys": [rsa_jwk(each.public_key) for each in chosen]}, indent=2))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    from authsvc.keys.key_files import KeyDirectoryError  # noqa: PLC0415 - see cli/main.py
+
+    try:
+        yield
+    except KeyDirectoryError as exc:
+        raise CommandError(str(exc)) from exc
+
+
+def _inventory(settings: Settings) -> Inventory:
+    from authsvc.keys.inventory import take_inventory  # noqa: PLC0415 - see cli/main.py
+
+    return take_inventory(
+        settings.keys_dir,
+        now=datetime.now(UTC),
+        passphrase=_passphrase(settings),
+        refresh_absolute_ttl=settings.refresh_absolute_ttl,
+    )
+
+
+def _passphrase(settings: Settings) -> str | None:
+    return settings.keys_passphrase.get_secret_value() if settings.keys_passphrase else None
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise typer.BadParameter("write --at with its time zone, such as 2026-11-22T10:00:00Z")
+    return moment.astimezone(UTC)
+
+
+def _say_added(settings: Settings, key: Added, now: datetime) -> None:
+    does = "signs" if key.kind == "signing" else "seals refresh tokens"
+    minutes = round((key.activation - now) / MINUTE)
+    when = f"from {text(key.activation)} on (in {minutes} min)" if minutes > 0 else "from now on"
+    typer.echo(f"Created {settings.keys_dir / key.file} ({key.key_id}): it {does} {when}.")
+    typer.echo(WITHIN_15_S)

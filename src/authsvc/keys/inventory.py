@@ -1,0 +1,160 @@
+"""What a key directory holds, for people: every file with its state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from authsvc.keys.key_files import KeyProblem, Kind
+from authsvc.keys.keyring import KeyRing, SigningKey
+from authsvc.keys.reading import Reading, Verdict, read
+from authsvc.keys.refresh_tokens import MacKey, RefreshKeys
+
+
+class State(StrEnum):
+    """What a key does at a moment."""
+
+    SIGNING = "signing"
+    SEALING = "sealing"  # the MAC key in use
+    NEXT = "next"  # published (or loaded) and waiting for its activation
+    RETIRED = "retired"  # no longer used for new tokens, but for verifying those that live
+    EXPIRED = "expired"  # of no use to anybody: `prune` removes it
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    """
+    One file.
+
+    Args:
+        key_id: The `kid`, or a MAC key's id in hexadecimal; None if the file holds no key.
+        until: When it becomes useless; None = not before it has a successor.
+        bits: Of the RSA modulus; None for others.
+        private: Whether it could sign; False for the public half of a retired key.
+        problem: A refusal or a warning.
+    """
+
+    file: str
+    kind: Kind
+    key_id: str | None
+    activation: datetime
+    state: State
+    until: datetime | None = None
+    bits: int | None = None
+    private: bool = True
+    problem: KeyProblem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """
+    A reading of the directory, explained.
+
+    Args:
+        problems: All of them, also of names that are no keys.
+    """
+
+    keys: tuple[ListedKey, ...]
+    problems: tuple[KeyProblem, ...]
+    reading: Reading
+    ring: KeyRing
+
+
+def take_inventory(
+    path: Path, *, now: datetime, passphrase: str | None, refresh_absolute_ttl: timedelta
+) -> Inventory:
+    """
+    Look at every file of a key directory, oldest activation first.
+
+    Raises:
+        KeyDirectoryError: The directory cannot be read.
+    """
+    reading = read(path, passphrase=passphrase, strict_modes=False)
+    ring = KeyRing(reading.signing_keys.values())
+    mac_keys = RefreshKeys(reading.mac_keys.values())
+    problems = {problem.file: problem for problem in reading.problems}
+    listed = []
+    for name, verdict in reading.verdicts.items():
+        problem = problems.get(name)
+        key = verdict.key
+        if key is None or verdict.twin:
+            listed.append(_refused(verdict, problem))
+        elif isinstance(key, SigningKey):
+            listed.append(_signing(name, key, ring, now, problem))
+        else:
+            listed.append(_mac(name, key, mac_keys, now, refresh_absolute_ttl, problem))
+    return Inventory(tuple(listed), reading.problems, reading, ring)
+
+
+def key_id(key: SigningKey | MacKey) -> str:
+    """The name of a key as people see it."""
+    return key.kid if isinstance(key, SigningKey) else key.key_id.hex()
+
+
+def _refused(verdict: Verdict, problem: KeyProblem | None) -> ListedKey:
+    return ListedKey(
+        file=verdict.file.name,
+        kind=verdict.file.kind,
+        key_id=key_id(verdict.key) if verdict.key else None,
+        activation=verdict.file.activation,
+        state=State.REFUSED,
+        problem=problem,
+    )
+
+
+def _signing(
+    name: str, key: SigningKey, ring: KeyRing, now: datetime, problem: KeyProblem | None
+) -> ListedKey:
+    until = ring.published_until(key.kid)
+    if key.activation > now:
+        state = State.NEXT
+    elif until is not None and until <= now:
+        state = State.EXPIRED
+    elif key is ring.find_signing_key(now):
+        state = State.SIGNING
+    else:
+        state = State.RETIRED
+    return ListedKey(
+        file=name,
+        kind=Kind.SIGNING,
+        key_id=key.kid,
+        activation=key.activation,
+        state=state,
+        until=until,
+        bits=key.public_key.key_size,
+        private=key.private_key is not None,
+        problem=problem,
+    )
+
+
+def _mac(
+    name: str,
+    key: MacKey,
+    keys: RefreshKeys,
+    now: datetime,
+    absolute_ttl: timedelta,
+    problem: KeyProblem | None,
+) -> ListedKey:
+    later = [other.activation for other in keys.all if other.activation > key.activation]
+    # A family that was sealed with it in its last second lives at most this long.
+    until = later[0] + absolute_ttl if later else None
+    if key is keys.sealing_key(now):
+        state = State.SEALING
+    elif key.activation > now:
+        state = State.NEXT
+    elif until is not None and until <= now:
+        state = State.EXPIRED
+    else:
+        state = State.RETIRED
+    return ListedKey(
+        file=name,
+        kind=Kind.MAC,
+        key_id=key_id(key),
+        activation=key.activation,
+        state=state,
+        until=until,
+        problem=problem,
+    )
