@@ -8,9 +8,9 @@ starts them, and prometheus_client then keeps the numbers in files there, which 
 from __future__ import annotations
 
 import hmac
+import math
 import os
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -20,12 +20,14 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
     multiprocess,
 )
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
-from authsvc.keys.keyring import KeyRing
+from authsvc.http.dependencies import Service, service
+from authsvc.http.problem_schema import refusals
 from authsvc.protocol.errors import NotFound, Unauthenticated
 from authsvc.protocol.refresh import Verdict
 from authsvc.settings import Settings
@@ -61,6 +63,8 @@ LOGIN_OUTCOMES = (
     "database_unavailable",
 )
 
+# When a counter began, as a metric beside each: twice the lines, and nobody reads them.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # no types there
 # Not the library's global one, which other libraries share.
 REGISTRY = CollectorRegistry()
 
@@ -100,37 +104,37 @@ _seconds = Histogram(
     buckets=BUCKETS,
     registry=REGISTRY,
 )
-password_queued = Gauge(
+_password_queued = Gauge(
     "authsvc_password_hashing_queued",
     "Passwords that wait for their turn to be hashed.",
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
-password_running = Gauge(
+_password_running = Gauge(
     "authsvc_password_hashing_running",
     "Passwords that are being hashed.",
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
-pool_connections = Gauge(
+_pool_connections = Gauge(
     "authsvc_database_pool_connections",
     "Open connections of the pool for hot statements.",
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
-pool_in_use = Gauge(
+_pool_in_use = Gauge(
     "authsvc_database_pool_in_use",
     "Connections of that pool that run a statement.",
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
-signing_key_age = Gauge(
+_signing_key_age = Gauge(
     "authsvc_signing_key_age_seconds",
     "Since when the signing key signs; NaN without one.",
     multiprocess_mode="livemostrecent",
     registry=REGISTRY,
 )
-next_activation = Gauge(
+_next_activation = Gauge(
     "authsvc_signing_key_next_activation_seconds",
     "Until the next signing key takes over; NaN when none is waiting.",
     multiprocess_mode="livemostrecent",
@@ -159,25 +163,21 @@ def observe_request(route: str, method: str, status: int, seconds: float) -> Non
     children[1].observe(seconds)
 
 
-def record_keys(ring: KeyRing, now: datetime) -> None:
-    """Set the gauges of the signing keys."""
-    activations = [key.activation for key in ring.keys if key.private_key is not None]
-    past = [(now - activation).total_seconds() for activation in activations if activation <= now]
-    to_come = [(activation - now).total_seconds() for activation in activations if activation > now]
-    signing_key_age.set(min(past, default=float("nan")))
-    next_activation.set(min(to_come, default=float("nan")))
-
-
-def record_pool(*, in_use: int, open_: int) -> None:
-    """Set the gauges of the connection pool."""
-    pool_in_use.set(in_use)
-    pool_connections.set(open_)
-
-
-def record_hashing(*, queued: int, running: int) -> None:
-    """Set the gauges of password hashing."""
-    password_queued.set(queued)
-    password_running.set(running)
+def record(held: Service) -> None:
+    """Set this process's gauges. Each process does so every few seconds, and when it is read."""
+    in_use, connections = held.db.hot_pool_size
+    _pool_in_use.set(in_use)
+    _pool_connections.set(connections)
+    _password_queued.set(held.hasher.queued)
+    _password_running.set(held.hasher.running)
+    now = held.clock.now()
+    ages = [
+        (now - key.activation).total_seconds()
+        for key in held.keys.ring.keys
+        if key.private_key is not None
+    ]
+    _signing_key_age.set(min((age for age in ages if age >= 0), default=math.nan))
+    _next_activation.set(min((-age for age in ages if age < 0), default=math.nan))
 
 
 def exposition() -> bytes:
@@ -197,7 +197,12 @@ def metrics_router(settings: Settings) -> APIRouter:
     token = settings.metrics_token
 
     async def metrics(request: Request) -> Response:
-        """Read the metrics of this replica, in the text format of Prometheus."""
+        """
+        Read the metrics of this replica, in the text format of Prometheus.
+
+        Needs `AUTHSVC_METRICS_TOKEN` as a bearer token where that is set. In production there
+        are no metrics without one.
+        """
         if token is None:
             if settings.production:
                 raise NotFound("METRICS_TOKEN is not set")
@@ -210,11 +215,18 @@ def metrics_router(settings: Settings) -> APIRouter:
                 presented.strip().encode("latin-1"), expected
             ):
                 raise Unauthenticated("wrong metrics token")
-        return Response(
-            exposition(), media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"}
-        )
+        record(service(request))
+        return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
-    router.add_route("/metrics", metrics, methods=["GET"], include_in_schema=False)
+    router.add_api_route(
+        "/metrics",
+        metrics,
+        response_class=PlainTextResponse,
+        tags=["service"],
+        summary="Metrics",
+        responses=refusals(NotFound, Unauthenticated),
+    )
+    router.add_api_route("/metrics", metrics, methods=["HEAD"], include_in_schema=False)
     return router
 
 

@@ -1,0 +1,77 @@
+"""
+GET /.well-known/oauth-authorization-server: what is true of this server (RFC 8414).
+
+Every value is a constant of the configuration; no header of a request has a say (RFC 8414 §3.3).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter
+
+from authsvc.http import jwks
+from authsvc.http.document import Document
+from authsvc.settings import Settings
+
+PATH = "/.well-known/oauth-authorization-server"
+CACHE_CONTROL = "public, max-age=300, stale-while-revalidate=600, stale-if-error=86400"
+
+PATH_ITEM: dict[str, Any] = {
+    "get": {
+        "operationId": "metadata",
+        "tags": ["keys"],
+        "summary": "Authorization server metadata",
+        "description": "What this server can do, for programs (RFC 8414).",
+        "responses": {
+            "200": {
+                "description": "Server metadata (RFC 8414 §2).",
+                "headers": {"ETag": {"schema": {"type": "string"}}},
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["issuer", "jwks_uri", "response_types_supported"],
+                            "properties": {
+                                "issuer": {"type": "string", "format": "uri"},
+                                "jwks_uri": {"type": "string", "format": "uri"},
+                                "service_documentation": {"type": "string", "format": "uri"},
+                                "response_types_supported": {"type": "array"},
+                                "grant_types_supported": {"type": "array"},
+                            },
+                        }
+                    }
+                },
+            },
+            "304": {"description": "The copy named by If-None-Match is still right."},
+        },
+    }
+}
+
+
+def metadata_router(settings: Settings) -> APIRouter:
+    """The document of one configuration."""
+    router = APIRouter()
+    body = json.dumps(metadata(settings), indent=2).encode()
+    document = Document.of(body, media_type="application/json", cache_control=CACHE_CONTROL)
+    router.add_route(PATH, document, methods=["GET"], include_in_schema=False)  # type: ignore[arg-type]  # Starlette takes an ASGI application too
+    return router
+
+
+def metadata(settings: Settings) -> dict[str, object]:
+    """
+    The members of RFC 8414 §2 that are true.
+
+    There is no authorization endpoint and no token endpoint, so no response type and no grant
+    type; left out, `grant_types_supported` would claim the authorization code.
+    """
+    members: dict[str, object] = {
+        "issuer": settings.issuer,
+        "jwks_uri": settings.issuer + jwks.PATH,
+        "response_types_supported": [],
+        "grant_types_supported": [],
+    }
+    if settings.docs:
+        members["service_documentation"] = f"{settings.issuer}/docs"
+    return members
