@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from authsvc.flows.maintain import prune
 from authsvc.http import (
     change_password,
+    jwks,
     login,
     logout,
     me,
@@ -28,6 +29,11 @@ from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins
 from authsvc.http.dependencies import Clock, Service
 from authsvc.http.errors import install_errors
+from authsvc.http.health import health_router
+from authsvc.http.logging import configure_logging
+from authsvc.http.metadata import metadata_router
+from authsvc.http.metrics import key_problems_total, metrics_router, record
+from authsvc.http.middleware import Edge
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.keys.password_blocklist import blocked_passwords
@@ -39,6 +45,7 @@ from authsvc.settings import Settings
 from authsvc.store import migrate
 from authsvc.store.database import Database
 
+SAMPLE_INTERVAL = timedelta(seconds=5)
 RELOAD_INTERVAL = timedelta(seconds=15)
 PRUNE_INTERVAL = timedelta(minutes=5)
 
@@ -47,7 +54,9 @@ log = structlog.get_logger("authsvc")
 
 def app_from_environment() -> FastAPI:
     """What each worker process runs."""
-    return create_app(Settings.load())
+    settings = Settings.load()
+    configure_logging(settings)
+    return create_app(settings)
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -64,7 +73,10 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         async with AsyncExitStack() as stack:
             held = await _open(settings, clock or Clock(), stack)
             app.state.service = held
+            app.state.readiness = lambda: _readiness(held)
+            await _sample(held)
             for interval, act in (
+                (SAMPLE_INTERVAL, lambda: _sample(held)),
                 (RELOAD_INTERVAL, lambda: _reload_keys(held)),
                 (PRUNE_INTERVAL, lambda: _prune(held)),
             ):
@@ -83,7 +95,12 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
+    app.add_middleware(Edge, settings=settings)
     install_errors(app, issuer=settings.issuer)
+    app.include_router(jwks.router)
+    app.include_router(metadata_router(settings))
+    app.include_router(health_router(settings, version=app.version))
+    app.include_router(metrics_router(settings))
     for module in (register, login, refresh, logout, me, sessions, change_password):
         app.include_router(module.router)
     return app
@@ -141,11 +158,15 @@ async def _readiness(held: Service) -> dict[str, str]:
     checks = {"database": "ok", "schema": "ok", "signing_key": "ok"}
     try:
         async with held.db.autocommit() as connection:
-            row = await connection.fetchrow("SELECT pg_is_in_recovery() AS read_only")
-        if row is None or row["read_only"]:
+            row = await connection.fetchrow(
+                "SELECT pg_is_in_recovery() AS standby, current_setting('fsync') AS fsync"
+            )
+        if row is None or row["standby"]:
             checks["database"] = (
                 "is read-only, so it is a standby: point AUTHSVC_DATABASE_URL at the primary"
             )
+        elif held.settings.production and row["fsync"] == "off":
+            checks["database"] = "runs with fsync=off and would forget revocations: switch it on"
         elif (revision := await migrate.current(held.db)) != migrate.SCHEMA_REVISION:
             checks["schema"] = (
                 f"is {revision or 'empty'}, not {migrate.SCHEMA_REVISION}: run `authsvc db upgrade`"
@@ -158,7 +179,13 @@ async def _readiness(held: Service) -> dict[str, str]:
 
 async def _reload_keys(held: Service) -> None:
     for problem in await asyncio.to_thread(held.keys.reload, held.clock.now()):
+        key_problems_total.inc()
         log.error("key_problem", problem=str(problem))
+
+
+async def _sample(held: Service) -> None:
+    """What a gauge shows between two requests."""
+    record(held)
 
 
 async def _prune(held: Service) -> None:

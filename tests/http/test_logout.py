@@ -117,6 +117,18 @@ async def test_logout_with_nothing_authentic_is_401_and_clears_cookies_all_the_s
     assert "authsvc_refresh=; Max-Age=0" in answer.headers["set-cookie"]
 
 
+async def test_a_foreign_authorization_header_does_not_keep_a_cookie_alive(
+    client: httpx.AsyncClient,
+) -> None:
+    await log_in(client, "spa")
+    held = client.cookies["authsvc_refresh"]
+
+    answer = await client.post("/auth/logout", headers={"authorization": "Basic YTpi"})
+
+    assert 204 == answer.status_code
+    assert 401 == (await refresh(client, cookie=held)).status_code
+
+
 @pytest.mark.requirement("D5")
 @pytest.mark.parametrize("by", ["bearer", "refresh_token"])
 async def test_logout_all_ends_every_session(client: httpx.AsyncClient, by: str) -> None:

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.races.conftest import EMAIL, PASSWORD
-from tests.races.wire import Answer, Connection, at_once, post
+from tests.live import EMAIL, PASSWORD
+from tests.wire import Answer, Connection, at_once, post
 
 AT_ONCE = 64
 ROUNDS = 200

@@ -75,7 +75,7 @@ async def logout(
             held.issuer,
             held.keys,
             presented=Credentials(
-                bearer=bearer_token(request),
+                bearer=_bearer(request),
                 access_cookie=access_cookie,
                 refresh_cookie=refresh_cookie,
                 refresh_token=Secret(body.refresh_token) if body.refresh_token else None,
@@ -95,6 +95,14 @@ async def logout(
     if ended:
         _clear_cookies(held, answer)
     return answer
+
+
+def _bearer(request: Request) -> Secret | None:
+    """Whatever else Authorization holds is no credential of ours, and ends nothing."""
+    try:
+        return bearer_token(request)
+    except Unauthenticated:
+        return None
 
 
 def _clear_cookies(held: Service, answer: Response) -> None:
