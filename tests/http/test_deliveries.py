@@ -12,7 +12,7 @@ import pytest
 from tests.http.conftest import MovableClock, log_in, refresh
 
 pytestmark = pytest.mark.usefixtures("alice")
-HTTPS: dict[str, Any] = {"issuer": "https://auth.example.com"}
+HTTPS = "https://auth.example.com"
 ALWAYS = {
     "token_type",
     "expires_in",
@@ -167,9 +167,9 @@ async def test_not_to_be_remembered_means_session_cookies_and_twelve_idle_hours(
 
 
 @pytest.mark.requirement("C1", "C2")
-@pytest.mark.settings(**HTTPS)
+@pytest.mark.settings(issuer=HTTPS)
 async def test_over_https_every_cookie_is_secure_and_prefixed(client: httpx.AsyncClient) -> None:
-    client.base_url = httpx.URL("https://auth.example.com")
+    client.base_url = httpx.URL(HTTPS)
 
     login = await log_in(client, "web")
     refreshed = await refresh(client, x_csrf_token=login.json()["csrf_token"])
@@ -188,9 +188,9 @@ async def test_over_https_every_cookie_is_secure_and_prefixed(client: httpx.Asyn
 
 
 @pytest.mark.requirement("C3")
-@pytest.mark.settings(**HTTPS)
+@pytest.mark.settings(issuer=HTTPS)
 async def test_an_unprefixed_twin_is_not_read(client: httpx.AsyncClient) -> None:
-    client.base_url = httpx.URL("https://auth.example.com")
+    client.base_url = httpx.URL(HTTPS)
     await log_in(client, "spa")
     token = client.cookies["__Secure-authsvc_refresh"]
     client.cookies.clear()
@@ -203,11 +203,11 @@ async def test_an_unprefixed_twin_is_not_read(client: httpx.AsyncClient) -> None
     assert [401, 200] == [twin.status_code, real.status_code]
 
 
-@pytest.mark.settings(issuer="https://auth.example.com", cookie_domain="example.com")
+@pytest.mark.settings(issuer=HTTPS, cookie_domain="example.com")
 async def test_a_cookie_domain_shares_access_and_csrf_but_never_the_refresh_cookie(
     client: httpx.AsyncClient,
 ) -> None:
-    client.base_url = httpx.URL("https://auth.example.com")
+    client.base_url = httpx.URL(HTTPS)
 
     cookies = cookies_of(await log_in(client, "web"))
 

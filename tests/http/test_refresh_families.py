@@ -427,7 +427,7 @@ async def test_a_malformed_idempotency_key_is_refused_and_spends_nothing(
     refused = await client.post(
         "/auth/refresh",
         json={"refresh_token": token},
-        headers=[(b"idempotency-key", key.encode("latin-1"))],  # type: ignore[arg-type]
+        headers=[(b"idempotency-key", key.encode("latin-1"))],
     )
 
     assert (422, "validation_error") == (refused.status_code, refused.json()["code"])
@@ -441,7 +441,7 @@ async def test_a_second_idempotency_key_header_is_refused(client: httpx.AsyncCli
     refused = await client.post(
         "/auth/refresh",
         json={"refresh_token": token},
-        headers=[("idempotency-key", KEY), ("idempotency-key", KEY)],  # type: ignore[arg-type]
+        headers=[("idempotency-key", KEY), ("idempotency-key", KEY)],
     )
 
     assert 422 == refused.status_code

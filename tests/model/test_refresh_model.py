@@ -202,6 +202,7 @@ def machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - a clas
             elif expected == "replayed":
                 assert family.tokens[-1] == successor
             else:
+                assert successor is not None
                 assert successor not in family.tokens
                 family.tokens.append(successor)
                 family.key, family.rotated_at = key, now
@@ -309,7 +310,7 @@ def test_the_service_agrees_with_the_model(database_url: str, keys_dir_of_the_mo
     world = World(database_url, keys_dir_of_the_model)
     world.start()
     try:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(
             machine(world),
             settings=settings(
                 max_examples=60,
