@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 _ENTITY_TAG = re.compile(rb'(?:W/)?("[^"]*")')
@@ -16,41 +17,49 @@ _ENTITY_TAG = re.compile(rb'(?:W/)?("[^"]*")')
 @dataclass(frozen=True, slots=True)
 class Document:
     """
-    Bytes that are the same for everybody; itself the ASGI endpoint that sends them.
+    Bytes that are the same for everybody; itself an ASGI endpoint for GET and HEAD.
 
     Args:
         etag: Strong, with its quotes.
+        content_security_policy: Only pages need one; the edge gives all else the strictest.
     """
 
     body: bytes
     etag: str
     media_type: str
     cache_control: str
+    content_security_policy: str | None = None
 
     @classmethod
-    def of(cls, body: bytes, *, media_type: str, cache_control: str) -> Document:
+    def of(
+        cls,
+        body: bytes,
+        *,
+        media_type: str,
+        cache_control: str,
+        content_security_policy: str | None = None,
+    ) -> Document:
         """A document whose tag is made from its content, so that all replicas agree on it."""
-        return cls(body, f'"{digest(body)}"', media_type, cache_control)
+        etag = f'"{digest(body)}"'
+        return cls(body, etag, media_type, cache_control, content_security_policy)
+
+    def response(self, scope: Scope) -> Response:
+        """The body, or 304 for a client that has it."""
+        # A 304 repeats what a cache needs to keep its copy fresh (RFC 9110 §15.4.5).
+        headers = {"Cache-Control": self.cache_control, "ETag": self.etag}
+        conditions = (value for name, value in scope["headers"] if name == b"if-none-match")
+        if is_held(conditions, self.etag.encode("ascii")):
+            return Response(status_code=304, headers=headers)
+        headers["Content-Type"] = self.media_type
+        if self.content_security_policy is not None:
+            headers["Content-Security-Policy"] = self.content_security_policy
+        if scope["method"] == "HEAD":
+            return Response(headers={**headers, "Content-Length": str(len(self.body))})
+        return Response(self.body, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer GET and HEAD: with the body, or with 304 to a client that has it."""
-        del receive
-        etag = self.etag.encode("ascii")
-        # A 304 repeats what a cache needs to keep its copy fresh (RFC 9110 §15.4.5).
-        headers = [(b"cache-control", self.cache_control.encode("ascii")), (b"etag", etag)]
-        conditions = (value for name, value in scope["headers"] if name == b"if-none-match")
-        status = 304
-        body = b""
-        if not is_held(conditions, etag):
-            status = 200
-            headers += [
-                (b"content-type", self.media_type.encode("ascii")),
-                (b"content-length", b"%d" % len(self.body)),
-            ]
-            if scope["method"] != "HEAD":
-                body = self.body
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        """Answer."""
+        await self.response(scope)(scope, receive, send)
 
 
 def is_held(if_none_match: Iterable[bytes], etag: bytes) -> bool:

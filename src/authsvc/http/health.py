@@ -67,11 +67,20 @@ def health_router(settings: Settings, *, version: str) -> APIRouter:
     not_ready: dict[int | str, dict[str, Any]] = {
         503: {"model": Ready, "description": "Something is missing; `checks` says what."}
     }
-    router.add_api_route("/healthz", healthz, response_model=Health, tags=["service"])
     router.add_api_route(
-        "/readyz", readyz, response_model=Ready, responses=not_ready, tags=["service"]
+        "/healthz", healthz, response_model=Health, tags=["service"], summary="Liveness"
     )
-    router.add_api_route("/version", read_version, response_model=Version, tags=["service"])
+    router.add_api_route(
+        "/readyz",
+        readyz,
+        response_model=Ready,
+        responses=not_ready,
+        tags=["service"],
+        summary="Readiness",
+    )
+    router.add_api_route(
+        "/version", read_version, response_model=Version, tags=["service"], summary="Version"
+    )
     # Routes of their own: one with both methods would have one operationId twice.
     for path, endpoint in (("/healthz", healthz), ("/readyz", readyz), ("/version", read_version)):
         router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)

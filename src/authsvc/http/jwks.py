@@ -29,12 +29,17 @@ class JwksEndpoint:
         await document(scope, receive, send)
 
 
-router.add_route(PATH, JwksEndpoint(), methods=["GET"], include_in_schema=False)  # type: ignore[arg-type]  # Starlette takes an ASGI application too
+router.add_route(
+    PATH,
+    JwksEndpoint(),  # type: ignore[arg-type]  # Starlette takes an ASGI application too
+    methods=["GET"],
+    name="jwks",
+    include_in_schema=False,
+)
 
-# FastAPI describes its own routes only.
+# For the OpenAPI document.
 PATH_ITEM: dict[str, Any] = {
     "get": {
-        "operationId": "jwks",
         "tags": ["keys"],
         "summary": "The public keys",
         "description": (

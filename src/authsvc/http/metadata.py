@@ -20,7 +20,6 @@ CACHE_CONTROL = "public, max-age=300, stale-while-revalidate=600, stale-if-error
 
 PATH_ITEM: dict[str, Any] = {
     "get": {
-        "operationId": "metadata",
         "tags": ["keys"],
         "summary": "Authorization server metadata",
         "description": "What this server can do, for programs (RFC 8414).",
@@ -55,7 +54,13 @@ def metadata_router(settings: Settings) -> APIRouter:
     router = APIRouter()
     body = json.dumps(metadata(settings), indent=2).encode()
     document = Document.of(body, media_type="application/json", cache_control=CACHE_CONTROL)
-    router.add_route(PATH, document, methods=["GET"], include_in_schema=False)  # type: ignore[arg-type]  # Starlette takes an ASGI application too
+    router.add_route(
+        PATH,
+        document,  # type: ignore[arg-type]  # Starlette takes an ASGI application too
+        methods=["GET"],
+        name="metadata",
+        include_in_schema=False,
+    )
     return router
 
 

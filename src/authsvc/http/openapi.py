@@ -1,0 +1,174 @@
+"""
+The OpenAPI document: what FastAPI derives from the endpoints, and what it cannot know.
+
+That is: the plain routes, the credentials, the refusals that every operation shares, and how to
+begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
+
+from authsvc.http import jwks, metadata
+from authsvc.http.cookies import Cookies
+from authsvc.http.problem_schema import PROBLEM, PROBLEM_JSON, documented, refusals
+from authsvc.protocol.errors import (
+    BadRequest,
+    InternalError,
+    MalformedJson,
+    PayloadTooLarge,
+    Refusal,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from authsvc.settings import Settings
+
+Json = dict[str, Any]
+
+SUMMARY = "Login, short-lived RS256 access tokens, refresh families that revoke on reuse."
+DESCRIPTION = """\
+**To begin**
+
+1. `POST /auth/register` with an e-mail address and a password.
+2. `POST /auth/login`; on this page the access token is then used for every call that needs one.
+3. `GET /auth/me` shows the account behind it.
+4. `POST /auth/refresh` before `expires_in` has passed. Each refresh token works once; one that
+   comes back later ends its session, since then two parties hold it.
+
+**Deliveries**: `spa` (the default) puts the refresh token into a cookie that scripts cannot read;
+`native` puts it into the body; `web` puts all tokens into cookies and wants `X-CSRF-Token` with
+every write.
+
+**Other services** verify access tokens by themselves, with the keys of
+[/.well-known/jwks.json](/.well-known/jwks.json): RS256, `typ` `at+jwt`, and `iss`, `aud` and `exp`
+checked.
+
+**Errors** are `application/problem+json` (RFC 9457). Decide by `code`; all codes are listed at
+[/auth/errors.json](/auth/errors.json). `instance` is the request id for the server's log.
+"""
+
+TAGS = [
+    {"name": "account", "description": "Register, read the own account, change the password."},
+    {"name": "session", "description": "Log in, refresh, log out; see and end sessions."},
+    {"name": "keys", "description": "What a service needs to verify access tokens."},
+    {"name": "service", "description": "Health, metrics and the list of error codes."},
+]
+
+# By operationId. `spa` and `native` clients send the bearer token, `web` clients their cookies.
+READ: list[Json] = [{"bearer": []}, {"access_cookie": []}]
+WRITE: list[Json] = [{"bearer": []}, {"access_cookie": [], "csrf_token": []}]
+BY_REFRESH_TOKEN: list[Json] = [
+    {},  # it may stand in the body
+    {"refresh_cookie": []},
+    {"refresh_cookie": [], "csrf_token": []},
+]
+SECURITY: dict[str, list[Json]] = {
+    "me": READ,
+    "list_sessions": READ,
+    "end_session": WRITE,
+    "change_password": WRITE,
+    "refresh": BY_REFRESH_TOKEN,
+    "logout": [*BY_REFRESH_TOKEN, *WRITE],
+    "metrics": [{"bearer": []}, {}],
+}
+
+
+def install_openapi(app: FastAPI, settings: Settings) -> None:
+    """Give `app` this document; it is made when it is first asked for."""
+
+    def openapi() -> Json:
+        if app.openapi_schema is None:
+            app.openapi_schema = describe(app, settings)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to replace it
+
+
+def describe(app: FastAPI, settings: Settings) -> Json:
+    """Make the document."""
+    document = get_openapi(
+        title="authsvc",
+        version=app.version,
+        summary=SUMMARY,
+        description=DESCRIPTION,
+        routes=app.routes,
+        tags=TAGS,
+        servers=[{"url": settings.issuer}],
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    # FastAPI describes its own routes only; these two are plain.
+    document["paths"] |= deepcopy({jwks.PATH: jwks.PATH_ITEM, metadata.PATH: metadata.PATH_ITEM})
+    names = {
+        (route.path_format, method.lower()): route.name
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+    }
+    for path, method, operation in _operations(document):
+        operation["operationId"] = names[path, method]
+        _add_shared_refusals(operation)
+        if operation["operationId"] in SECURITY:
+            operation["security"] = SECURITY[operation["operationId"]]
+    schemas = document["components"]["schemas"]
+    # FastAPI's form of a 422, which we never answer with.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas |= {"Problem": PROBLEM, **jwks.SCHEMAS}
+    document["components"]["securitySchemes"] = _security_schemes(settings)
+    return document
+
+
+def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def _add_shared_refusals(operation: Json) -> None:
+    """What the edge and the parser refuse before an endpoint is called."""
+    shared: list[type[Refusal]] = [BadRequest, PayloadTooLarge, InternalError]
+    if "requestBody" in operation:
+        shared += [MalformedJson, UnsupportedMediaType, ValidationFailed]
+    responses = operation["responses"]
+    if "422" in responses and PROBLEM_JSON not in responses["422"]["content"]:
+        shared.append(ValidationFailed)
+    for response in responses.values():
+        if PROBLEM_JSON in response.get("content", {}):
+            shared += documented(response)
+    responses |= {str(status): response for status, response in refusals(*shared).items()}
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _security_schemes(settings: Settings) -> Json:
+    cookies = Cookies.configured(settings)
+    return {
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "The `access_token` of a login or refresh.",
+        },
+        "access_cookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": cookies.access.name,
+            "description": "Set by a login with `web` delivery; the browser sends it by itself.",
+        },
+        "refresh_cookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": cookies.refresh.name,
+            "description": "Set by a login with `spa` or `web` delivery.",
+        },
+        "csrf_token": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-CSRF-Token",
+            "description": "The `csrf_token` of a login with `web` delivery.",
+        },
+    }
