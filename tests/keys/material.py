@@ -1,0 +1,57 @@
+"""Key material for tests; RSA keys are slow to make, so a few serve the whole run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from authsvc.keys import pem
+from authsvc.keys.key_files import Kind, file_name
+from authsvc.protocol.jwk import thumbprint
+
+T0 = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
+
+
+@cache
+def rsa_key(number: int = 0, *, bits: int = 2048, exponent: int = 65_537) -> RSAPrivateKey:
+    """The session's RSA key of that number."""
+    del number
+    return rsa.generate_private_key(public_exponent=exponent, key_size=bits)
+
+
+def kid(number: int = 0) -> str:
+    """Its kid."""
+    return thumbprint(rsa_key(number).public_key())
+
+
+def put_signing(
+    path: Path,
+    activation: datetime,
+    number: int = 0,
+    *,
+    passphrase: str | None = None,
+    public: bool = False,
+) -> str:
+    """Drop a key file into a directory, as an operator would; returns its name."""
+    key = rsa_key(number)
+    content = (
+        pem.public_pem(key.public_key()) if public else pem.private_pem(key, passphrase=passphrase)
+    )
+    return put(path, file_name(Kind.SIGNING, activation), content)
+
+
+def put_mac(path: Path, activation: datetime, byte: int = 1) -> str:
+    """Drop a MAC key into a directory; returns its name."""
+    return put(path, file_name(Kind.MAC, activation), bytes([byte]) * 32)
+
+
+def put(path: Path, name: str, content: bytes) -> str:
+    """Drop any file with mode 0600."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    (path / name).write_bytes(content)
+    (path / name).chmod(0o600)
+    return name
