@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Callable
 
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from authsvc.cli.errors import CommandError
@@ -17,6 +17,7 @@ GRACE = 10  # seconds for requests that run when the end is asked for
 # dropped it first, a request already on its way would be lost.
 KEEP_ALIVE = 75  # seconds
 START_TIMEOUT = 60.0  # seconds; many workers on few cores import slowly
+HEALTH_TIMEOUT = 10  # seconds; a worker that does not answer its supervisor for so long is replaced
 FAILED = "The service did not start; the lines above say why."
 
 
@@ -49,7 +50,7 @@ def run(workers: int, sockets: list[socket.socket], *, on_ready: Callable[[], No
         proxy_headers=False,  # our middleware believes TRUSTED_PROXIES only
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
-        timeout_worker_healthcheck=int(START_TIMEOUT),
+        timeout_worker_healthcheck=HEALTH_TIMEOUT,
     )
     if workers > 1:
         supervisor = Supervisor(config, sockets, on_ready=on_ready)
@@ -87,25 +88,37 @@ class Supervisor(Multiprocess):
         super().__init__(config, sockets)
         self._on_ready = on_ready
         self._counted: set[int] = set()
-
-    @property
-    def failed(self) -> bool:
+        self.failed = False
         """Whether a worker could not even start."""
-        return any(worker.exitcode == STARTUP_FAILURE for worker in self.processes)
 
     def init_processes(self) -> None:
-        """Start the workers, then say so."""
+        """Start the workers, and say so when they answer; give up if one cannot start."""
+        # A worker that is still importing must not print a traceback for a Ctrl-C. It inherits
+        # this, and hears of the end from us.
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
         super().init_processes()
+        signal.signal(signal.SIGINT, heard)
+        waiting = list(self.processes)
         deadline = time.monotonic() + START_TIMEOUT
-        if all(
-            worker.wait_until_ready(deadline - time.monotonic(), self.should_exit)
-            for worker in self.processes
-        ):
+        while waiting and not self.signal_queue and time.monotonic() < deadline:
+            if any(worker.exitcode is not None for worker in waiting):
+                # Another try would end the same way; uvicorn itself would try for ever.
+                self.failed = True
+                self.should_exit.set()
+                return
+            if waiting[0].is_ready(timeout=0.5):
+                del waiting[0]
+            else:
+                time.sleep(0.05)
+        if not waiting:
             self._on_ready()
 
     def keep_subprocess_alive(self) -> None:
         """Replace dead workers, and take their gauges out of the metrics."""
+        asked_to_end = self.should_exit.is_set()
         super().keep_subprocess_alive()
+        # Unasked, uvicorn ends only for a worker that reported that it could not start.
+        self.failed = self.should_exit.is_set() and not asked_to_end
         alive = {worker.pid for worker in self.processes if worker.pid is not None}
         for pid in self._counted - alive:
             from prometheus_client.multiprocess import (  # noqa: PLC0415 - seldom needed

@@ -36,6 +36,7 @@ def serve(
         if value is not None:
             os.environ[f"AUTHSVC_{name}"] = str(value)
     # From here on an end that is asked for unwinds everything, in whatever phase it comes.
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _serve()
@@ -55,8 +56,7 @@ def _serve() -> None:
         for listening in sockets:
             stack.callback(listening.close)
         place = _database(settings, stack)
-        if not settings.production:
-            _create_first_keys(settings)
+        _prepare_keys(settings)
         if settings.workers > 1:
             # Each worker counts in files here, and any of them answers with the sum.
             metrics = stack.enter_context(tempfile.TemporaryDirectory(prefix="authsvc-metrics-"))
@@ -101,16 +101,26 @@ def _embedded(settings: Settings) -> EmbeddedPostgres:
         raise CommandError(str(exc)) from exc
 
 
-def _create_first_keys(settings: Settings) -> None:
+def _prepare_keys(settings: Settings) -> None:
+    """Outside production, make sure that there are keys; everywhere, that they can be used."""
+    from authsvc.keys.directory import KeyDirectory  # noqa: PLC0415
+    from authsvc.keys.key_files import KeyDirectoryError  # noqa: PLC0415
     from authsvc.keys.rotation import create_first_keys  # noqa: PLC0415
 
+    passphrase = settings.keys_passphrase.get_secret_value() if settings.keys_passphrase else None
+    now = datetime.now(UTC)
     try:
-        create_first_keys(settings.keys_dir, datetime.now(UTC))
-    except OSError as exc:
-        raise CommandError(
-            f"The keys cannot be written to {settings.keys_dir.absolute()}: {exc.strerror}. Set "
-            "AUTHSVC_KEYS_DIR to a directory that can be."
-        ) from exc
+        if not settings.production:
+            create_first_keys(settings.keys_dir, now=now, passphrase=passphrase)
+        # The workers read them again; here a refusal is one line instead of their tracebacks.
+        KeyDirectory(
+            settings.keys_dir,
+            passphrase=passphrase,
+            refresh_absolute_ttl=settings.refresh_absolute_ttl,
+            strict_modes=settings.production,
+        ).load(now)
+    except KeyDirectoryError as exc:
+        raise CommandError(str(exc)) from exc
 
 
 def _warn_of_unknown_names() -> None:
@@ -145,6 +155,6 @@ def _print_pages(settings: Settings, place: str) -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM, told the way Ctrl-C is."""
+    """SIGTERM is told the way Ctrl-C is, and Ctrl-C also where a shell has us ignore it."""
     del signum, frame
     raise KeyboardInterrupt

@@ -41,7 +41,13 @@ class EmbeddedPostgres:
     """A running server; a context manager that stops it."""
 
     def __init__(
-        self, *, url: str, data_dir: Path, programs: Path, process: subprocess.Popen[bytes]
+        self,
+        *,
+        url: str,
+        data_dir: Path,
+        programs: Path,
+        process: subprocess.Popen[bytes],
+        afterwards: ExitStack,
     ) -> None:
         self.url = url
         """`postgresql://postgres@/authsvc?host=DIRECTORY`, the directory percent-encoded."""
@@ -51,7 +57,7 @@ class EmbeddedPostgres:
         """The directory of psql, pgbench and the others."""
         self.pid = process.pid
         self._process = process
-        self._afterwards = ExitStack()
+        self._afterwards = afterwards
 
     def __enter__(self) -> Self:
         return self
@@ -86,12 +92,10 @@ def start(data_dir: Path, *, options: Mapping[str, str] | None = None) -> Embedd
     """
     settings = {**DEFAULTS, **(options or {})}
     try:
-        with ExitStack() as undo:
+        with ExitStack() as afterwards:
             data_dir = _open_data_dir(data_dir)
-            undo.enter_context(_lock(data_dir))
-            server = _start(data_dir, settings)
-            server._afterwards = undo.pop_all()  # noqa: SLF001  # our own class
-            return server
+            afterwards.enter_context(_lock(data_dir))
+            return _start(data_dir, settings, afterwards)
     except OSError as exc:
         raise EmbeddedPostgresError(f"The embedded PostgreSQL does not start: {exc}") from exc
 
@@ -109,7 +113,7 @@ def start_temporary(*, options: Mapping[str, str] | None = None) -> EmbeddedPost
     except BaseException:
         shutil.rmtree(data_dir, ignore_errors=True)
         raise
-    server._afterwards.callback(shutil.rmtree, data_dir, ignore_errors=True)  # noqa: SLF001
+    server._afterwards.callback(shutil.rmtree, data_dir, ignore_errors=True)  # noqa: SLF001  # our own class
     return server
 
 
@@ -163,13 +167,15 @@ def _lock(data_dir: Path) -> TextIO:
     return file
 
 
-def _start(data_dir: Path, settings: Mapping[str, str]) -> EmbeddedPostgres:
+def _start(data_dir: Path, settings: Mapping[str, str], afterwards: ExitStack) -> EmbeddedPostgres:
     account = binaries.account()
     programs = binaries.programs(account)
     directory = cluster.prepare(data_dir, programs, sync=settings.get("fsync") != "off")
     _end_orphan(directory)
     data = cluster.data_argument(directory, account)
     sockets = cluster.socket_dir(directory, account)
+    if sockets != directory:
+        afterwards.callback(shutil.rmtree, sockets, ignore_errors=True)
     arguments = ["-D", data, *cluster.memory_options()]
     for name, value in {
         **settings,
@@ -188,7 +194,11 @@ def _start(data_dir: Path, settings: Mapping[str, str]) -> EmbeddedPostgres:
         _end(process)
         raise
     return EmbeddedPostgres(
-        url=_url(sockets), data_dir=data_dir, programs=programs.directory, process=process
+        url=_url(sockets),
+        data_dir=data_dir,
+        programs=programs.directory,
+        process=process,
+        afterwards=afterwards.pop_all(),
     )
 
 
