@@ -228,6 +228,12 @@ class Settings(BaseSettings):
         return frozenset({self.issuer, *twins})
 
     @property
+    def database_host(self) -> str:
+        """Where the configured database is, without its credentials."""
+        url = make_url(self.database_url.get_secret_value() if self.database_url else "")
+        return url.host or str(url.query.get("host", "the default socket"))
+
+    @property
     def any_loopback_origin(self) -> bool:
         """Whether pages on any port of this machine may call us: development only."""
         return not self.production and self.issuer_is_loopback
@@ -387,10 +393,16 @@ class Settings(BaseSettings):
 
 def unknown_names() -> dict[str, str | None]:
     """Names with our prefix that mean nothing, each with the name that was probably meant."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    present = {*os.environ, *dotenv_values(".env")}
-    strays = sorted(n for n in present if n.upper().startswith(PREFIX) and n.upper() not in known)
-    return {n: next(iter(get_close_matches(n.upper(), known, n=1)), None) for n in strays}
+    known = [name.upper() for name in Settings.model_fields]
+    present = sorted({*os.environ, *dotenv_values(".env")})
+    strays = {name: name.upper().removeprefix(PREFIX) for name in present if _is_stray(name)}
+    meant = {name: get_close_matches(bare, known, n=1) for name, bare in strays.items()}
+    return {name: PREFIX + close[0] if close else None for name, close in meant.items()}
+
+
+def _is_stray(name: str) -> bool:
+    bare = name.upper().removeprefix(PREFIX)
+    return bare != name.upper() and bare.lower() not in Settings.model_fields
 
 
 def is_loopback(host: str) -> bool:
