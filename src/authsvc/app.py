@@ -28,12 +28,14 @@ from authsvc.http import (
 from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins
 from authsvc.http.dependencies import Clock, Service
+from authsvc.http.docs import docs_router
 from authsvc.http.errors import install_errors
 from authsvc.http.health import health_router
 from authsvc.http.logging import configure_logging
 from authsvc.http.metadata import metadata_router
 from authsvc.http.metrics import key_problems_total, metrics_router, record
 from authsvc.http.middleware import Edge
+from authsvc.http.openapi import install_openapi
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.keys.password_blocklist import blocked_passwords
@@ -97,12 +99,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     )
     app.add_middleware(Edge, settings=settings)
     install_errors(app, issuer=settings.issuer)
+    app.include_router(docs_router(settings))
     app.include_router(jwks.router)
     app.include_router(metadata_router(settings))
     app.include_router(health_router(settings, version=app.version))
     app.include_router(metrics_router(settings))
     for module in (register, login, refresh, logout, me, sessions, change_password):
         app.include_router(module.router)
+    install_openapi(app, settings)
     return app
 
 
