@@ -34,6 +34,7 @@ Email = Annotated[
         max_length=320,
         examples=["alice@example.com"],
         description="Compared in its normal form: NFC, lower case.",
+        json_schema_extra={"format": "email"},
     ),
 ]
 Password = Annotated[

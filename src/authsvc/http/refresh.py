@@ -72,6 +72,7 @@ async def refresh(
                 "spent. Repeat it when an answer was lost: the same successor comes again, at "
                 "any time. **Without it a 503 or a lost answer may cost a native session.**"
             ),
+            json_schema_extra={"minLength": 16, "maxLength": 255, "pattern": "^[!-~]+$"},
         ),
     ] = None,
 ) -> JSONResponse:
