@@ -1,0 +1,301 @@
+"""Files that are refused, each by name, with cause and remedy (issue: corrupt, weak, lax …)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from authsvc.keys import key_files, pem
+from authsvc.keys.key_files import KeyProblem, Kind, file_name, parse_name
+from authsvc.keys.reading import Reading, read
+from tests.keys.material import T0, as_nobody, kid, put, put_mac, put_signing, rsa_key
+
+HOUR = timedelta(hours=1)
+NAME = "20261122T093000Z.pem"
+MAC_NAME = "refresh-20261122T093000Z.key"
+
+
+def read_only(*_: object, **__: object) -> None:
+    """What a read-only file system answers to a write."""
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def look(path: Path, *, passphrase: str | None = None, strict: bool = True) -> Reading:
+    return read(path, passphrase=passphrase, strict_modes=strict)
+
+
+def only_problem(path: Path, *, passphrase: str | None = None, strict: bool = True) -> KeyProblem:
+    (problem,) = look(path, passphrase=passphrase, strict=strict).problems
+    return problem
+
+
+def pkcs8(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+REFUSED = {
+    "corrupt": (lambda: b"-----BEGIN PRIVATE KEY-----\nnonsense", "not a readable PEM"),
+    "elliptic": (lambda: pkcs8(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
+    "ed25519": (lambda: pkcs8(ed25519.Ed25519PrivateKey.generate()), "not an RSA key"),
+    "weak": (lambda: pem.private_pem(rsa_key(bits=1024)), "weak: 1024 bits"),
+    "weak public half": (
+        lambda: pem.public_pem(rsa_key(bits=1024).public_key()),
+        "weak: 1024 bits",
+    ),
+    "exponent 3": (lambda: pem.private_pem(rsa_key(exponent=3)), "exponent"),
+    "encrypted": (lambda: pem.private_pem(rsa_key(1), passphrase="x"), "encrypted"),
+}
+
+
+@pytest.mark.requirement("K1")
+@pytest.mark.parametrize(("make", "cause"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_file_that_must_not_sign_is_refused_by_name(
+    directory: Path, make: object, cause: str
+) -> None:
+    put(directory, NAME, make())  # type: ignore[operator]
+
+    problem = only_problem(directory)
+
+    assert (NAME, True) == (problem.file, problem.refused)
+    assert cause in problem.problem
+    assert problem.fix
+    assert [kid(0)] == [key.kid for key in look(directory).signing_keys.values()]
+
+
+@pytest.mark.requirement("K1")
+def test_a_duplicate_is_refused_and_the_earlier_file_used(directory: Path) -> None:
+    twin = put_signing(directory, T0 + HOUR)
+
+    problem = only_problem(directory)
+
+    assert twin == problem.file
+    assert "same key as 20261121T100000Z.pem" in problem.problem
+    assert [T0 - timedelta(days=1)] == [
+        key.activation for key in look(directory).signing_keys.values()
+    ]
+
+
+def test_a_duplicate_serves_when_the_earlier_file_is_gone(directory: Path) -> None:
+    twin = put_signing(directory, T0 + HOUR)
+    before = look(directory)
+    (directory / "20261121T100000Z.pem").unlink()
+
+    after = read(directory, passphrase=None, strict_modes=True, previous=before)
+
+    assert [twin] == list(after.signing_keys)
+    assert () == after.problems
+
+
+@pytest.mark.parametrize("length", [0, 16, 31, 33, 64])
+def test_a_mac_key_has_exactly_32_bytes(directory: Path, length: int) -> None:
+    put(directory, MAC_NAME, b"k" * length)
+
+    problem = only_problem(directory)
+
+    assert (MAC_NAME, True) == (problem.file, problem.refused)
+    assert f"{length} bytes" in problem.problem
+
+
+def test_a_duplicate_mac_key_is_refused(directory: Path) -> None:
+    twin = put_mac(directory, T0)
+
+    assert twin == only_problem(directory).file
+
+
+@pytest.mark.requirement("K1")
+@pytest.mark.parametrize("bits", [2048, 3072])
+def test_longer_keys_are_supported(tmp_path: Path, bits: int) -> None:
+    put(tmp_path, NAME, pem.private_pem(rsa_key(bits=bits)))
+
+    (key,) = look(tmp_path).signing_keys.values()
+
+    assert bits == key.public_key.key_size
+
+
+def test_other_pem_forms_of_a_private_key_are_read(tmp_path: Path) -> None:
+    """What `openssl genrsa` of older versions writes (PKCS #1)."""
+    content = rsa_key().private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    )
+    put(tmp_path, NAME, content)
+
+    assert [kid(0)] == [key.kid for key in look(tmp_path).signing_keys.values()]
+
+
+@pytest.mark.requirement("S2")
+def test_an_encrypted_key_needs_its_passphrase(tmp_path: Path) -> None:
+    put_signing(tmp_path, T0, passphrase="correct horse")
+
+    assert "AUTHSVC_KEYS_PASSPHRASE" in only_problem(tmp_path).fix
+    wrong = only_problem(tmp_path, passphrase="wrong")
+    assert "the passphrase is wrong" in wrong.problem
+    assert "wrong horse" not in str(only_problem(tmp_path, passphrase="wrong horse"))
+    (key,) = look(tmp_path, passphrase="correct horse").signing_keys.values()
+    assert kid(0) == key.kid
+    assert b"ENCRYPTED" in (tmp_path / "20261122T100000Z.pem").read_bytes()
+
+
+def test_a_plain_key_is_read_although_there_is_a_passphrase(directory: Path) -> None:
+    """Else the passphrase could not be introduced by a rotation."""
+    assert () == look(directory, passphrase="unused").problems
+
+
+def test_what_is_no_file_is_refused_and_does_not_hang(directory: Path) -> None:
+    os.mkfifo(directory / NAME)
+    (directory / "20261122T093001Z.pem").mkdir()
+    (directory / MAC_NAME).symlink_to(directory / "nowhere")
+
+    problems = look(directory).problems
+
+    assert [NAME, "20261122T093001Z.pem", MAC_NAME] == [
+        problem.file for problem in sorted(problems, key=lambda p: p.file)
+    ]
+
+
+def test_a_link_to_a_key_is_a_key(directory: Path, tmp_path: Path) -> None:
+    """Kubernetes mounts secrets as links into a hidden folder that it swaps."""
+    hidden = tmp_path / "..data"
+    put_signing(hidden, T0, 1)
+    (directory / NAME).symlink_to(hidden / "20261122T100000Z.pem")
+
+    assert [kid(0), kid(1)] == [
+        key.kid for key in look(directory, strict=False).signing_keys.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mine.pem",
+        "20261122.pem",
+        "20261322T100000Z.pem",
+        "refresh-20261122T100000Z.pem",
+        "20261122T100000Z.key",
+        "99991231T235959Z.pem",
+        "\uff120261122T100000Z.pem",
+    ],
+)
+def test_a_key_under_another_name_is_pointed_out(directory: Path, name: str) -> None:
+    put(directory, name, pem.private_pem(rsa_key(1)))
+
+    problem = only_problem(directory)
+
+    assert (name, False) == (problem.file, problem.refused)
+    assert "keys import" in problem.fix
+
+
+@pytest.mark.parametrize("name", ["README.md", ".gitignore", ".authsvc-1234", "..data", "a.pem~"])
+def test_other_files_are_left_in_peace(directory: Path, name: str) -> None:
+    put(directory, name, b"anything")
+
+    assert () == look(directory).problems
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_name_tells_kind_and_second(kind: Kind) -> None:
+    assert (kind, T0) == parse_name(file_name(kind, T0))
+    assert (kind, T0) == parse_name(file_name(kind, T0 + timedelta(milliseconds=999)))
+
+
+@pytest.mark.requirement("S2")
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o777])
+@pytest.mark.parametrize("name", ["20261121T100000Z.pem", "refresh-20261121T100000Z.key"])
+def test_a_private_file_that_others_can_read_is_repaired_where_it_is_ours(
+    directory: Path, name: str, mode: int
+) -> None:
+    (directory / name).chmod(mode)
+
+    problem = only_problem(directory)
+
+    assert (name, False) == (problem.file, problem.refused)
+    assert "taken the permission away" in problem.problem
+    assert 0o600 == (directory / name).stat().st_mode & 0o777
+    assert () == look(directory).problems
+
+
+def test_a_public_half_may_be_read_by_all(tmp_path: Path) -> None:
+    name = put_signing(tmp_path, T0, public=True)
+    (tmp_path / name).chmod(0o644)
+
+    assert () == look(tmp_path).problems
+    assert 0o644 == (tmp_path / name).stat().st_mode & 0o777
+
+
+@pytest.mark.requirement("S2")
+def test_a_lax_file_that_cannot_be_repaired_is_refused_in_production(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "20261121T100000Z.pem"
+    (directory / name).chmod(0o644)
+    monkeypatch.setattr(os, "chmod", read_only)
+
+    strict = only_problem(directory)
+    assert (name, True) == (strict.file, strict.refused)
+    assert "chmod 600" in strict.fix
+    assert {} == look(directory).signing_keys
+
+    lax = only_problem(directory, strict=False)
+    assert (name, False) == (lax.file, lax.refused)
+    assert [name] == list(look(directory, strict=False).signing_keys)
+
+
+@pytest.mark.requirement("S2")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_key_that_belongs_to_another_user_is_refused_in_production(directory: Path) -> None:
+    name = "20261121T100000Z.pem"
+    os.chown(directory / name, 12_345, -1)
+
+    problem = only_problem(directory)
+
+    assert (name, True) == (problem.file, problem.refused)
+    assert "uid 12345" in problem.problem
+    assert not only_problem(directory, strict=False).refused
+
+
+def test_modes_of_a_read_only_mount_are_a_warning(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret volume has the modes that its engine gives it."""
+    (directory / "20261121T100000Z.pem").chmod(0o444)
+    mounted = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(os, "chmod", read_only)
+    monkeypatch.setattr(os, "statvfs", lambda _: mounted)
+
+    assert not only_problem(directory).refused
+    assert look(directory).signing_keys
+
+
+def test_read_only_mounts_are_recognized(tmp_path: Path) -> None:
+    assert not key_files.on_read_only_mount(tmp_path)
+    assert not key_files.on_read_only_mount(tmp_path / "none")
+    mounts = [line.split() for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+    for _, where, _, options, *_ in mounts:
+        if "ro" in options.split(",") and Path(where).is_dir():
+            assert key_files.on_read_only_mount(Path(where))
+            return
+
+
+def test_an_unreadable_file_is_refused_by_name(directory: Path) -> None:
+    name = put_signing(directory, T0, 1)
+    with as_nobody(directory) as path:
+        (path / name).chmod(0)
+        problem = only_problem(path)
+
+    assert (name, True) == (problem.file, problem.refused)
+    assert "may not read it" in problem.problem
+
+
+def test_no_secret_is_shown(directory: Path) -> None:
+    put(directory, MAC_NAME, b"secretsecret")
+    found = look(directory)
+
+    assert "secretsecret" not in repr(found)
+    assert "PRIVATE KEY" not in repr(found)
+    assert "\\x01\\x01" not in repr(found)
