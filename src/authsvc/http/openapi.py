@@ -79,6 +79,34 @@ SECURITY: dict[str, list[Json]] = {
 }
 
 
+# What an endpoint's types do not tell: by operationId, an answer as it really looks.
+ACCOUNT: Json = {
+    "id": "0199f3a1-6c1e-7cc0-9d65-5f8f3f3a1b52",
+    "email": "alice@example.com",
+    "roles": ["editor"],
+    "created_at": "2026-11-22T10:00:00Z",
+}
+EXAMPLES: dict[str, Json] = {
+    "register": {**ACCOUNT, "roles": []},
+    "me": {**ACCOUNT, "session_id": "0199f3a2-0b7e-7d3a-8c51-2e0d5a9c4f10"},
+    "list_sessions": {
+        "sessions": [
+            {
+                "id": "0199f3a2-0b7e-7d3a-8c51-2e0d5a9c4f10",
+                "current": True,
+                "created_at": "2026-11-22T10:00:00Z",
+                "last_used_at": "2026-11-22T10:14:00Z",
+                "ip": "203.0.113.7",
+                "user_agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0",
+                "delivery": "spa",
+            }
+        ]
+    },
+}
+# FastAPI calls them all "Successful Response".
+SUCCESSES = {"200": "Done.", "201": "Created.", "204": "Done; there is no body."}
+
+
 def install_openapi(app: FastAPI, settings: Settings) -> None:
     """Give `app` this document; it is made when it is first asked for."""
 
@@ -111,6 +139,7 @@ def describe(app: FastAPI, settings: Settings) -> Json:
     }
     for path, method, operation in _operations(document):
         operation["operationId"] = names[path, method]
+        _describe_success(operation)
         _add_shared_refusals(operation)
         if operation["operationId"] in SECURITY:
             operation["security"] = SECURITY[operation["operationId"]]
@@ -127,6 +156,18 @@ def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             yield path, method, operation
+
+
+def _describe_success(operation: Json) -> None:
+    for status, description in SUCCESSES.items():
+        response = operation["responses"].get(status)
+        if response is None:
+            continue
+        if response["description"] == "Successful Response":
+            response["description"] = description
+        example = EXAMPLES.get(operation["operationId"])
+        if example is not None:
+            response["content"]["application/json"]["example"] = example
 
 
 def _add_shared_refusals(operation: Json) -> None:

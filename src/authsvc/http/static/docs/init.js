@@ -12,6 +12,18 @@ follow();
   // Try it out talks to the origin that this page came from: on another spelling of it
   // (127.0.0.1 for localhost) the browser would keep the cookies away.
   spec.servers = [{ url: window.location.origin }];
+  // The browser sends its cookies by itself; a field to type them into would do nothing.
+  const schemes = spec.components.securitySchemes;
+  const cookies = Object.keys(schemes).filter((name) => schemes[name].in === "cookie");
+  cookies.forEach((name) => delete schemes[name]);
+  for (const operation of Object.values(spec.paths).flatMap(Object.values)) {
+    if (!operation.security) continue;
+    operation.security = operation.security.filter((way) => {
+      const onlyCookies = Object.keys(way).length > 0 && Object.keys(way).every((name) => cookies.includes(name));
+      cookies.forEach((name) => delete way[name]);
+      return !onlyCookies;
+    });
+  }
 
   const ui = SwaggerUIBundle({
     spec,
