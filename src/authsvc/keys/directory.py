@@ -162,7 +162,9 @@ class KeyDirectory:
     def _adopt(self, reading: Reading, *, signs: bool) -> None:
         signing = {key.kid: key for key in reading.signing_keys.values()}
         if not signs:
-            signing = {**{key.kid: key for key in self.ring.keys}, **signing}
+            # The last ring goes on as it was, and publishes what is new besides. As it was: a
+            # replica whose clock lags may find the key that it signs with already pruned.
+            signing |= {key.kid: key for key in self.ring.keys}
         ring = KeyRing(signing.values())
         if ring.keys != self.ring.keys:
             self.ring = ring
