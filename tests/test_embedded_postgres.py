@@ -19,11 +19,9 @@ import pytest
 
 from authsvc import embedded_postgres
 from authsvc.embedded_postgres import binaries, cluster
+from tests.other_user import AS_ROOT, NOBODY, PYTHONPATH, python_for_everybody
 
-MODULES = (Path(__file__).parents[1] / "src", Path(asyncpg.__file__).parents[1])
 PATIENCE = 30.0  # seconds
-AS_ROOT = os.geteuid() == 0
-NOBODY = 65534
 FAST = {"fsync": "off"}
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's parent-death signal")
@@ -67,7 +65,7 @@ def start_in_another_process(
     """
     return subprocess.Popen(
         [python, "-c", textwrap.dedent(script)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, MODULES))},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -80,19 +78,6 @@ def start_in_another_process(
 
 def process_of_the_same_user() -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sleep", "60"], user=NOBODY if AS_ROOT else None, cwd="/")
-
-
-def python_for_everybody() -> str | None:
-    """An interpreter that other users can run; the one that runs this may be in root's home."""
-    for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        question = "import sys; sys.exit(sys.version_info < (3, 11))"
-        try:
-            asked = subprocess.run([candidate, "-c", question], user=NOBODY, check=False, cwd="/")
-        except OSError:
-            continue
-        if asked.returncode == 0:
-            return candidate
-    return None
 
 
 def first_line(process: subprocess.Popen[str]) -> str:
@@ -302,7 +287,7 @@ def test_programs_out_of_reach_are_copied_to_where_nobody_can_run_them(
 async def test_server_runs_as_a_normal_user_too() -> None:
     python = python_for_everybody()
     if python is None:
-        pytest.skip("no Python >= 3.11 here that another user can run")
+        pytest.skip("no Python here that another user can run")
     home = Path(tempfile.mkdtemp())
     os.chown(home, NOBODY, NOBODY)
     parent = start_in_another_process(home / "data dir", python=python, user=NOBODY)
