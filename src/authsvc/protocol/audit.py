@@ -37,6 +37,7 @@ class RevokeReason(StrEnum):
     REUSE = "reuse"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason, not a password
     USER_DISABLED = "user_disabled"
+    USER_DELETED = "user_deleted"
     ADMINISTRATOR = "administrator"
 
 

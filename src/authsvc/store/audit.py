@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -51,3 +52,29 @@ async def record(
     if now is not None:
         values["at"] = now
     await session.exec(insert(audit_records).values(**values))
+
+
+async def record_many(
+    session: AsyncSession,
+    event: AuditEvent,
+    *,
+    user_ids: Sequence[UUID],
+    caller: Caller | None,
+    details: dict[str, object],
+    now: datetime | None = None,
+) -> None:
+    """Add one and the same record for each of many users (at least one)."""
+    moment = {} if now is None else {"at": now}
+    rows = [
+        {
+            "event": event,
+            "user_id": user_id,
+            "ip": caller.ip if caller else None,
+            "user_agent": caller.user_agent if caller else None,
+            "request_id": caller.request_id if caller else None,
+            "details": details,
+            **moment,
+        }
+        for user_id in user_ids
+    ]
+    await session.exec(insert(audit_records).values(rows))

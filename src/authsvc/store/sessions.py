@@ -6,7 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Text, bindparam, delete, func, literal, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 from sqlmodel import col
 from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,6 +27,7 @@ from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store.audit import audit_from
 from authsvc.store.tables import (
     RefreshFamily,
+    User,
     audit_records,
     refresh_families,
     throttle_counters,
@@ -47,59 +60,26 @@ async def revoke_many(
     *,
     reason: str,
     caller: Caller | None,
-    user_id: UUID | None = None,
+    user_id: UUID,
     keep: Sequence[UUID] = (),
     now: datetime | None = None,
 ) -> int:
     """
-    End every live family (of one user) and audit each.
+    End every live family of a user and audit each.
 
-    For one user, `users.lock` (or a write to the user's row) comes first, in a statement of
-    its own.
+    `users.lock` (or a write to the user's row) comes first, in a statement of its own.
 
     Args:
         reason: A `RevokeReason`, or an administrator's own words.
         caller: None for the command line.
-        user_id: None ends the sessions of everybody.
         keep: Families that live on.
 
     Returns:
         How many ended.
     """
     f = refresh_families.c
-    revoked = (
-        update(refresh_families)
-        .values(
-            revoked_at=func.coalesce(now, func.clock_timestamp()),
-            revoke_reason=bindparam("reason", reason, type_=Text),
-        )
-        .where(f.revoked_at.is_(None), f.id.not_in(keep))
-        .returning(f.id, f.user_id, f.generation, f.last_ip, f.last_user_agent)
-    )
-    if user_id is not None:
-        revoked = revoked.where(f.user_id == user_id)
-    ended = revoked.cte("revoked")
-    statement = audit_from(
-        select(
-            literal_column(f"'{AuditEvent.SESSION_REVOKED}'", Text),
-            ended.c.user_id,
-            ended.c.id,
-            literal(caller.ip if caller else None, Text),
-            literal(caller.user_agent if caller else None, Text),
-            literal(caller.request_id if caller else None, Text),
-            func.jsonb_build_object(
-                literal_column("'reason'"),
-                bindparam("reason", reason, type_=Text),
-                literal_column("'generation'"),
-                ended.c.generation,
-                literal_column("'last_ip'"),
-                ended.c.last_ip,
-                literal_column("'last_user_agent'"),
-                ended.c.last_user_agent,
-            ),
-        )
-    )
-    return (await session.exec(statement)).rowcount
+    condition = and_(f.user_id == user_id, f.id.not_in(keep))
+    return await _revoke(session, condition, reason=reason, caller=caller, now=now)
 
 
 async def prune_families(session: AsyncSession, *, batch: int, now: datetime | None = None) -> int:
@@ -148,3 +128,136 @@ async def prune_audit(
         .with_for_update(skip_locked=True)
     )
     return (await session.exec(delete(audit_records).where(a.id.in_(dead)))).rowcount
+
+
+async def list_page(
+    session: AsyncSession,
+    *,
+    limit: int,
+    user_id: UUID | None = None,
+    after: RefreshFamily | None = None,
+    now: datetime | None = None,
+) -> Sequence[tuple[RefreshFamily, str]]:
+    """
+    A page of live families (of one user) with their users' addresses, the newest login first.
+
+    Args:
+        after: The last one seen.
+    """
+    moment = func.coalesce(now, func.clock_timestamp())
+    # Nearly the order of the logins, and of all such orders the one that has an index.
+    end, id_ = col(RefreshFamily.absolute_expires_at), col(RefreshFamily.id)
+    statement = (
+        model_select(RefreshFamily, User.email)
+        .join(User, col(User.id) == col(RefreshFamily.user_id))
+        .where(
+            col(RefreshFamily.revoked_at).is_(None),
+            col(RefreshFamily.idle_expires_at) > moment,
+            end > moment,
+        )
+        .order_by(end.desc(), id_.desc())
+        .limit(limit)
+    )
+    if user_id is not None:
+        statement = statement.where(RefreshFamily.user_id == user_id)
+    if after is not None:
+        seen = tuple_(literal(after.absolute_expires_at), literal(after.id))
+        statement = statement.where(tuple_(end, id_) < seen)
+    return (await session.exec(statement)).all()
+
+
+async def find(session: AsyncSession, family_id: UUID) -> RefreshFamily | None:
+    """The family of this id, alive or not."""
+    return await session.get(RefreshFamily, family_id)
+
+
+async def revoke_one(
+    session: AsyncSession,
+    family_id: UUID,
+    *,
+    reason: str,
+    caller: Caller | None,
+    now: datetime | None = None,
+) -> bool:
+    """End a family, whoever's it is; returns whether it was alive."""
+    condition = refresh_families.c.id == family_id
+    return bool(await _revoke(session, condition, reason=reason, caller=caller, now=now))
+
+
+async def revoke_next(
+    session: AsyncSession,
+    *,
+    batch: int,
+    after: UUID | None,
+    reason: str,
+    caller: Caller | None,
+    now: datetime | None = None,
+) -> tuple[int, UUID | None]:
+    """
+    End the next families of everybody, in the order of their ids; at most `batch`.
+
+    One statement for all would run into its timeout where there are many.
+
+    Args:
+        after: Where the last batch ended.
+
+    Returns:
+        How many ended, and where this batch ends; None = it was the last.
+    """
+    f = refresh_families.c
+    following = (
+        model_select(RefreshFamily.id)
+        .where(col(RefreshFamily.revoked_at).is_(None))
+        .order_by(col(RefreshFamily.id))
+        .limit(batch)
+    )
+    if after is not None:
+        following = following.where(RefreshFamily.id > after)
+    ids = (await session.exec(following)).all()
+    if not ids:
+        return 0, None
+    ended = await _revoke(session, f.id.in_(ids), reason=reason, caller=caller, now=now)
+    return ended, ids[-1]
+
+
+async def _revoke(
+    session: AsyncSession,
+    condition: ColumnElement[bool],
+    *,
+    reason: str,
+    caller: Caller | None,
+    now: datetime | None,
+) -> int:
+    """End every live family for which the condition holds, and audit each; how many."""
+    f = refresh_families.c
+    ended = (
+        update(refresh_families)
+        .values(
+            revoked_at=func.coalesce(now, func.clock_timestamp()),
+            revoke_reason=bindparam("reason", reason, type_=Text),
+        )
+        .where(f.revoked_at.is_(None), condition)
+        .returning(f.id, f.user_id, f.generation, f.last_ip, f.last_user_agent)
+        .cte("revoked")
+    )
+    statement = audit_from(
+        select(
+            literal_column(f"'{AuditEvent.SESSION_REVOKED}'", Text),
+            ended.c.user_id,
+            ended.c.id,
+            literal(caller.ip if caller else None, Text),
+            literal(caller.user_agent if caller else None, Text),
+            literal(caller.request_id if caller else None, Text),
+            func.jsonb_build_object(
+                literal_column("'reason'"),
+                bindparam("reason", reason, type_=Text),
+                literal_column("'generation'"),
+                ended.c.generation,
+                literal_column("'last_ip'"),
+                ended.c.last_ip,
+                literal_column("'last_user_agent'"),
+                ended.c.last_user_agent,
+            ),
+        )
+    )
+    return (await session.exec(statement)).rowcount

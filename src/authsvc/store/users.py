@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Text, Uuid, bindparam, func, select
 from sqlalchemy import update as sql_update
@@ -175,6 +175,46 @@ async def remove(session: AsyncSession, user_id: UUID) -> None:
     """Delete the user; the sessions go with it, the audit trail stays."""
     await session.exec(delete(RefreshFamily).where(col(RefreshFamily.user_id) == user_id))
     await session.exec(delete(User).where(col(User.id) == user_id))
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """
+    An account made elsewhere.
+
+    Args:
+        email: In its normal form.
+        created_at: None = now.
+    """
+
+    email: str
+    password_hash: str
+    roles: tuple[str, ...] = ()
+    created_at: datetime | None = None
+    disabled: bool = False
+
+
+async def create_many(
+    session: AsyncSession, accounts: Sequence[NewUser], *, now: datetime | None = None
+) -> Sequence[User]:
+    """Add users whose addresses differ; returns those whose address was not taken."""
+    moment = func.coalesce(now, func.clock_timestamp())
+    rows = [
+        {
+            "id": uuid4(),
+            "email": account.email,
+            "password_hash": account.password_hash,
+            "roles": sorted(set(account.roles)),
+            "created_at": account.created_at or moment,
+            "password_changed_at": account.created_at or moment,
+            "disabled_at": moment if account.disabled else None,
+        }
+        for account in accounts
+    ]
+    statement = (
+        insert(User).values(rows).on_conflict_do_nothing(index_elements=["email"])
+    ).returning(User)
+    return (await session.exec(statement)).scalars().all()
 
 
 @cache

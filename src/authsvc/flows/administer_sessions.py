@@ -1,0 +1,159 @@
+"""The sessions of everybody, as an administrator sees and ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from authsvc.protocol.audit import Caller, RevokeReason
+from authsvc.protocol.errors import FieldError, NotFound, ValidationFailed
+from authsvc.store import sessions, users
+from authsvc.store.database import Database, uninterrupted
+from authsvc.store.tables import RefreshFamily
+
+BATCH = 1000  # families a transaction: well within the statement timeout of 2 s
+MAX_REASON = 200  # characters; it stands in every row that it ended
+
+
+async def list_all_sessions(
+    db: Database,
+    *,
+    limit: int,
+    user_id: UUID | None = None,
+    after: UUID | None = None,
+    database_now: datetime | None = None,
+) -> Sequence[tuple[RefreshFamily, str]]:
+    """
+    A page of live sessions with their users' addresses, the newest login first.
+
+    Args:
+        user_id: Only this user's.
+        after: The last session seen.
+
+    Raises:
+        NotFound: There is no session `after` (any more).
+    """
+    async with db.transaction() as session:
+        seen = await sessions.find(session, after) if after else None
+        if after and seen is None:
+            raise NotFound("session")
+        return await sessions.list_page(
+            session, limit=limit, user_id=user_id, after=seen, now=database_now
+        )
+
+
+@uninterrupted
+async def revoke_session(
+    db: Database,
+    session_id: UUID,
+    *,
+    reason: str = RevokeReason.ADMINISTRATOR,
+    caller: Caller | None = None,
+    database_now: datetime | None = None,
+) -> bool:
+    """
+    End one session; returns whether it was alive.
+
+    Raises:
+        NotFound: There is no such session.
+        ValidationFailed: The reason.
+    """
+    check_reason(reason)
+    async with db.transaction() as session:
+        if await sessions.revoke_one(
+            session, session_id, reason=reason, caller=caller, now=database_now
+        ):
+            return True
+        if await sessions.find(session, session_id) is None:
+            raise NotFound("session")
+    return False
+
+
+@uninterrupted
+async def revoke_user_sessions(
+    db: Database,
+    user_id: UUID,
+    *,
+    reason: str = RevokeReason.ADMINISTRATOR,
+    caller: Caller | None = None,
+    database_now: datetime | None = None,
+) -> int:
+    """
+    End every session of a user; returns how many ended.
+
+    Raises:
+        NotFound: There is no such user.
+        ValidationFailed: The reason.
+    """
+    check_reason(reason)
+    async with db.transaction() as session:
+        # The user's row first, the families in a later statement: see `users.lock`.
+        if await users.lock(session, user_id) is None:
+            raise NotFound("user")
+        return await sessions.revoke_many(
+            session, reason=reason, caller=caller, user_id=user_id, now=database_now
+        )
+
+
+async def revoke_everybody(
+    db: Database,
+    *,
+    reason: str = RevokeReason.ADMINISTRATOR,
+    caller: Caller | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
+    database_now: datetime | None = None,
+) -> int:
+    """
+    End every session there is, in batches that each commit; returns how many ended.
+
+    A session that begins meanwhile may stay: its login was not affected by what made this
+    necessary. When it fails in between, what has ended has ended; call it again.
+
+    Args:
+        on_progress: Called after each batch with how many have ended so far.
+
+    Raises:
+        ValidationFailed: The reason.
+    """
+    check_reason(reason)
+    ended, after = await _revoke_batch(db, None, reason, caller, database_now)
+    while after is not None:
+        on_progress(ended)
+        more, after = await _revoke_batch(db, after, reason, caller, database_now)
+        ended += more
+    return ended
+
+
+@uninterrupted
+async def _revoke_batch(
+    db: Database,
+    after: UUID | None,
+    reason: str,
+    caller: Caller | None,
+    database_now: datetime | None,
+) -> tuple[int, UUID | None]:
+    async with db.transaction() as session:
+        return await sessions.revoke_next(
+            session, batch=BATCH, after=after, reason=reason, caller=caller, now=database_now
+        )
+
+
+def check_reason(reason: str) -> None:
+    """
+    Refuse a reason that is empty, long, or would garble a log line.
+
+    Raises:
+        ValidationFailed: It is.
+    """
+    if not reason.strip() or len(reason) > MAX_REASON or not reason.isprintable():
+        raise ValidationFailed(
+            "reason",
+            errors=(
+                FieldError(
+                    ("body", "reason"),
+                    f"Use 1 to {MAX_REASON} printable characters.",
+                    "reason",
+                ),
+            ),
+        )

@@ -1,0 +1,41 @@
+"""Role names: what may stand in the `roles` claim of an access token (RFC 9068 §2.2.3.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from authsvc.protocol.errors import FieldError, ValidationFailed
+
+NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+# Every access token carries all of them: 32 of the longest still fit a cookie (4096 bytes).
+MAX_ROLES = 32
+
+
+def check_roles(roles: Iterable[str], *, loc: tuple[str | int, ...] = ("body", "roles")) -> None:
+    """
+    Refuse names that gateways could not put into a header or that no policy could match.
+
+    Args:
+        loc: Where the roles stood in the request.
+
+    Raises:
+        ValidationFailed: A name is not of the form, or there are too many.
+    """
+    names = set(roles)
+    if len(names) > MAX_ROLES:
+        raise ValidationFailed(
+            "too many roles",
+            errors=(FieldError(loc, f"Use at most {MAX_ROLES} roles.", "roles_too_many"),),
+        )
+    if not all(NAME.fullmatch(name) for name in names):
+        raise ValidationFailed(
+            "role name",
+            errors=(
+                FieldError(
+                    loc,
+                    "A role has 1 to 64 characters of A-Z a-z 0-9 _ . : and -.",
+                    "role_name",
+                ),
+            ),
+        )
