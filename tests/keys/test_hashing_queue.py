@@ -1,0 +1,301 @@
+"""Admission to costly work: memory, threads, waiting time (SECURITY P7)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+import pytest
+
+from authsvc.keys.hashing_queue import HashingQueue
+from authsvc.keys.passwords import PasswordHasher
+from authsvc.protocol.errors import Overloaded
+
+DEADLINE = 10.0  # seconds, for what must happen
+
+
+class Work:
+    """Work that goes on until it is told to end; counts how many run at a time."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+        self.lock = threading.Lock()
+        self.running = 0
+        self.most = 0
+        self.done: list[str] = []
+
+    def named(self, name: str) -> Callable[[], str]:
+        def work() -> str:
+            with self.lock:
+                self.running += 1
+                self.most = max(self.most, self.running)
+            assert self.end.wait(DEADLINE)
+            with self.lock:
+                self.running -= 1
+                self.done.append(name)
+            return name
+
+        return work
+
+
+def queue_with(
+    *,
+    threads: int = 1,
+    budget_kib: int = 1000,
+    usual_kib: int = 100,
+    usual_seconds: float = 0.001,
+    queue_seconds: float = DEADLINE,
+) -> HashingQueue:
+    return HashingQueue(
+        threads=threads,
+        budget_kib=budget_kib,
+        usual_kib=usual_kib,
+        usual_seconds=usual_seconds,
+        queue_seconds=queue_seconds,
+    )
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the loop turn until something has happened."""
+    async with asyncio.timeout(DEADLINE):
+        while not true():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def work() -> AsyncIterator[Work]:
+    made = Work()
+    yield made
+    made.end.set()
+
+
+@pytest.mark.requirement("P7")
+async def test_no_more_than_the_threads_run_at_a_time(work: Work) -> None:
+    queue = queue_with(threads=2)
+    tasks = [asyncio.create_task(queue.run(work.named(n), memory_kib=100)) for n in "abcde"]
+
+    await until(lambda: work.running == 2)
+    assert (2, 3) == (queue.running, queue.queued)
+    work.end.set()
+
+    assert list("abcde") == await asyncio.gather(*tasks)
+    assert 2 == work.most
+    await until(lambda: (0, 0) == (queue.running, queue.queued))
+    queue.close()
+
+
+@pytest.mark.requirement("P7")
+async def test_no_more_runs_than_the_memory_allows(work: Work) -> None:
+    queue = queue_with(threads=8, budget_kib=350)
+    tasks = [asyncio.create_task(queue.run(work.named(n), memory_kib=100)) for n in "abcde"]
+
+    await until(lambda: work.running == 3)
+    assert (3, 2) == (queue.running, queue.queued)
+    work.end.set()
+    await asyncio.gather(*tasks)
+
+    assert 3 == work.most
+    queue.close()
+
+
+@pytest.mark.requirement("P7")
+async def test_work_that_needs_more_waits_for_more(work: Work) -> None:
+    """A hash with larger, older parameters; nobody overtakes it for ever."""
+    queue = queue_with(threads=4, budget_kib=400)
+    small = [asyncio.create_task(queue.run(work.named(n), memory_kib=100)) for n in "ab"]
+    await until(lambda: work.running == 2)
+    large = asyncio.create_task(queue.run(work.named("large"), memory_kib=400))
+    behind = asyncio.create_task(queue.run(work.named("c"), memory_kib=100))
+    await until(lambda: queue.queued == 2)
+
+    work.end.set()
+    await asyncio.gather(*small, large, behind)
+
+    assert "large" == work.done[2]
+    queue.close()
+
+
+@pytest.mark.requirement("P7")
+async def test_a_wait_that_would_be_too_long_is_refused_at_once(work: Work) -> None:
+    queue = queue_with(usual_seconds=1.0, queue_seconds=2.5)
+    tasks = [asyncio.create_task(queue.run(work.named(n), memory_kib=100)) for n in "abc"]
+    await until(lambda: queue.queued == 2)
+
+    with pytest.raises(Overloaded) as caught:
+        await queue.run(work.named("d"), memory_kib=100)
+
+    assert timedelta(seconds=3) == caught.value.retry_after
+    work.end.set()
+    assert list("abc") == await asyncio.gather(*tasks)
+    assert list("abc") == work.done
+    queue.close()
+
+
+@pytest.mark.requirement("P7")
+async def test_retry_after_is_at_least_a_whole_second(work: Work) -> None:
+    queue = queue_with(usual_seconds=0.3, queue_seconds=0.2)
+    task = asyncio.create_task(queue.run(work.named("a"), memory_kib=100))
+    await until(lambda: work.running == 1)
+
+    with pytest.raises(Overloaded) as caught:
+        await queue.run(work.named("b"), memory_kib=100)
+
+    assert timedelta(seconds=1) == caught.value.retry_after
+    work.end.set()
+    await task
+    queue.close()
+
+
+@pytest.mark.requirement("P7")
+async def test_work_that_waited_too_long_is_refused_and_never_done(work: Work) -> None:
+    """The estimate was wrong: what ran took longer than expected."""
+    queue = queue_with(usual_seconds=0.001, queue_seconds=0.05)
+    first = asyncio.create_task(queue.run(work.named("a"), memory_kib=100))
+    await until(lambda: work.running == 1)
+
+    with pytest.raises(Overloaded, match="waited too long"):
+        await queue.run(work.named("b"), memory_kib=100)
+
+    assert 0 == queue.queued
+    work.end.set()
+    await first
+    assert ["a"] == work.done
+    queue.close()
+
+
+@pytest.mark.requirement("P7")
+async def test_work_whose_caller_has_gone_is_never_done(work: Work) -> None:
+    queue = queue_with()
+    first = asyncio.create_task(queue.run(work.named("a"), memory_kib=100))
+    await until(lambda: work.running == 1)
+    gone = asyncio.create_task(queue.run(work.named("gone"), memory_kib=100))
+    stays = asyncio.create_task(queue.run(work.named("c"), memory_kib=100))
+    await until(lambda: queue.queued == 2)
+
+    gone.cancel()
+    await until(lambda: queue.queued == 1)
+    work.end.set()
+
+    assert ("a", "c") == (await first, await stays)
+    assert ["a", "c"] == work.done
+    queue.close()
+
+
+@pytest.mark.requirement("P7")
+async def test_memory_is_free_only_when_the_thread_is_done(work: Work) -> None:
+    """A caller that goes away does not stop its thread."""
+    queue = queue_with()
+    first = asyncio.create_task(queue.run(work.named("a"), memory_kib=100))
+    await until(lambda: work.running == 1)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    second = asyncio.create_task(queue.run(work.named("b"), memory_kib=100))
+    await until(lambda: queue.queued == 1)
+
+    assert 1 == queue.running
+    work.end.set()
+    assert "b" == await second
+    assert 1 == work.most
+    queue.close()
+
+
+@pytest.mark.requirement("P7", "F08")
+async def test_a_storm_of_cancellations_loses_no_slot() -> None:
+    queue = queue_with(threads=2, usual_seconds=1e-6)
+    for round_ in range(200):
+        tasks = [asyncio.create_task(queue.run(lambda: None, memory_kib=100)) for _ in range(6)]
+        for _ in range(round_ % 7):
+            await asyncio.sleep(0)
+        for task in tasks[round_ % 3 :: 2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    await until(lambda: (0, 0) == (queue.running, queue.queued))
+    assert 7 == await queue.run(lambda: 7, memory_kib=1000)
+    queue.close()
+
+
+async def test_work_that_fails_frees_its_slot() -> None:
+    queue = queue_with()
+
+    def fail() -> None:
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        await queue.run(fail, memory_kib=100)
+
+    assert 7 == await queue.run(lambda: 7, memory_kib=100)
+    queue.close()
+
+
+async def test_closing_refuses_what_waits_and_finishes_what_runs(work: Work) -> None:
+    queue = queue_with()
+    first = asyncio.create_task(queue.run(work.named("a"), memory_kib=100))
+    await until(lambda: work.running == 1)
+    second = asyncio.create_task(queue.run(work.named("b"), memory_kib=100))
+    await until(lambda: queue.queued == 1)
+
+    queue.close()
+    work.end.set()
+
+    assert "a" == await first
+    with pytest.raises(Overloaded, match="closed"):
+        await second
+    with pytest.raises(Overloaded, match="closed"):
+        await queue.run(work.named("c"), memory_kib=100)
+
+
+def test_a_budget_below_one_hash_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="budget"):
+        queue_with(budget_kib=99)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness")
+async def test_hashing_yields_the_processor_to_everything_else() -> None:
+    queue = queue_with()
+
+    niceness = await queue.run(
+        lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), memory_kib=100
+    )
+
+    assert 19 == niceness
+    assert os.getpriority(os.PRIO_PROCESS, 0) < 19
+    queue.close()
+
+
+@pytest.mark.requirement("P7", "F23")
+async def test_a_flood_neither_blocks_the_loop_nor_waits_for_ever() -> None:
+    """200 logins at once, one thread: some are served in time, the rest refused at once."""
+    hasher = PasswordHasher(4096, 2, 1, threads=1, memory_budget_mib=8, queue_seconds=0.3)
+    lags: list[float] = []
+    stop = asyncio.Event()
+
+    async def probe() -> None:
+        while not stop.is_set():
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            lags.append(time.perf_counter() - before - 0.005)
+
+    probing = asyncio.create_task(probe())
+    started = time.perf_counter()
+    answers = await asyncio.gather(
+        *(hasher.verify(None, "x") for _ in range(200)), return_exceptions=True
+    )
+    elapsed = time.perf_counter() - started
+    stop.set()
+    await probing
+    hasher.close()
+
+    refused = [answer for answer in answers if isinstance(answer, Overloaded)]
+    served = [answer for answer in answers if answer is False]
+    assert 200 == len(refused) + len(served)
+    assert refused
+    assert served
+    assert elapsed < 3
+    assert sorted(lags)[len(lags) // 2] < 0.05
+    assert all(answer.retry_after and answer.retry_after.seconds >= 1 for answer in refused)
