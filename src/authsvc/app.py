@@ -58,7 +58,10 @@ def app_from_environment() -> FastAPI:
     """What each worker process runs."""
     settings = Settings.load()
     configure_logging(settings)
-    return create_app(settings)
+    app = create_app(settings)
+    gc.collect()
+    gc.freeze()  # what was imported lives as long as the process: never look at it again
+    return app
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -84,8 +87,6 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             ):
                 task = asyncio.create_task(_every(interval, act))
                 stack.callback(task.cancel)
-            gc.collect()
-            gc.freeze()  # what lives as long as the process is never garbage
             yield
 
     app = FastAPI(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -24,6 +25,9 @@ PASSWORD = "correct horse battery staple"
 EMAIL = "alice@example.com"
 # As a login that costs next to nothing.
 CHEAP_ARGON2 = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 1}
+
+# The paths of the OpenAPI document, made once: it is the same for every app but its server.
+PATHS: dict[str, Any] = {}
 
 
 class MovableClock(Clock):
@@ -91,8 +95,13 @@ async def new_client(app: FastAPI) -> AsyncIterator[ClientFactory]:
     """Makes clients with a cookie jar each; `ip` is the address they come from."""
     async with AsyncExitStack() as stack:
 
+        async def check(answer: httpx.Response) -> None:
+            await answer.aread()
+            assert_documented(app, answer)
+
         def make(ip: str = "203.0.113.7", **kwargs: Any) -> httpx.AsyncClient:
             client = httpx.AsyncClient(
+                event_hooks={"response": [check]},
                 transport=httpx.ASGITransport(app=app, client=(ip, 50000)),
                 base_url=kwargs.pop("base_url", BASE_URL),
                 **kwargs,
@@ -101,6 +110,22 @@ async def new_client(app: FastAPI) -> AsyncIterator[ClientFactory]:
             return client
 
         yield make
+
+
+def assert_documented(app: FastAPI, answer: httpx.Response) -> None:
+    """Every answer of every test is one that the OpenAPI document promises."""
+    path, method = answer.request.url.path, answer.request.method.lower()
+    if not PATHS:
+        PATHS.update(app.openapi()["paths"])
+    for template, operations in PATHS.items():
+        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
+        if method in operations and re.fullmatch(pattern, path):
+            responses = operations[method]["responses"]
+            assert str(answer.status_code) in responses, (method, path, answer.text)
+            if answer.headers.get("content-type") == "application/problem+json":
+                content = responses[str(answer.status_code)]["content"]
+                codes = content["application/problem+json"]["schema"]["properties"]["code"]["enum"]
+                assert answer.json()["code"] in codes, (method, path, answer.text)
 
 
 @pytest.fixture
