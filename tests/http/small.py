@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from authsvc.http.errors import install_errors
+from authsvc.http.logging import configure_logging
 from authsvc.http.middleware import Edge
 from authsvc.settings import Settings
 
@@ -18,7 +19,9 @@ CLIENT = "203.0.113.7"
 
 def application(*routers: APIRouter, **overrides: object) -> FastAPI:
     """The given endpoints with our errors, behind the edge."""
-    settings = Settings.load(**{"env": "development", "log_level": "error", **overrides})
+    defaults = {"env": "development", "log_level": "warning", "log_format": "json"}
+    settings = Settings.load(**{**defaults, **overrides})
+    configure_logging(settings)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_middleware(Edge, settings=settings)
     install_errors(app, issuer=settings.issuer)
