@@ -6,7 +6,7 @@ import secrets
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authsvc.keys.device_cookies import device_cookie, open_device_cookie
@@ -19,6 +19,7 @@ USER = uuid4()
 NONCE = secrets.token_urlsafe(16)
 
 
+@settings(deadline=None)
 @given(st.uuids(), st.binary(min_size=16, max_size=16))
 def test_a_device_cookie_names_user_and_device(user_id: UUID, nonce: bytes) -> None:
     cookie = device_cookie(KEYS, user_id, base64url.encode(nonce), now=T0)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authsvc.keys.refresh_tokens import (
@@ -53,11 +53,13 @@ tokens = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(tokens)
 def test_what_was_sealed_is_opened(original: RefreshToken) -> None:
     assert original == open_token(KEYS, seal(KEYS, original))
 
 
+@settings(deadline=None)
 @given(tokens, tokens)
 def test_sealing_is_a_function_and_tells_everything_apart(
     one: RefreshToken, other: RefreshToken
@@ -115,6 +117,7 @@ def test_every_changed_character_is_refused() -> None:
 
 
 @pytest.mark.requirement("R10")
+@settings(deadline=None)
 @given(st.binary(min_size=65, max_size=65))
 def test_random_bytes_of_the_right_shape_are_refused(data: bytes) -> None:
     refused("art1." + base64url.encode(data))

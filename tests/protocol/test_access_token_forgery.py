@@ -317,6 +317,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary() | JSON_VALUES)
 @example("..")
 @example("\ud800.\ud800.\ud800")
@@ -324,6 +325,7 @@ def test_whatever_arrives_only_unauthenticated_leaves(token: object) -> None:
     refused(token)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*HEADER, "crit", "jwk"]), JSON_VALUES))
 def test_any_header_over_a_valid_signature_is_refused(changed: dict[str, object]) -> None:
     header = HEADER | changed
@@ -331,7 +333,7 @@ def test_any_header_over_a_valid_signature_is_refused(changed: dict[str, object]
         refused(sign(header, CLAIMS))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from([*CLAIMS, "scope", "x"]), JSON_VALUES, max_size=4))
 def test_any_claims_over_a_valid_signature_are_read_or_refused(changed: dict[str, Any]) -> None:
     try:
@@ -342,6 +344,7 @@ def test_any_claims_over_a_valid_signature_are_read_or_refused(changed: dict[str
     assert claims.exp.tzinfo is not None
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=255))
 def test_one_changed_bit_anywhere_is_refused(position: int, mask: int) -> None:
     token = bytearray(sign(HEADER, CLAIMS).encode())
