@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -68,10 +69,8 @@ def _serve() -> None:
 def _database(settings: Settings, stack: ExitStack) -> str:
     """Start and migrate the embedded PostgreSQL unless another is configured; name either."""
     if settings.database_url is not None:
-        from sqlalchemy import make_url  # noqa: PLC0415
-
-        url = make_url(settings.database_url.get_secret_value())
-        return f"PostgreSQL at {url.host or url.query.get('host', 'the default socket')}"
+        host = urlsplit(settings.database_url.get_secret_value()).hostname
+        return f"PostgreSQL at {host or 'a local socket'}"
     server = stack.enter_context(_embedded(settings))
     os.environ["AUTHSVC_DATABASE_URL"] = server.url
     from authsvc.store import migrate  # noqa: PLC0415
