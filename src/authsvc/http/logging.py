@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,7 +20,15 @@ from typing import Any, Literal
 import structlog
 from structlog.dev import ConsoleRenderer
 
-from authsvc.http.redaction import describe_exception, escape, needs_redaction, plain, redacted
+from authsvc.http.redaction import (
+    CUT,
+    TYPED,
+    describe_exception,
+    escape,
+    needs_redaction,
+    plain,
+    redacted,
+)
 from authsvc.settings import Settings
 
 request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -100,11 +109,10 @@ class _Output:
 
     def msg(self, line: str) -> None:
         """Write one line with one call, so that lines of several processes do not mix."""
-        try:
+        # A full disk or a closed pipe must not fail the request that wanted to log.
+        with suppress(OSError, ValueError):
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
-        except (OSError, ValueError):
-            pass  # a full disk or a closed pipe must not fail the request that wanted to log
 
     debug = info = warning = warn = error = critical = exception = fatal = log = msg
 
@@ -119,10 +127,12 @@ class _Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
-        try:
+        message = str(record.msg)
+        if isinstance(record.args, tuple):
+            # `%s` would print a typed secret: it is a text like any other.
+            record.args = tuple(CUT if isinstance(a, TYPED) else a for a in record.args)
+        with suppress(TypeError, ValueError):
             message = record.getMessage()
-        except (TypeError, ValueError):
-            message = str(record.msg)
         event: Event = {"event": message, "logger": record.name}
         if record.exc_info:
             event["exc_info"] = record.exc_info

@@ -14,6 +14,7 @@ from uuid import UUID
 from authsvc.protocol.secret import Secret, SecretBytes
 
 CUT = "[redacted]"
+TYPED = (Secret, SecretBytes)
 MAX_TEXT = 4096  # characters of one value
 MAX_FRAMES = 40  # of one traceback, the innermost
 
@@ -101,7 +102,7 @@ def plain(key: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
         return value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "…"
     if value is None or kind in {int, float, bool}:
         return value
-    if isinstance(value, Secret | SecretBytes) or SECRET_KEYS.search(key):
+    if isinstance(value, TYPED) or SECRET_KEYS.search(key):
         return CUT
     if isinstance(value, str | UUID | PurePath | date | timedelta):
         return str(value)
