@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from authsvc.cli.errors import CommandError
-from authsvc.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from authsvc.settings import Settings
 
 
 def load_settings() -> Settings:
@@ -13,6 +17,8 @@ def load_settings() -> Settings:
     Raises:
         CommandError: A value is bad; one line for each.
     """
+    from authsvc.settings import Settings, SettingsError  # noqa: PLC0415 - see cli/main.py
+
     try:
         return Settings.load()
     except SettingsError as exc:

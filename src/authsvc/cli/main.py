@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from authsvc.cli import keys, users
 from authsvc.cli.errors import CommandError
 from authsvc.cli.serve import serve
 
@@ -25,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serve)
+app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 
 
 def main() -> None:

@@ -43,6 +43,14 @@ async def list_all_sessions(
         )
 
 
+async def count_sessions(
+    db: Database, user_id: UUID, *, database_now: datetime | None = None
+) -> int:
+    """How many live sessions a user has."""
+    async with db.transaction() as session:
+        return len(await sessions.list_live(session, user_id, now=database_now))
+
+
 @uninterrupted
 async def revoke_session(
     db: Database,

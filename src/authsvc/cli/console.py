@@ -1,0 +1,107 @@
+"""How commands talk with people and programs: tables, JSON, questions, passwords."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import typer
+
+from authsvc.cli.errors import CommandError
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Aligned columns; the first row has the headings."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+def print_json(document: object) -> None:
+    """Indented JSON in ASCII, so that no terminal obeys what a stranger sent."""
+    typer.echo(json.dumps(document, indent=2))
+
+
+def printable(text: str) -> str:
+    """A stranger's words (a user agent, a claim) without what would move a terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339, in UTC and whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(span: timedelta) -> str:
+    """A length of time in its largest sensible unit, such as `3 minutes`."""
+    seconds = abs(round(span.total_seconds()))
+    for size, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+        # Two of a unit, so that 61 minutes are not an hour.
+        if seconds >= 2 * size:
+            return f"{seconds // size} {name}s"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Such as `1 session` and `3 sessions`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """
+    Ask before something that cannot be undone.
+
+    Raises:
+        CommandError: The answer is no, or nobody is there to give one.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandError(f"{question} There is no terminal to ask on; repeat with --yes")
+    if not typer.confirm(question, err=True):
+        raise CommandError("Nothing was changed.")
+
+
+def new_password(*, from_stdin: bool) -> str:
+    """
+    A new password: typed twice without echo, or the one line of standard input.
+
+    It never stands in the arguments, which every user of the machine can list.
+
+    Not to be called while an event loop runs: it would swallow the first Ctrl-C.
+
+    Raises:
+        CommandError: The two differ, or there is nothing to read.
+    """
+    if from_stdin:
+        return _password_from_stdin()
+    if not sys.stdin.isatty():
+        raise CommandError(
+            "There is no terminal to ask for the password on; pipe it in with --password-stdin"
+        )
+    first = getpass.getpass("New password: ", stream=sys.stderr)
+    if first != getpass.getpass("Once more: ", stream=sys.stderr):
+        raise CommandError("The two passwords differ; nothing was changed.")
+    return first
+
+
+def _password_from_stdin() -> str:
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandError("The password on standard input is not UTF-8.") from None
+    line = text.removesuffix("\n").removesuffix("\r")
+    if "\n" in line:
+        raise CommandError("Standard input has more than one line; give the password alone.")
+    if not line:
+        raise CommandError("Standard input is empty; pipe the password in.")
+    return line

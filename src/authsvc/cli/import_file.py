@@ -1,0 +1,171 @@
+"""`authsvc users import`: read a file of accounts, name every bad line, import all or nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from authsvc.cli.console import plural
+from authsvc.cli.database import with_database
+from authsvc.cli.errors import CommandError
+from authsvc.flows.import_accounts import AddressesTaken, Imported, import_accounts
+from authsvc.keys.foreign_hashes import why_unusable
+from authsvc.protocol.email_address import normal_form
+from authsvc.protocol.errors import ValidationFailed
+from authsvc.protocol.roles import check_roles
+from authsvc.store.users import NewUser
+
+if TYPE_CHECKING:
+    from authsvc.settings import Settings
+    from authsvc.store.database import Database
+
+MEMBERS = ("email", "password_hash", "roles", "created_at", "disabled")
+SHOWN = 20  # bad lines; a file in a wrong form has nothing else
+LONG = 2000  # lines; from here on progress is reported
+
+
+class _BadLineError(Exception):
+    """What is wrong with one line; never holds its hash."""
+
+
+def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
+    """
+    Import a file and say what became of it.
+
+    Raises:
+        CommandError: Some lines are bad, or name addresses that are taken; nothing was imported.
+    """
+    accounts, lines = _read(_lines(file), file, budget_mib=settings.hash_memory_budget_mib)
+    total = len(accounts)
+
+    async def act(db: Database) -> Imported:
+        return await import_accounts(
+            db, accounts, skip_existing=skip_existing, on_progress=lambda done: _say(done, total)
+        )
+
+    try:
+        done = with_database(settings, act)
+    except AddressesTaken as exc:
+        problems = [f"{file}:{lines[email]}: {email} has an account" for email in exc.emails]
+        raise CommandError(
+            _listing(problems, "nothing was imported; leave them alone with --skip-existing")
+        ) from exc
+    skipped = f", {len(done.skipped)} skipped" if done.skipped else ""
+    typer.echo(f"Imported {plural(done.created, 'account')}{skipped}.")
+
+
+def _lines(file: Path) -> list[bytes]:
+    try:
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as exc:
+        raise CommandError(f"{file}: cannot be read ({exc.strerror})") from exc
+    return data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+
+
+def _read(
+    lines: Sequence[bytes], file: Path, *, budget_mib: int
+) -> tuple[list[NewUser], dict[str, int]]:
+    """The accounts, and in which line each address stands."""
+    accounts: list[NewUser] = []
+    found: dict[str, int] = {}
+    problems = []
+    now = datetime.now(UTC)
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            account = _account(line, budget_mib=budget_mib, now=now)
+            earlier = found.setdefault(account.email, number)
+            if earlier != number:
+                raise _BadLineError(f"email: is the same as in line {earlier}")
+        except _BadLineError as exc:
+            problems.append(f"{file}:{number}: {exc}")
+        else:
+            accounts.append(account)
+    if problems:
+        raise CommandError(_listing(problems, "nothing was imported"))
+    if not accounts:
+        raise CommandError(f"{file}: holds no accounts")
+    return accounts, found
+
+
+def _account(line: bytes, *, budget_mib: int, now: datetime) -> NewUser:
+    row = _object(line)
+    strange = sorted(set(row) - set(MEMBERS))
+    if strange:
+        raise _BadLineError(f"{strange[0]!a}: is unknown; known are {', '.join(MEMBERS)}")
+    email, password_hash = row.get("email"), row.get("password_hash")
+    roles, disabled = row.get("roles", []), row.get("disabled", False)
+    if not isinstance(email, str):
+        raise _BadLineError("email: is missing or no text")
+    if not isinstance(password_hash, str):
+        raise _BadLineError("password_hash: is missing or no text")
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise _BadLineError("roles: is no list of texts")
+    if not isinstance(disabled, bool):
+        raise _BadLineError("disabled: is neither true nor false")
+    unusable = why_unusable(password_hash, memory_budget_mib=budget_mib)
+    if unusable:
+        raise _BadLineError(f"password_hash: {unusable}")
+    try:
+        check_roles(roles)
+        address = normal_form(email)
+    except ValidationFailed as exc:
+        (error,) = exc.errors
+        raise _BadLineError(f"{error.loc[-1]}: {error.msg}") from exc
+    return NewUser(
+        email=address,
+        password_hash=password_hash,
+        roles=tuple(roles),
+        created_at=_moment(row["created_at"], now) if "created_at" in row else None,
+        disabled=disabled,
+    )
+
+
+def _object(line: bytes) -> dict[str, object]:
+    try:
+        row = json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as exc:
+        cause = "is not UTF-8" if isinstance(exc, UnicodeDecodeError) else "is not JSON"
+        raise _BadLineError(f"{cause} without duplicate members") from exc
+    if not isinstance(row, dict):
+        raise _BadLineError("is not a JSON object")
+    return row
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate member")
+    return members
+
+
+def _moment(value: object, now: datetime) -> datetime:
+    moment = None
+    if isinstance(value, str):
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(value)
+    if moment is None or moment.tzinfo is None:
+        raise _BadLineError("created_at: write it with its time zone, as in 2026-11-22T10:00:00Z")
+    if moment > now:
+        raise _BadLineError("created_at: lies in the future")
+    return moment.astimezone(UTC)
+
+
+def _say(done: int, total: int) -> None:
+    if total >= LONG:
+        typer.echo(f"{done} of {total} accounts", err=True)
+
+
+def _listing(problems: list[str], verdict: str) -> str:
+    shown = problems[:SHOWN]
+    if len(problems) > SHOWN:
+        shown.append(f"and {len(problems) - SHOWN} lines more")
+    return "\n".join([*shown, f"{plural(len(problems), 'bad line')}: {verdict}"])

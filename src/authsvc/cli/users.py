@@ -1,0 +1,284 @@
+"""`authsvc users`: the accounts, as the person sees them who runs the service."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from authsvc.cli.configuration import load_settings
+from authsvc.cli.console import (
+    confirm,
+    new_password,
+    plural,
+    print_json,
+    print_table,
+    timestamp,
+)
+from authsvc.cli.database import with_database
+from authsvc.protocol.errors import EmailTaken, NotFound
+from authsvc.protocol.secret import Secret
+
+if TYPE_CHECKING:
+    from authsvc.keys.passwords import PasswordHasher
+    from authsvc.settings import Settings
+    from authsvc.store.database import Database
+    from authsvc.store.tables import User
+
+app = typer.Typer(help="Accounts.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+TheUser = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or id.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+]
+
+
+@app.command(epilog="Example: authsvc users create alice@example.com --role admin")
+def create(
+    email: Annotated[str, typer.Argument(help="E-mail address.")],
+    *,
+    role: Annotated[list[str] | None, typer.Option(help="A role; repeat it for more.")] = None,
+    password_stdin: PasswordStdin = False,
+    json_wanted: Json = False,
+) -> None:
+    """Create an account; asks for its password."""
+    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
+    from authsvc.protocol.roles import check_roles  # noqa: PLC0415
+
+    settings = load_settings()
+
+    async def look(db: Database) -> None:
+        # What is wrong without a password is said before one is asked for.
+        check_roles(role or ())
+        with suppress(NotFound):
+            await accounts.find_account(db, email)
+            raise EmailTaken
+
+    async def act(db: Database) -> User:
+        return await accounts.create_account(
+            db,
+            _hasher(settings),
+            email=email,
+            password=password,
+            blocked=_blocked(),
+            roles=role or (),
+        )
+
+    with_database(settings, look)
+    password = Secret(new_password(from_stdin=password_stdin))
+    user = with_database(settings, act)
+    if json_wanted:
+        print_json(_as_json(user))
+    else:
+        typer.echo(f"Created {user.email} ({user.id}){_with_roles(user.roles)}.")
+
+
+@app.command("list", epilog="Example: authsvc users list --limit 20 --after alice@example.com")
+def list_users(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    after: Annotated[str, typer.Option(help="The last address of the page before.")] = "",
+    json_wanted: Json = False,
+) -> None:
+    """List accounts in the order of their addresses."""
+    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
+
+    page = with_database(
+        load_settings(), lambda db: accounts.list_accounts(db, limit=limit + 1, after=after)
+    )
+    users = page[:limit]
+    following = users[-1].email if len(page) > limit else None
+    if json_wanted:
+        print_json({"users": [_as_json(user) for user in users], "next": following})
+        return
+    if not users:
+        typer.echo("No accounts." if not after else "No more accounts.")
+        return
+    rows = [("EMAIL", "ID", "CREATED", "STATE", "ROLES")]
+    rows += [
+        (user.email, str(user.id), timestamp(user.created_at), _state(user), " ".join(user.roles))
+        for user in users
+    ]
+    print_table(rows)
+    if following:
+        typer.echo(f"There are more: authsvc users list --after {following}", err=True)
+
+
+@app.command(epilog="Example: authsvc users show alice@example.com --json")
+def show(user: TheUser, *, json_wanted: Json = False) -> None:
+    """Show one account; its password hash is never shown."""
+    from authsvc.flows import accounts, administer_sessions  # noqa: PLC0415 - see cli/main.py
+    from authsvc.keys.foreign_hashes import parameters_of  # noqa: PLC0415
+
+    async def act(db: Database) -> tuple[User, int]:
+        found = await accounts.find_account(db, user)
+        return found, await administer_sessions.count_sessions(db, found.id)
+
+    found, sessions = with_database(load_settings(), act)
+    parameters = parameters_of(found.password_hash)
+    if json_wanted:
+        print_json({**_as_json(found), "sessions": sessions, "password_hashing": parameters})
+        return
+    disabled = timestamp(found.disabled_at) if found.disabled_at else "no"
+    for name, value in (
+        ("e-mail", found.email),
+        ("id", str(found.id)),
+        ("roles", " ".join(found.roles) or "none"),
+        ("created", timestamp(found.created_at)),
+        ("password set", f"{timestamp(found.password_changed_at)} ({parameters})"),
+        ("disabled", disabled),
+        ("sessions", str(sessions)),
+    ):
+        typer.echo(f"{name:<14}{value}")
+
+
+@app.command(epilog="Example: authsvc users disable alice@example.com")
+def disable(user: TheUser) -> None:
+    """End every session of an account at once and refuse its logins."""
+    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
+
+    async def act(db: Database) -> tuple[User, accounts.Changed]:
+        found = await accounts.find_account(db, user)
+        return found, await accounts.disable_account(db, found.id)
+
+    found, done = with_database(load_settings(), act)
+    ended = plural(done.ended, "session")
+    if done.changed:
+        typer.echo(f"Disabled {found.email}; {ended} ended.")
+    else:
+        typer.echo(f"{found.email} was disabled already; {ended} ended.")
+
+
+@app.command(epilog="Example: authsvc users enable alice@example.com")
+def enable(user: TheUser) -> None:
+    """Let a disabled account log in again; its old sessions stay dead."""
+    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
+
+    async def act(db: Database) -> tuple[User, accounts.Changed]:
+        found = await accounts.find_account(db, user)
+        return found, await accounts.enable_account(db, found.id)
+
+    found, done = with_database(load_settings(), act)
+    typer.echo(f"Enabled {found.email}." if done.changed else f"{found.email} is not disabled.")
+
+
+@app.command(epilog="Example: authsvc users delete alice@example.com --yes")
+def delete(
+    user: TheUser, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Delete an account with its sessions; its audit trail stays."""
+    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
+
+    settings = load_settings()
+    found = with_database(settings, lambda db: accounts.find_account(db, user))
+    confirm(
+        f"Delete {found.email} ({found.id}) and all its sessions? This cannot be undone.", yes=yes
+    )
+    done = with_database(settings, lambda db: accounts.delete_account(db, found.id))
+    typer.echo(f"Deleted {found.email} ({found.id}); {plural(done.ended, 'session')} ended.")
+
+
+@app.command("set-roles", epilog="Example: authsvc users set-roles alice@example.com admin billing")
+def set_roles(
+    user: TheUser,
+    roles: Annotated[
+        list[str] | None, typer.Argument(help="All roles it shall have; none takes all away.")
+    ] = None,
+) -> None:
+    """Replace the roles of an account."""
+    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
+
+    settings = load_settings()
+
+    async def act(db: Database) -> tuple[User, accounts.Changed]:
+        found = await accounts.find_account(db, user)
+        return found, await accounts.set_account_roles(db, found.id, roles or ())
+
+    found, done = with_database(settings, act)
+    named = " ".join(sorted(set(roles or ()))) or "none"
+    if not done.changed:
+        typer.echo(f"{found.email} has these roles already: {named}.")
+        return
+    typer.echo(
+        f"{found.email} now has the roles: {named}. Access tokens carry them from the next "
+        f"refresh on, within {int(settings.access_ttl.total_seconds())} s."
+    )
+
+
+@app.command("set-password", epilog="Example: authsvc users set-password alice@example.com")
+def set_password(user: TheUser, *, password_stdin: PasswordStdin = False) -> None:
+    """Give an account another password and end every session of it."""
+    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
+
+    settings = load_settings()
+
+    async def act(db: Database) -> accounts.Changed:
+        return await accounts.set_account_password(
+            db, _hasher(settings), found, password=password, blocked=_blocked()
+        )
+
+    found = with_database(settings, lambda db: accounts.find_account(db, user))
+    password = Secret(new_password(from_stdin=password_stdin))
+    done = with_database(settings, act)
+    typer.echo(f"{found.email} has a new password; {plural(done.ended, 'session')} ended.")
+
+
+@app.command("import", epilog="Example: authsvc users import users.jsonl --skip-existing")
+def import_users(
+    file: Annotated[Path, typer.Argument(help="JSON lines, UTF-8; - is standard input.")],
+    *,
+    skip_existing: Annotated[
+        bool,
+        typer.Option("--skip-existing", help="Leave accounts that exist as they are, and go on."),
+    ] = False,
+) -> None:
+    """
+    Take over accounts with their argon2 hashes: all of the file, or nothing.
+
+    One JSON object a line: email, password_hash (PHC), and optionally roles, created_at and
+    disabled.
+    """
+    from authsvc.cli.import_file import import_file  # noqa: PLC0415 - see cli/main.py
+
+    import_file(load_settings(), file, skip_existing=skip_existing)
+
+
+def _hasher(settings: Settings) -> PasswordHasher:
+    from authsvc.keys.passwords import PasswordHasher  # noqa: PLC0415 - see cli/main.py
+
+    return PasswordHasher(
+        settings.argon2_memory_kib,
+        settings.argon2_time,
+        settings.argon2_parallelism,
+        threads=1,
+        memory_budget_mib=settings.hash_memory_budget_mib,
+        queue_seconds=settings.hash_queue_seconds,
+    )
+
+
+def _blocked() -> frozenset[str]:
+    from authsvc.keys.password_blocklist import blocked_passwords  # noqa: PLC0415 - as above
+
+    return blocked_passwords()
+
+
+def _state(user: User) -> str:
+    return "disabled" if user.disabled_at else "active"
+
+
+def _with_roles(roles: list[str]) -> str:
+    return f" with the roles {' '.join(roles)}" if roles else ""
+
+
+def _as_json(user: User) -> dict[str, object]:
+    return {
+        "id": str(user.id),
+        "email": user.email,
+        "roles": user.roles,
+        "created_at": timestamp(user.created_at),
+        "password_changed_at": timestamp(user.password_changed_at),
+        "disabled_at": timestamp(user.disabled_at) if user.disabled_at else None,
+    }
