@@ -57,7 +57,7 @@ async def change_password(
 
 
 @uninterrupted
-async def _store(  # noqa: PLR0917 - the values of one transaction
+async def _store(
     db: Database,
     account: Account,
     attempt: Attempt,

@@ -168,7 +168,7 @@ async def _live(
 
 
 @uninterrupted
-async def _end_all(  # noqa: PLR0917 - the values of one transaction
+async def _end_all(
     db: Database,
     user_id: UUID,
     keep: tuple[UUID, ...],

@@ -118,6 +118,12 @@ async def refresh(
         refresh_total.labels(outcome=refusal.code).inc()
         raise
     refresh_total.labels(outcome="healed" if session.healed else session.outcome).inc()
+    # Rotations are not audited; the request's log line tells which session it was.
+    request.state.facts = {
+        "outcome": "healed" if session.healed else session.outcome,
+        "session_id": str(session.family.id),
+        "generation": session.family.generation,
+    }
     answer = token_answer(held, session)
     answer.headers["Authsvc-Refresh"] = session.outcome
     return answer

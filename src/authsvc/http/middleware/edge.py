@@ -119,7 +119,11 @@ class Edge:
     def _write(
         self, scope: Scope, route: str, status: int, seconds: float, refusal: Refusal | None
     ) -> None:
-        """One line per request: no path (it may hold ids), no query, no header."""
+        """
+        One line per request: no path (it may hold anything), no query, no header.
+
+        What an endpoint knows beside that, it leaves in `request.state.facts`.
+        """
         client = scope.get("client")
         fields: dict[str, object] = {
             "method": scope["method"],
@@ -127,6 +131,7 @@ class Edge:
             "status": status,
             "duration_ms": round(seconds * 1000, 2),
             "client": client[0] if client else "",
+            **scope["state"].get("facts", {}),
         }
         if refusal is not None:
             fields["code"] = refusal.code
