@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(sys.executable).resolve()
@@ -215,3 +216,75 @@ def test_make_test_checks_before_it_tests() -> None:
         for step in ("ruff check", "ruff format --check", "-m mypy", "lint_imports", "-m pytest")
     ]
     assert sorted(places) == places
+
+
+@pytest.fixture
+def debian(tmp_path: Path) -> Path:
+    """The programs of a bare system, and an apt-get and a make that note their calls."""
+    programs = tmp_path / "bare"
+    programs.mkdir()
+    for name in ("bash", "cut", "dirname", "grep", "id", "mktemp", "rm", "tail", "tee"):
+        found = shutil.which(name)
+        assert found is not None
+        (programs / name).symlink_to(found)
+    note = '#!/bin/sh\necho "$(basename "$0") $*" >>"$NOTES"\n'
+    made = {
+        "apt-get": note,
+        "sudo": '#!/bin/sh\nexec "$@"\n',
+        "make": f"{note}echo '== mypy'\necho 'FAILED tests/a.py::b'\nexit ${{MAKE_FAILS:-0}}\n",
+        "python3": BROKEN_SHIM,
+        "sleep": "#!/bin/sh\n",
+        "basename": f'#!/bin/sh\nexec {shutil.which("basename")} "$@"\n',
+    }
+    for name, text in made.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    return programs
+
+
+def ci(debian: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(debian / "bash"), str(ROOT / ".ci" / "run")],
+        env={"PATH": str(debian), "NOTES": str(debian / "notes"), **environment},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+
+def test_ci_installs_what_is_missing_and_calls_make_test(debian: Path) -> None:
+    done = ci(debian)
+
+    calls = (debian / "notes").read_text().splitlines()
+    assert 0 == done.returncode, done.stderr
+    assert ["-qq", "update"] == calls[0].split()[1:]
+    assert {"chromium", "nodejs", "npm", "python3-venv"} <= set(calls[1].split())
+    assert "make" not in calls[1].split()
+    assert "make --no-print-directory test" == calls[2]
+
+
+def test_ci_ends_as_make_did_and_names_what_failed(debian: Path) -> None:
+    failed = ci(debian, MAKE_FAILS="7")
+
+    assert 7 == failed.returncode
+    assert "CI failed in: mypy" in failed.stderr
+    assert "FAILED tests/a.py::b" in failed.stderr
+
+
+def test_ci_tries_apt_again_and_gives_up_with_a_line(debian: Path) -> None:
+    (debian / "apt-get").write_text('#!/bin/sh\necho apt >>"$NOTES"\nexit 100\n')
+
+    failed = ci(debian)
+
+    assert 1 == failed.returncode
+    assert ["apt"] * 3 == (debian / "notes").read_text().splitlines()
+    assert "apt-get could not install" in failed.stderr
+
+
+def test_pre_commit_hooks_download_nothing() -> None:
+    configuration = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+
+    assert ["local"] == [repository["repo"] for repository in configuration["repos"]]
+    for hook in configuration["repos"][0]["hooks"]:
+        assert hook["entry"].startswith(".venv/bin/python -m "), hook["id"]
+        assert "system" == hook["language"]
