@@ -39,7 +39,14 @@ PATH_ITEM: dict[str, Any] = {
                                 "response_types_supported": {"type": "array"},
                                 "grant_types_supported": {"type": "array"},
                             },
-                        }
+                        },
+                        "example": {
+                            "issuer": "https://auth.example.com",
+                            "jwks_uri": f"https://auth.example.com{jwks.PATH}",
+                            "response_types_supported": [],
+                            "grant_types_supported": [],
+                            "service_documentation": "https://auth.example.com/docs",
+                        },
                     }
                 },
             },

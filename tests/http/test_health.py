@@ -1,0 +1,68 @@
+"""Alive is the process; ready is everything that a login needs; both say what they know."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from authsvc.store.migrate import SCHEMA_REVISION
+
+DOWN = "postgresql://nobody@127.0.0.1:1/nowhere"
+
+
+@pytest.mark.requirement("Z3")
+async def test_a_service_with_everything_is_alive_and_ready(client: httpx.AsyncClient) -> None:
+    alive, ready = await client.get("/healthz"), await client.get("/readyz")
+
+    assert (200, {"status": "ok"}) == (alive.status_code, alive.json())
+    assert 200 == ready.status_code
+    assert "ok" == ready.json()["status"]
+    assert {"database", "schema", "signing_key"} <= set(ready.json()["checks"])
+    assert {"ok"} == set(ready.json()["checks"].values())
+
+
+@pytest.mark.requirement("Z3")
+@pytest.mark.settings(database_url=DOWN)
+async def test_without_a_database_it_is_alive_but_not_ready(client: httpx.AsyncClient) -> None:
+    alive, ready = await client.get("/healthz"), await client.get("/readyz")
+
+    assert 200 == alive.status_code
+    assert (503, "unready") == (ready.status_code, ready.json()["status"])
+    assert "ok" != ready.json()["checks"]["database"]
+    assert "nobody" not in ready.text
+
+
+@pytest.mark.requirement("Z3")
+async def test_what_is_missing_is_named_with_the_command_to_run(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    async with app.state.service.db.transaction() as session:
+        connection = await session.connection()
+        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+
+    answer = await client.get("/readyz")
+
+    assert 503 == answer.status_code
+    assert "authsvc db upgrade" in answer.json()["checks"]["schema"]
+    assert SCHEMA_REVISION in answer.json()["checks"]["schema"]
+
+
+@pytest.mark.settings(commit="0123abc")
+async def test_the_version_names_the_build(app: FastAPI, client: httpx.AsyncClient) -> None:
+    answer = await client.get("/version")
+
+    assert {"version": app.version, "commit": "0123abc"} == answer.json()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/version", "/metrics"])
+async def test_probes_may_ask_with_head_and_nothing_is_kept(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    get, head = await client.get(path), await client.head(path)
+
+    assert (200, 200) == (get.status_code, head.status_code)
+    assert ("no-store", "no-store") == (
+        get.headers["cache-control"],
+        head.headers["cache-control"],
+    )
