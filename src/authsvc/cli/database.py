@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from authsvc.cli.errors import CommandError
@@ -55,8 +55,15 @@ def with_database(settings: Settings, act: Callable[[Database], Awaitable[T]]) -
             await _require_schema(db)
             return await act(db)
 
-    try:
+    with refusals():
         return asyncio.run(run())
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn a refusal into the one line that ends the command."""
+    try:
+        yield
     except Refusal as exc:
         raise CommandError(in_words(exc)) from exc
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from authsvc.cli import keys, users
+from authsvc.cli import db, keys, sessions, users
 from authsvc.cli.errors import CommandError
 from authsvc.cli.serve import serve
 
@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.add_typer(keys.app, name="keys")
+app.add_typer(db.app, name="db")
+app.add_typer(sessions.app, name="sessions")
 app.add_typer(users.app, name="users")
 
 

@@ -1,0 +1,109 @@
+"""`authsvc db`: the schema of the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from authsvc.cli.configuration import load_settings
+from authsvc.cli.console import confirm, print_json
+from authsvc.cli.database import database_url, open_database, refusals
+from authsvc.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from authsvc.settings import Settings
+
+app = typer.Typer(
+    help="The schema of the database.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+
+@app.command(epilog="Example: authsvc db upgrade && authsvc serve")
+def upgrade() -> None:
+    """Bring the database to the schema that this authsvc needs; safe to run twice at once."""
+    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
+
+    settings = load_settings()
+    before = _current(settings)
+    if before == migrate.SCHEMA_REVISION:
+        typer.echo(f"The schema is {before} already; nothing to do.")
+        return
+    _run(lambda: migrate.upgrade(database_url(settings)))
+    typer.echo(f"The schema was {before or 'empty'} and is now {_current(settings)}.")
+
+
+@app.command(epilog="Example: authsvc db current --check")
+def current(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Fail unless it is what this authsvc needs.")
+    ] = False,
+    json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the schema's revision, and the one that this authsvc needs."""
+    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
+
+    found, needed = _current(load_settings()), migrate.SCHEMA_REVISION
+    fits = found == needed
+    if json_wanted:
+        print_json({"revision": found, "needed": needed, "current": fits})
+    elif fits:
+        typer.echo(f"{found} (what this authsvc needs)")
+    else:
+        typer.echo(f"{found or 'empty'} (this authsvc needs {needed})")
+    if check and not fits:
+        raise CommandError("Run `authsvc db upgrade`, or an authsvc that fits the database.")
+
+
+@app.command(epilog="Example: authsvc db downgrade base --yes")
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="A revision, or `base` for none at all.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take migrations back; what they brought is deleted with all it holds."""
+    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
+
+    settings = load_settings()
+    before = _current(settings)
+    try:
+        steps = migrate.undone(before, revision)
+    except migrate.MigrationRefused as exc:
+        raise CommandError(str(exc)) from exc
+    if not steps:
+        typer.echo(f"The schema is {before} already; nothing to do.")
+        return
+    typer.echo("This takes back, with all data in the tables and columns concerned:", err=True)
+    for step in steps:
+        typer.echo(f"  {step}", err=True)
+    if revision == "base":
+        typer.echo("Every account, session and audit record is lost.", err=True)
+    confirm("Go on?", yes=yes)
+    _run(lambda: migrate.downgrade(database_url(settings), revision))
+    typer.echo(f"The schema was {before} and is now {_current(settings) or 'empty'}.")
+
+
+def _current(settings: Settings) -> str | None:
+    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
+
+    async def look() -> str | None:
+        async with open_database(settings) as db:
+            return await migrate.current(db)
+
+    with refusals():
+        return asyncio.run(look())
+
+
+def _run(act: Callable[[], Awaitable[None]]) -> None:
+    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
+
+    async def run() -> None:
+        await act()
+
+    try:
+        asyncio.run(run())
+    except migrate.MigrationRefused as exc:
+        raise CommandError(str(exc)) from exc

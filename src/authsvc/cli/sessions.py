@@ -1,0 +1,144 @@
+"""`authsvc sessions`: who is logged in, and the end of that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from authsvc.cli.configuration import load_settings
+from authsvc.cli.console import confirm, plural, print_json, print_table, printable, timestamp
+from authsvc.cli.database import refusals, with_database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from authsvc.store.database import Database
+    from authsvc.store.tables import RefreshFamily, User
+
+USER_AGENT_WIDTH = 40  # characters of it in a table; --json has all
+
+app = typer.Typer(
+    help="Sessions: logins on devices.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+
+@app.command("list", epilog="Example: authsvc sessions list --user alice@example.com")
+def list_sessions(
+    *,
+    user: Annotated[str | None, typer.Option(help="Only of this user: e-mail or id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    after: Annotated[UUID | None, typer.Option(help="The last session of the page before.")] = None,
+    json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List live sessions, the newest login first."""
+    from authsvc.flows import accounts, administer_sessions  # noqa: PLC0415 - see cli/main.py
+
+    async def act(db: Database) -> Sequence[tuple[RefreshFamily, str]]:
+        owner = (await accounts.find_account(db, user)).id if user else None
+        return await administer_sessions.list_all_sessions(
+            db, limit=limit + 1, user_id=owner, after=after
+        )
+
+    page = with_database(load_settings(), act)
+    shown = page[:limit]
+    following = str(shown[-1][0].id) if len(page) > limit else None
+    if json_wanted:
+        entries = [_as_json(family, email) for family, email in shown]
+        print_json({"sessions": entries, "next": following})
+        return
+    if not shown:
+        typer.echo("No sessions." if after is None else "No more sessions.")
+        return
+    headings = ("ID", "USER", "CREATED", "LAST USED", "DELIVERY", "IP", "USER AGENT")
+    print_table([headings, *(_row(family, email) for family, email in shown)])
+    if following:
+        same = f"--user {user} " if user else ""
+        typer.echo(f"There are more: authsvc sessions list {same}--after {following}", err=True)
+
+
+@app.command(epilog="Example: authsvc sessions revoke --all --reason restored")
+def revoke(
+    session: Annotated[
+        UUID | None, typer.Argument(metavar="ID", help="One session, as `sessions list` has it.")
+    ] = None,
+    *,
+    user: Annotated[str | None, typer.Option(help="All of this user: e-mail or id.")] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
+    reason: Annotated[
+        str, typer.Option(help="A word or a line for the audit trail.")
+    ] = "administrator",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
+) -> None:
+    """
+    End sessions at once: one, all of a user, or all there are.
+
+    After any restore of a backup run it with --all --reason restored before there is traffic.
+    """
+    from authsvc.flows import accounts, administer_sessions  # noqa: PLC0415 - see cli/main.py
+
+    if sum((session is not None, user is not None, everybody)) != 1:
+        raise typer.BadParameter("give either a session's ID, or --user, or --all")
+    settings = load_settings()
+
+    with refusals():
+        administer_sessions.check_reason(reason)
+
+    async def of_user(db: Database) -> tuple[User, int]:
+        found = await accounts.find_account(db, user or "")
+        return found, await administer_sessions.revoke_user_sessions(db, found.id, reason=reason)
+
+    async def of_everybody(db: Database) -> int:
+        return await administer_sessions.revoke_everybody(
+            db,
+            reason=reason,
+            on_progress=lambda ended: typer.echo(f"{ended} ended so far", err=True),
+        )
+
+    if session is not None:
+        ended = with_database(
+            settings,
+            lambda db: administer_sessions.revoke_session(db, session, reason=reason),
+        )
+        typer.echo(f"Ended {session}." if ended else f"{session} had ended already.")
+    elif user is not None:
+        found, count = with_database(settings, of_user)
+        typer.echo(f"Ended {plural(count, 'session')} of {found.email}.")
+    else:
+        confirm("End the sessions of everybody? All have to log in again.", yes=yes)
+        typer.echo(f"Ended {plural(with_database(settings, of_everybody), 'session')}.")
+
+
+def _row(family: RefreshFamily, email: str) -> tuple[str, ...]:
+    agent = printable(family.last_user_agent)
+    if len(agent) > USER_AGENT_WIDTH:
+        agent = f"{agent[: USER_AGENT_WIDTH - 1]}…"
+    return (
+        str(family.id),
+        email,
+        timestamp(family.created_at),
+        timestamp(family.rotated_at),
+        family.delivery,
+        family.last_ip,
+        agent,
+    )
+
+
+def _as_json(family: RefreshFamily, email: str) -> dict[str, object]:
+    """As GET /auth/sessions shows it, with what concerns administrators only."""
+    return {
+        "id": str(family.id),
+        "user_id": str(family.user_id),
+        "email": email,
+        "created_at": timestamp(family.created_at),
+        "last_used_at": timestamp(family.rotated_at),
+        "idle_expires_at": timestamp(family.idle_expires_at),
+        "absolute_expires_at": timestamp(family.absolute_expires_at),
+        "delivery": family.delivery,
+        "generation": family.generation,
+        "ip": family.last_ip,
+        "user_agent": family.last_user_agent,
+        "login_ip": family.ip,
+        "login_user_agent": family.user_agent,
+    }
