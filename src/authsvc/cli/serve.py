@@ -75,7 +75,10 @@ def _database(settings: Settings, stack: ExitStack) -> str:
     os.environ["AUTHSVC_DATABASE_URL"] = server.url
     from authsvc.store import migrate  # noqa: PLC0415
 
-    asyncio.run(migrate.upgrade(server.url))
+    try:
+        asyncio.run(migrate.upgrade(server.url))
+    except migrate.MigrationRefused as exc:
+        raise CommandError(str(exc)) from exc
     return f"{server.data_dir} (embedded PostgreSQL)"
 
 
