@@ -1,0 +1,90 @@
+"""The database role that docs/deployment.md gives to `serve` is enough, and too little for more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from authsvc.flows.maintain import prune
+from authsvc.http.dependencies import Service
+from authsvc.settings import Settings
+from tests.http.conftest import EMAIL, PASSWORD, log_in, me, refresh
+
+PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
+ROLE = "authsvc_serve"
+
+
+@pytest.fixture
+async def settings(settings: Settings, database_url: str) -> AsyncIterator[Settings]:
+    """The usual ones, with the role of the page."""
+    page = PAGE.read_text(encoding="utf-8")
+    (sql,) = re.findall(r"^```sql\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    owner = await asyncpg.connect(database_url)
+    try:
+        await owner.execute(sql.replace("FOR ROLE authsvc ", "FOR ROLE postgres "))
+        yield Settings.load(
+            **settings.model_dump()
+            | {"database_url": database_url.replace("//postgres@", f"//{ROLE}@")}
+        )
+        await owner.execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+    finally:
+        await owner.close()
+
+
+@pytest.mark.requirement("S5")
+async def test_the_role_of_the_page_is_enough_to_serve(
+    client: httpx.AsyncClient, app: FastAPI, settings: Settings
+) -> None:
+    registered = await client.post("/auth/register", json={"email": EMAIL, "password": PASSWORD})
+    wrong = await client.post("/auth/login", json={"email": EMAIL, "password": "not this one"})
+    tokens = (await log_in(client)).json()
+    refreshed = await refresh(client, tokens["refresh_token"])
+    access = {"authorization": f"Bearer {refreshed.json()['access_token']}"}
+    changed = await client.post(
+        "/auth/password/change",
+        json={"current_password": PASSWORD, "new_password": "another staple of horses"},
+        headers=access,
+    )
+    ready = await client.get("/readyz")
+    held: Service = app.state.service
+    await prune(held.db, audit_retention=settings.audit_retention)
+    reused = await refresh(client, tokens["refresh_token"])
+
+    assert (201, 401, 200, 204, 200, 401) == (
+        registered.status_code,
+        wrong.status_code,
+        refreshed.status_code,
+        changed.status_code,
+        ready.status_code,
+        reused.status_code,
+    )
+    assert 401 == (await me(client, refreshed.json()["access_token"])).status_code
+
+
+@pytest.mark.requirement("S5")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE users ADD COLUMN backdoor text",
+        "CREATE TABLE mine (id int)",
+        "DROP TABLE audit_records",
+        "UPDATE alembic_version SET version_num = 'other'",
+        "TRUNCATE audit_records",
+    ],
+)
+async def test_the_role_of_the_page_cannot_change_the_schema(
+    settings: Settings, statement: str
+) -> None:
+    assert settings.database_url is not None
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
