@@ -137,9 +137,28 @@ def csrf_header(request: Request) -> Secret | None:
     return Secret(values[0]) if len(values) == 1 else None
 
 
-TheService = Annotated[Service, Depends(service)]
-TheCaller = Annotated[Caller, Depends(caller)]
-OurCookies = Annotated[dict[str, Secret], Depends(our_cookies)]
-BearerToken = Annotated[Secret | None, Depends(bearer_token)]
-CsrfHeader = Annotated[Secret | None, Depends(csrf_header)]
+# FastAPI runs a plain function in a thread of its own, and a refresh would wait for five of
+# them; coroutine functions run where they stand.
+
+
+async def _the_service(request: Request) -> Service:
+    return service(request)
+
+
+async def _the_caller(request: Request) -> Caller:
+    return caller(request)
+
+
+async def _our_cookies(request: Request) -> dict[str, Secret]:
+    return our_cookies(request)
+
+
+async def _csrf_header(request: Request) -> Secret | None:
+    return csrf_header(request)
+
+
+TheService = Annotated[Service, Depends(_the_service)]
+TheCaller = Annotated[Caller, Depends(_the_caller)]
+OurCookies = Annotated[dict[str, Secret], Depends(_our_cookies)]
+CsrfHeader = Annotated[Secret | None, Depends(_csrf_header)]
 CurrentUser = Annotated[Account, Depends(current_user)]
