@@ -36,6 +36,9 @@ async function open(context) {
   return page;
 }
 
+const logIn = (page, secret) =>
+  page.evaluate(async ([e, p]) => Boolean(await window.auth.login(e, p)), [email, secret]);
+
 // Who the page is, with a fresh access token if it has lost its own.
 const whoami = (page) =>
   page.evaluate(async (url) => (await (await window.auth.api(url))?.json()) ?? null, `${service}/auth/me`);
@@ -44,8 +47,8 @@ try {
   const context = await browser.newContext();
   const page = await open(context);
   result.stranger = await whoami(page);
-  result.wrong = await page.evaluate((e) => window.auth.login(e, "not the password"), email);
-  result.login = await page.evaluate(([e, p]) => window.auth.login(e, p), [email, password]);
+  result.wrong = await logIn(page, "not the password");
+  result.login = await logIn(page, password);
   result.storage = await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }));
   result.scriptsSee = await page.evaluate(() => document.cookie);
   result.me = await whoami(page);
