@@ -10,6 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import StreamingResponse
 
@@ -320,3 +321,16 @@ async def test_the_id_is_on_every_line_of_a_request_and_on_no_other(
     for line in lines.read():
         by_id.setdefault(line["request_id"], []).append(line["event"])
     assert [["unhandled_exception", "request"]] * 5 == list(by_id.values())
+
+
+@pytest.mark.requirement("S3")
+async def test_an_application_without_a_configured_log_does_not_print_local_variables(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = application(defects())
+    structlog.reset_defaults()
+
+    await client_of(app).get("/auth/broken")
+
+    assert structlog.is_configured()
+    assert CANARY not in "".join(capsys.readouterr())

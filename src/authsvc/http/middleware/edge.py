@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from authsvc.http.client_ip import resolve_client
 from authsvc.http.csrf import Origins
 from authsvc.http.errors import problem_response
-from authsvc.http.logging import request_id_var
+from authsvc.http.logging import configure_logging, request_id_var
 from authsvc.http.metrics import observe_request
 from authsvc.http.middleware.body_limit import limited
 from authsvc.http.middleware.cors import Cors
@@ -44,6 +44,9 @@ class Edge:
         self._guard = Guard(settings)
         self._security_headers = SecurityHeaders(settings)
         self._trusted = settings.trusted_proxies
+        if not structlog.is_configured():
+            # Its defaults print tracebacks with local variables, and those hold passwords.
+            configure_logging(settings)
         self._log = structlog.get_logger().bind()
         self._deadline = max(DEADLINE, settings.hash_queue_seconds + BESIDE_HASHING)
 
