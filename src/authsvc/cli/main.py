@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from authsvc.cli import db, keys, sessions, users
+from authsvc.cli import db, keys, sessions, token, users
 from authsvc.cli.errors import CommandError
 from authsvc.cli.serve import serve
 
@@ -29,6 +29,7 @@ app.command()(serve)
 app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(token.app, name="token")
 app.add_typer(users.app, name="users")
 
 

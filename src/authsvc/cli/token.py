@@ -1,0 +1,147 @@
+"""`authsvc token inspect`: what a token says, and what a verifier would say to it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from authsvc.cli.configuration import load_settings
+from authsvc.cli.console import duration, print_json, printable, timestamp
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from authsvc.cli.token_explained import Explanation
+    from authsvc.protocol.refresh import FamilyState
+    from authsvc.settings import Settings
+    from authsvc.store.database import Database
+
+STDIN = "-"
+DATES = ("exp", "iat", "nbf", "auth_time")
+MARKS = {True: "ok", False: "REFUSED", None: "unknown"}
+
+app = typer.Typer(help="Tokens.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def options() -> None:
+    """Tokens."""
+
+
+@app.command(epilog="Example: authsvc token inspect - --audience orders < token.txt")
+def inspect(
+    token: Annotated[
+        str,
+        typer.Argument(
+            help="An access or refresh token; - reads standard input, which keeps it out of the "
+            "shell's history."
+        ),
+    ],
+    *,
+    audience: Annotated[
+        str | None, typer.Option(help="The verifier's own name; else AUTHSVC_AUDIENCE.")
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(help="The issuer it trusts; else AUTHSVC_ISSUER.")
+    ] = None,
+    jwks: Annotated[
+        str | None,
+        typer.Option(help="URL or file of the keys it trusts; else those of AUTHSVC_KEYS_DIR."),
+    ] = None,
+    session: Annotated[
+        bool, typer.Option("--session", help="Also ask the database about its session.")
+    ] = False,
+    json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """
+    Decode a token and say what a verifier would accept or refuse, and why.
+
+    Exit code 0 if it would be accepted, else 1. Nothing secret in it is printed, and it is used
+    up by nothing here.
+    """
+    from authsvc.cli.token_explained import explain  # noqa: PLC0415 - see cli/main.py
+    from authsvc.cli.token_keys import keys_of_directory, keys_of_jwks  # noqa: PLC0415
+
+    settings = load_settings()
+    now = datetime.now(UTC)
+    explanation = explain(
+        _presented(token),
+        keys=keys_of_jwks(jwks) if jwks else keys_of_directory(settings, now=now),
+        issuer=issuer or settings.issuer,
+        audience=audience or settings.audience,
+        now=now,
+    )
+    if session and explanation.session_id is not None:
+        explanation = _ask_for_session(settings, explanation, explanation.session_id)
+    if json_wanted:
+        _print_json(explanation)
+    else:
+        _print(explanation, now)
+    raise typer.Exit(0 if explanation.accepted else 1)
+
+
+def _presented(token: str) -> str:
+    text = (sys.stdin.read() if token == STDIN else token).strip()
+    scheme, _, rest = text.partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else text
+
+
+def _ask_for_session(settings: Settings, explanation: Explanation, session_id: UUID) -> Explanation:
+    from authsvc.cli.database import with_database  # noqa: PLC0415 - see cli/main.py
+    from authsvc.cli.token_explained import with_session  # noqa: PLC0415
+    from authsvc.store import refresh_families  # noqa: PLC0415
+
+    async def load(db: Database) -> tuple[FamilyState, datetime] | None:
+        async with db.autocommit() as connection:
+            found = await refresh_families.load(connection, session_id)
+        return (found[1], found[0].now) if found else None
+
+    state, now = with_database(settings, load) or (None, None)
+    return with_session(explanation, state, retry_window=settings.refresh_retry_window, now=now)
+
+
+def _print(explanation: Explanation, now: datetime) -> None:
+    import json  # noqa: PLC0415 - as above
+
+    for title, members in (("Header", explanation.header), ("Claims", explanation.claims)):
+        if members is None:
+            continue
+        typer.echo(f"{title}, not to be trusted before the checks below:")
+        for name, value in members.items():
+            shown = json.dumps(value)
+            typer.echo(f"  {printable(name):<12}{shown}{_date(name, value, now)}")
+    typer.echo("Checks:")
+    for check in explanation.checks:
+        typer.echo(f"  {MARKS[check.passed]:<8} {check.name} {check.words}")
+    typer.echo(explanation.summary)
+
+
+def _date(name: str, value: object, now: datetime) -> str:
+    """The date that a number of seconds means."""
+    from authsvc.protocol.access_token import LATEST  # noqa: PLC0415 - as above
+    from authsvc.protocol.claims import moment  # noqa: PLC0415
+
+    if name not in DATES or not isinstance(value, int) or not 1 < value <= LATEST:
+        return ""
+    when = moment(value)
+    distance = f"{duration(now - when)} ago" if when <= now else f"in {duration(when - now)}"
+    return f"  {timestamp(when)}, {distance}"
+
+
+def _print_json(explanation: Explanation) -> None:
+    print_json(
+        {
+            "kind": explanation.kind,
+            "accepted": explanation.accepted,
+            "summary": explanation.summary,
+            "header": explanation.header,
+            "claims": explanation.claims,
+            "checks": [
+                {"name": check.name, "passed": check.passed, "words": check.words}
+                for check in explanation.checks
+            ],
+        }
+    )

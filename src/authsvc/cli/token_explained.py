@@ -1,0 +1,210 @@
+"""What a verifier would say to a token, and why."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from authsvc.cli.console import duration
+from authsvc.cli.token_checks import STRICTER, Check, check_access_token, decode
+from authsvc.cli.token_keys import Keys
+from authsvc.keys.refresh_tokens import PREFIX, UnknownMacKey, open_token
+from authsvc.keys.unverified_tokens import read_unverified
+from authsvc.protocol.access_token import verify_access_token
+from authsvc.protocol.errors import InvalidRefreshToken, Unauthenticated
+from authsvc.protocol.refresh import FamilyState, RefreshToken, Verdict, verdict
+
+OF_A_SESSION = {
+    Verdict.ACTIVE: "is alive, and this is its newest token: it would be rotated",
+    Verdict.KEPT: "is alive, and this is its newest token, rotated a moment ago: it would be kept",
+    Verdict.RETRY: "is alive and was rotated a moment ago: the same successor would be returned",
+    Verdict.AHEAD: "is behind this token: the database lost a rotation, which would be healed",
+    Verdict.FAR_AHEAD: "is far behind this token: the database was restored from a backup",
+    Verdict.REUSED: "is already past this token: presenting it is reuse and ENDS the session",
+    Verdict.REVOKED: "has been ended",
+    Verdict.EXPIRED: "has expired",
+    Verdict.USER_DISABLED: "belongs to a disabled account",
+}
+WORKS = {Verdict.ACTIVE, Verdict.KEPT, Verdict.RETRY, Verdict.AHEAD}
+BY_COOKIE = {True: "in its cookie only", False: "in a request body only"}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """
+    Args:
+        kind: ``access_token``, ``refresh_token`` or ``unknown``.
+        accepted: Whether a verifier would accept it.
+        claims: Of a refresh token: session_id, generation, delivery, mac_key_id.
+    """
+
+    kind: str
+    accepted: bool
+    summary: str
+    checks: tuple[Check, ...]
+    header: dict[str, object] | None = None
+    claims: dict[str, object] | None = None
+    session_id: UUID | None = None
+    refresh_token: RefreshToken | None = None
+
+
+def explain(token: str, *, keys: Keys, issuer: str, audience: str, now: datetime) -> Explanation:
+    """Explain a token of either kind; nothing in it is trusted."""
+    if token.startswith(PREFIX):
+        return _refresh_token(token, keys)
+    if token.count(".") == 2:  # noqa: PLR2004 - RFC 7515 §7.1
+        return _access_token(token, keys, issuer=issuer, audience=audience, now=now)
+    words = "is neither three parts with dots (an access token) nor art1.… (a refresh token)"
+    return Explanation(
+        "unknown",
+        accepted=False,
+        summary=f"This is no token: it {words}.",
+        checks=(Check("form", passed=False, words=words),),
+    )
+
+
+def with_session(
+    explanation: Explanation,
+    state: FamilyState | None,
+    *,
+    retry_window: timedelta,
+    now: datetime | None,
+) -> Explanation:
+    """
+    Add what the database knows of the token's session.
+
+    Args:
+        state: None if there is no such session.
+        now: The database's clock.
+    """
+    token = explanation.refresh_token
+    if state is None or now is None:
+        check = Check("session", passed=False, words="is not in the database (any more)")
+    elif token is not None:
+        # As a request without an Idempotency-Key.
+        attempt = secrets.token_bytes(32)
+        found = verdict(state, token, attempt_digest=attempt, retry_window=retry_window, now=now)
+        check = Check("session", passed=found in WORKS, words=OF_A_SESSION[found])
+    elif state.user_disabled_at is not None:
+        check = Check("session", passed=False, words=OF_A_SESSION[Verdict.USER_DISABLED])
+    elif state.revoked_at is not None:
+        words = f"was ended {duration(now - state.revoked_at)} ago: authsvc itself refuses it"
+        check = Check("session", passed=False, words=words)
+    else:
+        check = Check("session", passed=True, words="has not been ended")
+    accepted = explanation.accepted and check.passed is True
+    checks = (*explanation.checks, check)
+    noun = _noun(explanation.kind)
+    return replace(
+        explanation, accepted=accepted, checks=checks, summary=_summary(noun, checks, accepted)
+    )
+
+
+def _access_token(
+    token: str, keys: Keys, *, issuer: str, audience: str, now: datetime
+) -> Explanation:
+    unverified = decode(token)
+    checks = tuple(
+        check_access_token(
+            token, unverified, find_key=keys.find, issuer=issuer, audience=audience, now=now
+        )
+    )
+    # The verdict is the verifier's own; the checks only say why.
+    try:
+        verify_access_token(
+            token,
+            public_key=lambda kid: keys.find(kid).public_key,
+            issuer=issuer,
+            audience=audience,
+            now=now,
+        )
+    except Unauthenticated as exc:
+        accepted = False
+        if all(check.passed for check in checks):
+            words = STRICTER.get(exc.detail, f"is refused: {exc.detail}")
+            checks = (*checks, Check("strictness", passed=False, words=words))
+    else:
+        accepted = True
+    return Explanation(
+        "access_token",
+        accepted=accepted,
+        summary=_summary("access token", checks, accepted),
+        checks=checks,
+        header=unverified.header,
+        claims=unverified.claims,
+        session_id=_uuid((unverified.claims or {}).get("sid")),
+    )
+
+
+def _refresh_token(token: str, keys: Keys) -> Explanation:
+    read = read_unverified(token)
+    if read is None:
+        words = "begins like a refresh token, but was cut off or changed"
+        check = Check("form", passed=False, words=words)
+        summary = _summary("refresh token", (check,), accepted=False)
+        return Explanation("refresh_token", accepted=False, summary=summary, checks=(check,))
+    checks = [
+        Check("form", passed=True, words=f"is a refresh token of {read.delivery} delivery"),
+        Check("transport", passed=True, words=f"is {BY_COOKIE[read.delivery.by_cookie]}"),
+        *_mac(token, read, keys),
+    ]
+    accepted = all(check.passed for check in checks)
+    return Explanation(
+        "refresh_token",
+        accepted=accepted,
+        summary=_summary("refresh token", tuple(checks), accepted),
+        checks=tuple(checks),
+        claims={
+            "session_id": str(read.family_id),
+            "generation": read.generation,
+            "delivery": str(read.delivery),
+            "mac_key_id": read.mac_key_id.hex(),
+        },
+        session_id=read.family_id,
+        refresh_token=read,
+    )
+
+
+def _mac(token: str, read: RefreshToken, keys: Keys) -> list[Check]:
+    name = read.mac_key_id.hex()
+    if keys.refresh is None:
+        return [Check("MAC key", passed=None, words=keys.nowhere)]
+    try:
+        open_token(keys.refresh, token)
+    except UnknownMacKey:
+        words = f"{name} is unknown here: it was deleted, or the token is of another service"
+        return [Check("MAC key", passed=False, words=words)]
+    except InvalidRefreshToken:
+        return [
+            Check("MAC key", passed=True, words=f"{name} is known"),
+            Check("MAC", passed=False, words="is wrong: the token was changed or made up"),
+        ]
+    return [
+        Check("MAC key", passed=True, words=f"{name} is known"),
+        Check("MAC", passed=True, words="is right: authsvc has made this token"),
+    ]
+
+
+def _summary(noun: str, checks: tuple[Check, ...], accepted: bool) -> str:  # noqa: FBT001 - a fact
+    failed = [f"{check.name} {check.words}" for check in checks if check.passed is False]
+    if accepted:
+        asked = any(check.name == "session" for check in checks)
+        rest = "" if asked else "; only the database knows whether its session lives (--session)"
+        return f"A verifier would accept this {noun}{rest}."
+    if failed:
+        return f"A verifier would refuse this {noun}: {'; '.join(failed)}."
+    unknown = [f"{check.name} {check.words}" for check in checks if check.passed is None]
+    return f"Whether a verifier would accept this {noun} is not known: {'; '.join(unknown)}."
+
+
+def _noun(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def _uuid(value: object) -> UUID | None:
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
