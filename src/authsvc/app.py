@@ -97,6 +97,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry={"logs": False},  # they would record what did not validate
     )
     app.add_middleware(Edge, settings=settings)
     install_errors(app, issuer=settings.issuer)

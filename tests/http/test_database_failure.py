@@ -157,11 +157,16 @@ async def test_a_logout_whose_reply_was_lost_is_503_and_may_be_repeated(
     assert 401 == (await refresh(client, token)).status_code
 
 
-async def test_a_dead_connection_in_the_pool_is_replaced(
+async def test_a_dead_connection_in_the_pool_costs_at_most_one_answer(
     client: httpx.AsyncClient, proxy: DatabaseProxy
 ) -> None:
     token = (await log_in(client)).json()["refresh_token"]
     proxy.set(Mode.DOWN)
     proxy.set(Mode.PASS)
 
-    assert 200 == (await refresh(client, token)).status_code
+    first = await refresh(client, token, key=KEY)
+    second = await refresh(client, token, key=KEY)
+
+    # Whether the socket's end has been noticed yet decides about the first.
+    assert first.status_code in {200, 503}
+    assert 200 == second.status_code
