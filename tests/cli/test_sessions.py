@@ -145,7 +145,6 @@ async def test_all_of_a_user_end_and_nobody_elses(
     assert {"lost laptop"} == await reasons(db, alice)
 
 
-@pytest.mark.requirement("R9")
 async def test_after_a_restore_everybodys_sessions_end(
     authsvc: Command, db: Database, alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,7 +180,6 @@ async def test_disabling_twice_changes_and_records_nothing_more(db: Database, al
     assert ["user_created", "user_disabled"] == await events(db, alice.id)
 
 
-@pytest.mark.requirement("R4")
 async def test_enabling_lets_in_again_but_revives_no_session(db: Database, alice: User) -> None:
     await log_in(db, alice)
     await accounts.disable_account(db, alice.id)
@@ -342,7 +341,6 @@ async def test_one_session_ends_once_with_the_given_reason(db: Database, alice: 
     assert record.ip is None
 
 
-@pytest.mark.requirement("R9")
 async def test_everybodys_sessions_end_in_batches_each_audited(
     db: Database, hasher: PasswordHasher, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

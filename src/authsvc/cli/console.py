@@ -51,9 +51,9 @@ def duration(span: timedelta) -> str:
     return f"{seconds} second{'' if seconds == 1 else 's'}"
 
 
-def plural(count: int, noun: str) -> str:
-    """Such as `1 session` and `3 sessions`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def plural(count: int, noun: str, many: str | None = None) -> str:
+    """Such as `1 session` and `3 sessions`; `many` where an s will not do."""
+    return f"{count} {noun if count == 1 else many or f'{noun}s'}"
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -7,6 +7,7 @@ Commands import what they need when they run, so that `authsvc --version` and th
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -14,6 +15,7 @@ from typing import Annotated
 import typer
 
 from authsvc.cli import db, keys, sessions, token, users
+from authsvc.cli.doctor import doctor
 from authsvc.cli.errors import CommandError
 from authsvc.cli.serve import serve
 
@@ -26,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serve)
+app.command(epilog="Example: authsvc doctor --json")(doctor)
 app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")
 app.add_typer(sessions.app, name="sessions")
@@ -35,6 +38,9 @@ app.add_typer(users.app, name="users")
 
 def main() -> None:
     """Run a command: 0 done, 1 refused or failed with one line on stderr, 2 usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # An address or an arrow that the terminal's encoding lacks must not end a command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except CommandError as exc:

@@ -1,0 +1,1 @@
+"""What `authsvc doctor` looks at, one module per area; nothing here changes anything."""

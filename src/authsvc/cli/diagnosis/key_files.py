@@ -1,0 +1,151 @@
+"""Keys: is there one that signs and one that seals, are they used, and are they only ours."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from authsvc.cli.console import duration, plural, timestamp
+from authsvc.cli.diagnosis.finding import Finding, error, info, ok, warning
+from authsvc.keys.directory import NO_KEY, NO_MAC_KEY, NO_SIGNING_KEY, KeyDirectory
+from authsvc.keys.inventory import ListedKey, State, take_inventory
+from authsvc.keys.key_files import KeyDirectoryError, Kind, on_read_only_mount
+from authsvc.settings import Settings
+
+# Nothing forces a rotation; a key that nobody remembers how to replace is the risk.
+OLD, VERY_OLD = timedelta(days=180), timedelta(days=730)
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
+    """Look at the key directory as a service that starts now would."""
+    path = settings.keys_dir
+    passphrase = settings.keys_passphrase.get_secret_value() if settings.keys_passphrase else None
+    if not settings.production and not path.exists():
+        yield info(
+            "KEY-001",
+            f"{path.absolute()} does not exist yet",
+            "nothing: `authsvc serve` creates the first keys in development",
+        )
+        return
+    try:
+        inventory = take_inventory(
+            path,
+            now=now,
+            passphrase=passphrase,
+            refresh_absolute_ttl=settings.refresh_absolute_ttl,
+        )
+    except KeyDirectoryError as exc:
+        found, _, fix = str(exc).partition("; ")
+        yield error("KEY-001", found, fix)
+        return
+    yield ok("KEY-001", f"{path.absolute()} has {plural(len(inventory.keys), 'key')}")
+    yield from _signing(inventory.keys, now)
+    yield from _sealing(inventory.keys)
+    refused = _refused(settings, passphrase, now) if settings.production else ()
+    yield from refused
+    for problem in inventory.problems:
+        if problem.refused and not refused:
+            yield warning("KEY-005", f"{problem.file}: {problem.problem}", problem.fix)
+        elif not problem.refused:
+            yield warning("KEY-006", f"{problem.file}: {problem.problem}", problem.fix)
+    yield from _writers(path)
+    expired = [key for key in inventory.keys if key.state is State.EXPIRED]
+    if expired:
+        yield info(
+            "KEY-008",
+            f"{plural(len(expired), 'key')} that no live token needs",
+            "remove what is useless with `authsvc keys prune`",
+        )
+
+
+def _signing(keys: tuple[ListedKey, ...], now: datetime) -> Iterator[Finding]:
+    of_signing = [key for key in keys if key.kind is Kind.SIGNING]
+    signing = next((key for key in of_signing if key.state is State.SIGNING), None)
+    waiting = [key for key in of_signing if key.state is State.NEXT]
+    if signing is None:
+        yield error(
+            "KEY-002",
+            "none is active, so no token can be signed",
+            "create one with `authsvc keys add --now`",
+        )
+        return
+    age = now - signing.activation
+    yield ok(
+        "KEY-002",
+        f"{signing.file} ({signing.bits} bits) has been signing for {duration(age)}",
+    )
+    if waiting:
+        yield ok("KEY-003", f"the next key signs from {timestamp(waiting[0].activation)} on")
+    elif age >= VERY_OLD:
+        yield warning(
+            "KEY-003",
+            f"the signing key is {duration(age)} old and has no successor",
+            "create one with `authsvc keys add`",
+        )
+    elif age >= OLD:
+        yield info(
+            "KEY-003",
+            f"the signing key is {duration(age)} old and has no successor",
+            "create one with `authsvc keys add`, and get used to doing so",
+        )
+    else:
+        yield ok("KEY-003", "no successor is waiting, nor needed yet")
+
+
+def _sealing(keys: tuple[ListedKey, ...]) -> Iterator[Finding]:
+    sealing = next((key for key in keys if key.state is State.SEALING), None)
+    if sealing is None:
+        yield error(
+            "KEY-004",
+            "there is none, so no session can begin or go on",
+            "create one with `authsvc keys add --refresh --now`",
+        )
+    else:
+        yield ok("KEY-004", f"{sealing.file} seals refresh tokens")
+
+
+def _refused(settings: Settings, passphrase: str | None, now: datetime) -> tuple[Finding, ...]:
+    """What keeps `serve` in production from starting, beside keys that are not there."""
+    directory = KeyDirectory(
+        settings.keys_dir,
+        passphrase=passphrase,
+        refresh_absolute_ttl=settings.refresh_absolute_ttl,
+        strict_modes=True,
+    )
+    try:
+        directory.load(now)
+    except KeyDirectoryError as exc:
+        missing = {f"{directory.path}/{each}" for each in (NO_KEY, NO_SIGNING_KEY, NO_MAC_KEY)}
+        lines = [line for line in str(exc).splitlines() if line not in missing]
+        parts = (line.partition("; ") for line in lines)
+        return tuple(
+            error("KEY-005", f"{found}; production does not start with it", fix)
+            for found, _, fix in parts
+        )
+    return ()
+
+
+def _writers(path: Path) -> Iterator[Finding]:
+    """Whoever can write a file here can sign as us."""
+    if not hasattr(os, "geteuid") or on_read_only_mount(path):
+        return
+    found = path.stat()
+    if found.st_mode & OTHERS_WRITE:
+        yield error(
+            "KEY-007",
+            f"other users can write {path.absolute()} (mode {stat.S_IMODE(found.st_mode):04o}), "
+            "and a key that they put there signs",
+            f"chmod 700 {path.absolute()}",
+        )
+    elif found.st_uid not in {0, os.geteuid()}:
+        yield warning(
+            "KEY-007",
+            f"{path.absolute()} belongs to another user (uid {found.st_uid})",
+            "run this as the user that runs authsvc, or chown it to that user",
+        )
+    else:
+        yield ok("KEY-007", "only the user that runs authsvc")

@@ -1,0 +1,107 @@
+"""What the PostgreSQL server is like, for whoever looks after it; asked by `authsvc doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import SQLModel
+
+import authsvc.store.tables  # noqa: F401 - fills SQLModel.metadata
+from authsvc.store.database import Database
+
+# What `serve` needs on each of its tables. FOR UPDATE and FOR SHARE need UPDATE as well.
+PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """
+    The server and what the configured role may do there.
+
+    Args:
+        now: The database's clock.
+        version: Such as 180004.
+        standby: Whether it only reads.
+        local: Whether it is on this machine: a Unix socket or a loopback address.
+        encrypted: Whether our connection uses TLS.
+        superuser: Whether the role may do everything.
+        creates: Whether the role may make tables in the schema.
+        connections: How many connections the server takes from roles like ours.
+        missing: The privileges that `serve` needs and the role lacks, as `INSERT on users`.
+    """
+
+    now: datetime
+    version: int
+    version_name: str
+    standby: bool
+    fsync: bool
+    full_page_writes: bool
+    synchronous_commit: str
+    local: bool
+    encrypted: bool
+    role: str
+    superuser: bool
+    creates: bool
+    connections: int
+    missing: tuple[str, ...]
+
+
+async def inspect(db: Database) -> Server:
+    """
+    Ask the server about itself; changes nothing.
+
+    Raises:
+        DatabaseUnavailable: It cannot be asked.
+    """
+    async with db.autocommit() as connection:
+        row = await connection.fetchrow(_STATEMENT)
+        needed = await connection.fetchrow(_privileges())
+    if row is None or needed is None:  # unreachable: both are selects without a FROM
+        raise AssertionError
+    return Server(
+        now=row["now"],
+        version=row["version"],
+        version_name=row["version_name"],
+        standby=row["standby"],
+        fsync=row["fsync"],
+        full_page_writes=row["full_page_writes"],
+        synchronous_commit=row["synchronous_commit"],
+        local=row["local"],
+        encrypted=row["encrypted"],
+        role=row["role"],
+        superuser=row["superuser"],
+        creates=row["creates"],
+        connections=row["connections"],
+        missing=tuple(name for name, has in needed.items() if not has),
+    )
+
+
+_STATEMENT = """
+SELECT
+    clock_timestamp() AS now,
+    current_setting('server_version_num')::int AS version,
+    current_setting('server_version') AS version_name,
+    pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool AS standby,
+    current_setting('fsync')::bool AS fsync,
+    current_setting('full_page_writes')::bool AS full_page_writes,
+    current_setting('synchronous_commit') AS synchronous_commit,
+    coalesce(host(inet_server_addr()) IN ('127.0.0.1', '::1'), true) AS local,
+    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS encrypted,
+    current_user AS role,
+    (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
+    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS creates,
+    current_setting('max_connections')::int
+        - current_setting('superuser_reserved_connections')::int AS connections
+"""
+
+
+def _privileges() -> str:
+    """A column for each table and privilege; a table that is not there lacks nothing."""
+    needed = [(table, each) for table in sorted(SQLModel.metadata.tables) for each in PRIVILEGES]
+    columns = [
+        f"coalesce(has_table_privilege(to_regclass('{table}'), '{privilege}'), true) "
+        f'AS "{privilege} on {table}"'
+        for table, privilege in [("alembic_version", "SELECT"), *needed]
+    ]
+    return f"SELECT {', '.join(columns)}"
