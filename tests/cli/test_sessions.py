@@ -149,6 +149,7 @@ async def test_after_a_restore_everybodys_sessions_end(
     authsvc: Command, db: Database, alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(administer_sessions, "BATCH", 2)
+    monkeypatch.setattr("authsvc.cli.console.PROGRESS_INTERVAL", 0.0)
     for user in (alice, bob, alice):
         await log_in(db, user)
 

@@ -410,16 +410,23 @@ async def test_import_stops_at_accounts_that_exist_unless_told_to_skip_them(
     assert alice.password_hash == (await stored(db, alice.email)).password_hash
 
 
-async def test_a_long_import_reports_its_progress(authsvc: Command, tmp_path: Path) -> None:
+async def test_a_long_import_reports_its_progress(
+    authsvc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authsvc.cli.console.PROGRESS_INTERVAL", 0.0)
+    monkeypatch.setattr("authsvc.cli.import_file.LONG", 1000)
     file = tmp_path / "users.jsonl"
     file.write_text(
-        lines(*({"email": f"u{n}@example.com", "password_hash": HASH} for n in range(2000)))
+        lines(*({"email": f"u{n}@example.com", "password_hash": HASH} for n in range(1100)))
     )
 
     done = await authsvc("users", "import", str(file))
 
-    assert "Imported 2000 accounts.\n" == done.out
-    assert [f"{n} of 2000 accounts" for n in (500, 1000, 1500, 2000)] == done.err.splitlines()
+    assert "Imported 1100 accounts.\n" == done.out
+    assert [
+        "Checking 1101 lines",
+        *(f"{n} of 1100 accounts" for n in (500, 1000, 1100)),
+    ] == done.err.splitlines()
 
 
 @pytest.mark.parametrize("name", ["nowhere.jsonl", "."])

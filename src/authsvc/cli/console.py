@@ -5,13 +5,15 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import typer
 
 from authsvc.cli.errors import CommandError
 
+PROGRESS_INTERVAL = 1.0  # seconds
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
 
 
@@ -54,6 +56,19 @@ def duration(span: timedelta) -> str:
 def plural(count: int, noun: str, many: str | None = None) -> str:
     """Such as `1 session` and `3 sessions`; `many` where an s will not do."""
     return f"{count} {noun if count == 1 else many or f'{noun}s'}"
+
+
+def progress(words: Callable[[int], str]) -> Callable[[int], None]:
+    """A function that says how far something has come, at most once a second."""
+    said_at = time.monotonic()
+
+    def say(done: int) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= PROGRESS_INTERVAL:
+            said_at = time.monotonic()
+            typer.echo(words(done), err=True)
+
+    return say
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -8,7 +8,15 @@ from uuid import UUID
 import typer
 
 from authsvc.cli.configuration import load_settings
-from authsvc.cli.console import confirm, plural, print_json, print_table, printable, timestamp
+from authsvc.cli.console import (
+    confirm,
+    plural,
+    print_json,
+    print_table,
+    printable,
+    progress,
+    timestamp,
+)
 from authsvc.cli.database import refusals, with_database
 
 if TYPE_CHECKING:
@@ -93,7 +101,7 @@ def revoke(
         return await administer_sessions.revoke_everybody(
             db,
             reason=reason,
-            on_progress=lambda ended: typer.echo(f"{ended} ended so far", err=True),
+            on_progress=progress(lambda ended: f"{ended} ended so far"),
         )
 
     if session is not None:

@@ -77,4 +77,4 @@ async def record_many(
         }
         for user_id in user_ids
     ]
-    await session.exec(insert(audit_records).values(rows))
+    await session.exec(insert(audit_records), params=rows)

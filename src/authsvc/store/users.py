@@ -196,9 +196,9 @@ class NewUser:
 
 async def create_many(
     session: AsyncSession, accounts: Sequence[NewUser], *, now: datetime | None = None
-) -> Sequence[User]:
-    """Add users whose addresses differ; returns those whose address was not taken."""
-    moment = func.coalesce(now, func.clock_timestamp())
+) -> dict[str, UUID]:
+    """Add users whose addresses differ; the ids of those whose address was not taken."""
+    moment = now or (await session.exec(model_select(func.clock_timestamp()))).one()
     rows = [
         {
             "id": uuid4(),
@@ -212,9 +212,11 @@ async def create_many(
         for account in accounts
     ]
     statement = (
-        insert(User).values(rows).on_conflict_do_nothing(index_elements=["email"])
-    ).returning(User)
-    return (await session.exec(statement)).scalars().all()
+        insert(users)
+        .on_conflict_do_nothing(index_elements=["email"])
+        .returning(users.c.id, users.c.email)
+    )
+    return {row.email: row.id for row in await session.exec(statement, params=rows)}
 
 
 @cache

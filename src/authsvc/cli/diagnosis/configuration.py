@@ -86,14 +86,14 @@ def _production(settings: Settings) -> Iterator[Finding]:
 
 def _workers(settings: Settings) -> Finding:
     cores = cores_here()
+    named = f"{plural(settings.workers, 'process', 'processes')} on {plural(cores, 'core')}"
     if settings.workers > cores:
         return warning(
             "CFG-004",
-            f"there are {settings.workers} for {cores} cores: they take the processor from each "
-            "other",
+            f"{named}: they take the processor from each other",
             f"set AUTHSVC_WORKERS={cores} or leave it out",
         )
-    return ok("CFG-004", f"there are {settings.workers} for {cores} cores")
+    return ok("CFG-004", named)
 
 
 def cores_here() -> int:
