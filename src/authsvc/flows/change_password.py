@@ -39,9 +39,7 @@ async def change_password(
         WeakPassword, ValidationFailed: The new password will not do; nothing was verified.
         TooManyAttempts, Overloaded, DatabaseUnavailable: As `login`.
     """
-    check_password(
-        new_password, email=account.email, blocked=blocked, loc=("body", "new_password")
-    )
+    check_password(new_password, email=account.email, blocked=blocked, loc=("body", "new_password"))
     try:
         verified = await verify_password(
             db,
