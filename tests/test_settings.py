@@ -79,6 +79,7 @@ def test_the_database_url_is(
         ("ENV", "prod"),
         ("DATABASE_URL", "mysql://x/y"),
         ("DATABASE_URL", "not a url"),
+        ("DATABASE_URL", "postgresql://db/x?sslrootcert=/ca.pem"),
         ("PORT", "http"),
         ("PORT", "70000"),
         ("WORKERS", "0"),

@@ -39,6 +39,20 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 OWASP_ARGON2 = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
 
 
+# What may stand behind the `?` of a database URL; the driver would stumble over others.
+URL_PARAMETERS = frozenset(
+    {
+        "host",
+        "passfile",
+        "port",
+        "prepared_statement_cache_size",
+        "ssl",
+        "sslmode",
+        "target_session_attrs",
+    }
+)
+
+
 class SettingsError(Exception):
     """One line per bad setting: its name, what is wrong, what to write instead."""
 
@@ -251,6 +265,13 @@ class Settings(BaseSettings):
             ) from None
         if url.get_backend_name() not in {"postgresql", "postgres"}:
             raise ValueError("is not a PostgreSQL URL; write postgresql://user@host/name")
+        unknown = sorted(set(url.query) - URL_PARAMETERS)
+        if unknown:
+            raise ValueError(
+                f"has parameters that mean nothing here: {', '.join(unknown)}; known are "
+                f"{', '.join(sorted(URL_PARAMETERS))}. Certificates are named in the environment: "
+                "PGSSLROOTCERT, PGSSLCERT, PGSSLKEY"
+            )
         return value
 
     @field_validator("host")

@@ -210,6 +210,17 @@ async def test_no_key_directory_is_an_error_in_production(run: Command, producti
     assert "error" == severities(done)["KEY-001"]
 
 
+def test_a_key_directory_that_cannot_be_read_is_an_error_in_development_too(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "keys").write_text("a file")
+
+    found = examine_keys(tmp_path / "keys", NOW)
+
+    assert {"KEY-001": Severity.ERROR} == {id_: f.severity for id_, f in found.items()}
+    assert Severity.INFO == examine_keys(tmp_path / "none", NOW)["KEY-001"].severity
+
+
 def _empty(directory: Path) -> None:
     for file in directory.iterdir():
         file.unlink()

@@ -24,13 +24,6 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     """Look at the key directory as a service that starts now would."""
     path = settings.keys_dir
     passphrase = settings.keys_passphrase.get_secret_value() if settings.keys_passphrase else None
-    if not settings.production and not path.exists():
-        yield info(
-            "KEY-001",
-            f"{path.absolute()} does not exist yet",
-            "nothing: `authsvc serve` creates the first keys in development",
-        )
-        return
     try:
         inventory = take_inventory(
             path,
@@ -39,6 +32,13 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
             refresh_absolute_ttl=settings.refresh_absolute_ttl,
         )
     except KeyDirectoryError as exc:
+        if not settings.production and isinstance(exc.__cause__, FileNotFoundError):
+            yield info(
+                "KEY-001",
+                f"{path.absolute()} does not exist yet",
+                "nothing: `authsvc serve` creates the first keys in development",
+            )
+            return
         found, _, fix = str(exc).partition("; ")
         yield error("KEY-001", found, fix)
         return
