@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+from authsvc.cli.main import app
+from tests.cli.conftest import Command
+
+
+def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for word, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*words, word))
+    if words and not getattr(command, "commands", {}):
+        yield words, command
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+OURS = [words for words in ALL if words[0] in {"users", "sessions", "db", "token", "doctor"}]
+
+
+@pytest.mark.parametrize("words", OURS, ids=" ".join)
+async def test_every_command_helps_with_an_example_of_itself(
+    run: Command, words: tuple[str, ...]
+) -> None:
+    done = await run(*words, "--help")
+
+    assert 0 == done.code
+    assert f"Example: authsvc {' '.join(words)}" in done.out
+
+
+@pytest.mark.parametrize("words", OURS, ids=" ".join)
+def test_every_option_says_what_it_does(words: tuple[str, ...]) -> None:
+    assert all(option.help for option in ALL[words].params if option.name != "help")
+
+
+@pytest.mark.parametrize("group", ["users", "sessions", "db", "token"])
+async def test_a_group_without_a_command_shows_what_there_is(run: Command, group: str) -> None:
+    done = await run(group)
+
+    assert 2 == done.code
+    assert f"Usage: authsvc {group}" in done.out + done.err
+
+
+def test_the_command_line_loads_without_what_only_some_commands_use() -> None:
+    """`authsvc --version` and the start of `serve` wait for nobody."""
+    heavy = ["sqlalchemy", "pydantic", "fastapi", "alembic", "cryptography", "argon2", "httpx"]
+    program = (
+        "import sys, authsvc.cli.main;"
+        f"print([name for name in {heavy} if name in sys.modules], end='')"
+    )
+
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    assert b"[]" == loaded.stdout
