@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -43,7 +42,7 @@ from authsvc.keys.passwords import PasswordHasher
 from authsvc.parent_death import die_with_parent
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.protocol.refresh import Lifetimes
-from authsvc.settings import Settings
+from authsvc.settings import Settings, usable_cores
 from authsvc.store import migrate
 from authsvc.store.database import Database
 
@@ -131,7 +130,7 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
         settings.argon2_memory_kib,
         settings.argon2_time,
         settings.argon2_parallelism,
-        threads=max(1, (os.cpu_count() or 1) // settings.workers),
+        threads=max(1, usable_cores() // settings.workers),
         memory_budget_mib=settings.hash_memory_budget_mib,
         queue_seconds=settings.hash_queue_seconds,
     )

@@ -98,7 +98,8 @@ def _default_data_dir() -> Path:
     return Path(base) / "authsvc" if base else Path.home() / ".local" / "share" / "authsvc"
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """The cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -144,7 +145,7 @@ class Settings(BaseSettings):
 
     host: str | None = None
     port: int = Field(default=8000, ge=1, le=65535)
-    workers: int = Field(default_factory=_cores, ge=1, le=256)
+    workers: int = Field(default_factory=usable_cores, ge=1, le=256)
 
     issuer: str = ""
     audience: str = Field(default="authsvc", min_length=1, max_length=255)

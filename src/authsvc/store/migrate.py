@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, pool, text
+from sqlalchemy import Connection, Text, column, pool, select, table
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # The newest revision in alembic/versions: what this code needs. A test holds the two together.
 SCHEMA_REVISION = "0001"
+CURRENT = select(column("version_num", Text)).select_from(table("alembic_version"))
 
 
 class MigrationRefused(Exception):  # noqa: N818 - an answer, as the refusals are
@@ -86,13 +87,18 @@ def undone(revision: str | None, target: str) -> tuple[str, ...]:
 
 
 async def current(db: Database) -> str | None:
-    """The database's revision; None before the first migration."""
-    async with db.engine.connect() as connection:
-        try:
-            row = await connection.execute(text("SELECT version_num FROM alembic_version"))
-        except ProgrammingError:
-            return None
-        return row.scalar_one_or_none()
+    """
+    The database's revision; None before the first migration.
+
+    Raises:
+        DatabaseUnavailable: It cannot be asked.
+    """
+    try:
+        async with db.transaction() as session:
+            connection = await session.connection()
+            return (await connection.execute(CURRENT)).scalar_one_or_none()
+    except ProgrammingError:
+        return None
 
 
 def configuration() -> Config:
