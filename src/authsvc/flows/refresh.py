@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -124,7 +125,7 @@ class _Rotation:
     async def decide(self) -> Decided:
         """Rotate, or find out why not and act on it."""
         for _ in range(TRIES):
-            rotated = await self._rotate()
+            rotated = await self._advance(refresh_families.rotate)
             if rotated is not None:
                 return Decided(rotated, Outcome.ROTATED)
             async with self.db.autocommit() as connection:
@@ -154,7 +155,7 @@ class _Rotation:
             case Verdict.RETRY:
                 return Decided(family, Outcome.REPLAYED)
             case Verdict.AHEAD:
-                healed = await self._heal()
+                healed = await self._advance(refresh_families.heal)
                 return Decided(healed, Outcome.ROTATED, healed=True) if healed else None
             case Verdict.REUSED:
                 await self._revoke(family.id)
@@ -167,25 +168,11 @@ class _Rotation:
                 pass  # nothing changes
         raise InvalidRefreshToken(found)
 
-    async def _rotate(self) -> Family | None:
+    async def _advance(self, statement: Callable[..., Awaitable[Family | None]]) -> Family | None:
+        """Run `rotate` or `heal`; a commit whose reply was lost is recognised as ours."""
         try:
             async with self.db.autocommit() as connection:
-                return await refresh_families.rotate(
-                    connection,
-                    self.token,
-                    successor_key_id=self.successor_key_id,
-                    attempt_digest=self.attempt_digest,
-                    lifetimes=self.lifetimes,
-                    caller=self.caller,
-                    now=self.now,
-                )
-        except OutcomeUnknown:
-            return await self._own_commit()
-
-    async def _heal(self) -> Family | None:
-        try:
-            async with self.db.autocommit() as connection:
-                return await refresh_families.heal(
+                return await statement(
                     connection,
                     self.token,
                     successor_key_id=self.successor_key_id,
