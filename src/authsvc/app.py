@@ -13,6 +13,7 @@ from importlib.metadata import version
 import structlog
 from fastapi import FastAPI
 
+from authsvc.flows.admission import InFlight
 from authsvc.flows.maintain import prune
 from authsvc.http import (
     change_password,
@@ -146,6 +147,7 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
             access_ttl=settings.access_ttl,
         ),
         hasher=hasher,
+        in_flight=InFlight(),
         blocked_passwords=blocked_passwords(),
         lifetimes=Lifetimes(
             idle=settings.refresh_idle_ttl,
@@ -164,14 +166,18 @@ async def _readiness(held: Service) -> dict[str, str]:
     try:
         async with held.db.autocommit() as connection:
             row = await connection.fetchrow(
-                "SELECT pg_is_in_recovery() AS standby, current_setting('fsync') AS fsync"
+                "SELECT pg_is_in_recovery() AS standby, current_setting('fsync') AS fsync, "
+                "current_setting('synchronous_commit') AS synchronous_commit"
             )
         if row is None or row["standby"]:
             checks["database"] = (
                 "is read-only, so it is a standby: point AUTHSVC_DATABASE_URL at the primary"
             )
-        elif held.settings.production and row["fsync"] == "off":
-            checks["database"] = "runs with fsync=off and would forget revocations: switch it on"
+        elif held.settings.production and "off" in {row["fsync"], row["synchronous_commit"]}:
+            checks["database"] = (
+                "runs with fsync or synchronous_commit off and would forget revocations: "
+                "switch both on"
+            )
         elif (revision := await migrate.current(held.db)) != migrate.SCHEMA_REVISION:
             checks["schema"] = (
                 f"is {revision or 'empty'}, not {migrate.SCHEMA_REVISION}: run `authsvc db upgrade`"

@@ -6,10 +6,11 @@ from collections.abc import Container
 from dataclasses import replace
 from datetime import datetime
 
-from authsvc.flows.login import Attempt, verify_password
+from authsvc.flows.admission import InFlight
+from authsvc.flows.login import TRIES, Attempt, verify_password
 from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import AuditEvent, RevokeReason
-from authsvc.protocol.errors import CurrentPasswordWrong, InvalidCredentials
+from authsvc.protocol.errors import CurrentPasswordWrong, InvalidCredentials, Unauthenticated
 from authsvc.protocol.password_policy import check_password
 from authsvc.protocol.secret import Secret
 from authsvc.store import audit, sessions, users
@@ -25,6 +26,7 @@ async def change_password(
     attempt: Attempt,
     new_password: Secret,
     blocked: Container[str],
+    in_flight: InFlight,
     throttle: bool = True,
     database_now: datetime | None = None,
 ) -> None:
@@ -37,21 +39,26 @@ async def change_password(
     Raises:
         CurrentPasswordWrong: The failure is counted and committed; nothing else changed.
         WeakPassword, ValidationFailed: The new password will not do; nothing was verified.
+        Unauthenticated: The session ended meanwhile; nothing changed.
         TooManyAttempts, Overloaded, DatabaseUnavailable: As `login`.
     """
     check_password(new_password, email=account.email, blocked=blocked, loc=("body", "new_password"))
-    try:
-        verified = await verify_password(
-            db,
-            hasher,
-            attempt=replace(attempt, email=account.email),
-            throttle=throttle,
-            database_now=database_now,
-        )
-    except InvalidCredentials as exc:
-        raise CurrentPasswordWrong(exc.detail) from exc
-    new_hash = await hasher.hash(new_password)
-    await _store(db, account, attempt, verified.password_hash, new_hash, database_now)
+    for _ in range(TRIES):
+        try:
+            verified = await verify_password(
+                db,
+                hasher,
+                attempt=replace(attempt, email=account.email),
+                in_flight=in_flight,
+                throttle=throttle,
+                database_now=database_now,
+            )
+        except InvalidCredentials as exc:
+            raise CurrentPasswordWrong(exc.detail) from exc
+        new_hash = await hasher.hash(new_password)
+        if await _store(db, account, attempt, verified.password_hash, new_hash, database_now):
+            return
+    raise CurrentPasswordWrong("changed_meanwhile")
 
 
 @uninterrupted
@@ -62,7 +69,8 @@ async def _store(
     verified_hash: str,
     new_hash: str,
     database_now: datetime | None,
-) -> None:
+) -> bool:
+    """Store it and end the other sessions; False if the hash is another one by now."""
     async with db.transaction() as session:
         # The user's row first, the families in a later statement: a login in flight with the
         # old password is either refused or revoked.
@@ -74,7 +82,11 @@ async def _store(
             now=database_now,
         )
         if not changed:
-            raise CurrentPasswordWrong("changed_meanwhile")
+            return False
+        family = await sessions.find(session, account.session_id)
+        if family is None or family.revoked_at is not None:
+            # It was ended while we were hashing: whoever ended it must have the last word.
+            raise Unauthenticated("session_ended")
         await sessions.revoke_many(
             session,
             reason=RevokeReason.PASSWORD_CHANGED,
@@ -90,3 +102,4 @@ async def _store(
             caller=attempt.caller,
             now=database_now,
         )
+    return True

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
+from authsvc.flows.admission import SHORTLY, Gate, InFlight, admitted, give_back
 from authsvc.flows.session import Outcome, Session, issue
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
-from authsvc.protocol.errors import InvalidCredentials, Overloaded, TooManyAttempts
+from authsvc.protocol.errors import (
+    DatabaseUnavailable,
+    InvalidCredentials,
+    Overloaded,
+    TooManyAttempts,
+)
 from authsvc.protocol.refresh import Delivery, Lifetimes
 from authsvc.protocol.secret import Secret
-from authsvc.protocol.throttle import (
-    ACCOUNT,
-    FORGET_AFTER,
-    NETWORK,
-    Backoff,
-    Counter,
-    device_is_trusted,
-)
+from authsvc.protocol.throttle import ACCOUNT, FORGET_AFTER, NETWORK, device_is_trusted
 from authsvc.store import logins, refresh_families, throttle_counters, users
 from authsvc.store.database import Database
 from authsvc.store.logins import Credentials
@@ -66,6 +66,7 @@ async def login(
     delivery: Delivery,
     remember: bool,
     lifetimes: Lifetimes,
+    in_flight: InFlight,
     superseded: UUID | None = None,
     throttle: bool = True,
     now: datetime,
@@ -87,7 +88,12 @@ async def login(
     """
     for _ in range(TRIES):
         verified = await verify_password(
-            db, hasher, attempt=attempt, throttle=throttle, database_now=database_now
+            db,
+            hasher,
+            attempt=attempt,
+            in_flight=in_flight,
+            throttle=throttle,
+            database_now=database_now,
         )
         async with db.autocommit() as connection:
             family = await logins.create_family(
@@ -102,16 +108,18 @@ async def login(
                 caller=attempt.caller,
                 now=database_now,
             )
-            if family is not None and superseded not in {None, family.id}:
-                await refresh_families.revoke_family(
-                    connection,
-                    superseded,
-                    reason=RevokeReason.SUPERSEDED,
-                    caller=attempt.caller,
-                    now=database_now,
-                )
         if family is not None:
             await _rehash(db, hasher, verified, attempt.password)
+            if superseded is not None:
+                # Last, so that a login which fails on the way has ended nothing.
+                async with db.autocommit() as connection:
+                    await refresh_families.revoke_family(
+                        connection,
+                        superseded,
+                        reason=RevokeReason.SUPERSEDED,
+                        caller=attempt.caller,
+                        now=database_now,
+                    )
             return issue(family, Outcome.ROTATED, issuer=issuer, keys=keys, now=now)
     # The account was disabled or its password changed while this login was in flight.
     raise InvalidCredentials("account_changed")
@@ -131,6 +139,7 @@ async def verify_password(
     hasher: PasswordHasher,
     *,
     attempt: Attempt,
+    in_flight: InFlight,
     throttle: bool,
     database_now: datetime | None,
 ) -> Verified:
@@ -156,42 +165,43 @@ async def verify_password(
             device_key=device_key,
             now=database_now,
         )
-    known_device = (
-        device_key is not None
-        and attempt.device is not None
-        and (found.user_id == attempt.device.user_id)
-    )
-    trusted = known_device and device_is_trusted(found.device, found.now)
+    known_device = attempt.device is not None and found.user_id == attempt.device.user_id
     own_key = [device_key] if known_device and device_key else []
-    counted = own_key if trusted else [account_key, network_key, *own_key]
+    trusted = bool(own_key) and device_is_trusted(
+        found.device, found.now, in_flight=in_flight.count(own_key[0])
+    )
+    gates: tuple[Gate, ...] = ()
     if throttle and not trusted:
-        await _admit(
-            db, account_key, found.account, ACCOUNT, now=found.now, database_now=database_now
+        if ACCOUNT.too_many_at_once(found.account, in_flight.count(account_key), found.now):
+            raise TooManyAttempts("at_once", retry_after=SHORTLY)
+        # The network first, so that one which must wait itself never spends the account's turn.
+        gates = (
+            Gate(network_key, found.network, NETWORK),
+            Gate(account_key, found.account, ACCOUNT),
         )
-        await _admit(
-            db, network_key, found.network, NETWORK, now=found.now, database_now=database_now
-        )
-
-    # No connection is held here. An unknown user costs the same hash.
-    right = await hasher.verify(found.password_hash, attempt.password)
-    cause = _refusal(found, right=right)
-    if cause is None and found.user_id is not None and found.password_hash is not None:
-        return Verified(
-            user_id=found.user_id,
-            password_hash=found.password_hash,
-            forgiven=own_key if trusted else [account_key, *own_key],
-        )
-    async with db.autocommit() as connection:
-        await throttle_counters.count_failure(
-            connection,
-            counted,
-            forget_after=FORGET_AFTER,
-            event=AuditEvent.LOGIN_FAILED,
-            user_id=found.user_id,
-            cause=cause or "",
-            caller=attempt.caller,
-            now=database_now,
-        )
+    with in_flight.attempt(own_key[0] if trusted else account_key):
+        async with admitted(db, gates, now=found.now, database_now=database_now) as claims:
+            # No connection is held here. An unknown user costs the same hash.
+            right = await hasher.verify(found.password_hash, attempt.password)
+        cause = _refusal(found, right=right)
+        if cause is None and found.user_id is not None and found.password_hash is not None:
+            await give_back(db, claims)
+            return Verified(
+                user_id=found.user_id,
+                password_hash=found.password_hash,
+                forgiven=own_key if trusted else [account_key, *own_key],
+            )
+        async with db.autocommit() as connection:
+            await throttle_counters.count_failure(
+                connection,
+                own_key if trusted else [account_key, network_key, *own_key],
+                forget_after=FORGET_AFTER,
+                event=AuditEvent.LOGIN_FAILED,
+                user_id=found.user_id,
+                cause=cause or "",
+                caller=attempt.caller,
+                now=database_now,
+            )
     raise InvalidCredentials(cause or "")
 
 
@@ -206,40 +216,18 @@ def _refusal(found: Credentials, *, right: bool) -> str | None:
     return None
 
 
-async def _admit(
-    db: Database,
-    key: bytes,
-    counter: Counter | None,
-    backoff: Backoff,
-    *,
-    now: datetime,
-    database_now: datetime | None,
-) -> None:
-    """Let an attempt through, or tell it how long to wait."""
-    wait = backoff.wait(counter, now)
-    if wait > timedelta(0):
-        raise TooManyAttempts("throttled", retry_after=wait)
-    if counter is None or not backoff.exhausted(counter, now):
-        return
-    async with db.autocommit() as connection:
-        if not await throttle_counters.claim(connection, key, counter, now=database_now):
-            raise TooManyAttempts("outrun", retry_after=backoff.delay(counter.count))
-
-
 async def _rehash(
     db: Database, hasher: PasswordHasher, verified: Verified, password: Secret
 ) -> None:
     """Bring an old hash to today's parameters; if there is no time for it now, next login."""
     if not hasher.needs_rehash(verified.password_hash):
         return
-    try:
+    with suppress(Overloaded, DatabaseUnavailable):
         new_hash = await hasher.hash(password)
-    except Overloaded:
-        return
-    async with db.autocommit() as connection:
-        await users.replace_hash(
-            connection,
-            verified.user_id,
-            verified_hash=verified.password_hash,
-            new_hash=new_hash,
-        )
+        async with db.autocommit() as connection:
+            await users.replace_hash(
+                connection,
+                verified.user_id,
+                verified_hash=verified.password_hash,
+                new_hash=new_hash,
+            )

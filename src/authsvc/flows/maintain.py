@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from authsvc.protocol.throttle import FORGET_AFTER
 from authsvc.store import sessions
@@ -25,29 +27,30 @@ class Pruned:
 async def prune(
     db: Database, *, audit_retention: timedelta, database_now: datetime | None = None
 ) -> Pruned:
-    """Delete what no rule can ask about any more, in small batches."""
-    families = counters = records = 0
+    """Delete what no rule can ask about any more, in small batches, each table by itself."""
+    return Pruned(
+        families=await _repeat(db, partial(sessions.prune_families, now=database_now)),
+        counters=await _repeat(
+            db,
+            partial(sessions.prune_counters, older_than=FORGET_AFTER, now=database_now),
+        ),
+        audit_records=await _repeat(
+            db, partial(sessions.prune_audit, older_than=audit_retention, now=database_now)
+        ),
+    )
+
+
+async def _repeat(db: Database, prune_batch: Callable[..., Awaitable[int]]) -> int:
+    total = 0
     for _ in range(ROUNDS):
-        batch = await _prune_once(db, audit_retention, database_now)
-        families += batch.families
-        counters += batch.counters
-        records += batch.audit_records
-        if max(batch.families, batch.counters, batch.audit_records) < BATCH:
+        deleted = await _in_transaction(db, prune_batch)
+        total += deleted
+        if deleted < BATCH:
             break
-    return Pruned(families=families, counters=counters, audit_records=records)
+    return total
 
 
 @uninterrupted
-async def _prune_once(
-    db: Database, audit_retention: timedelta, database_now: datetime | None
-) -> Pruned:
+async def _in_transaction(db: Database, prune_batch: Callable[..., Awaitable[int]]) -> int:
     async with db.transaction() as session:
-        return Pruned(
-            families=await sessions.prune_families(session, batch=BATCH, now=database_now),
-            counters=await sessions.prune_counters(
-                session, batch=BATCH, older_than=FORGET_AFTER, now=database_now
-            ),
-            audit_records=await sessions.prune_audit(
-                session, batch=BATCH, older_than=audit_retention, now=database_now
-            ),
-        )
+        return await prune_batch(session, batch=BATCH)

@@ -63,6 +63,7 @@ async def change_password(
         held.db,
         held.hasher,
         account=account,
+        in_flight=held.in_flight,
         attempt=Attempt(
             email=account.email,
             password=Secret(body.current_password),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from authsvc.flows.admission import InFlight
 from authsvc.flows.authenticate import authenticate
 from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins, check_origin
@@ -47,6 +48,7 @@ class Service:
     keys: KeyDirectory
     issuer: Issuer
     hasher: PasswordHasher
+    in_flight: InFlight
     blocked_passwords: frozenset[str]
     lifetimes: Lifetimes
     cookies: Cookies

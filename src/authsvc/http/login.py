@@ -101,6 +101,7 @@ async def login(
             delivery=delivery,
             remember=body.remember,
             lifetimes=held.lifetimes,
+            in_flight=held.in_flight,
             superseded=_superseded(held, cookies) if delivery.by_cookie else None,
             throttle=held.settings.throttle,
             now=now,

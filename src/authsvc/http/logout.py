@@ -7,7 +7,7 @@ from pydantic import Field
 
 from authsvc.flows.logout import Credentials, Scope
 from authsvc.flows.logout import logout as logout_flow
-from authsvc.http.csrf import check_origin
+from authsvc.http.csrf import check_login_origin, check_origin
 from authsvc.http.dependencies import (
     CsrfHeader,
     OurCookies,
@@ -69,6 +69,8 @@ async def logout(
         raise DuplicateCredentials("cookie and body")
     if refresh_cookie is not None or access_cookie is not None:
         check_origin(request.headers, held.origins)
+    else:
+        check_login_origin(request.headers, held.origins)
     try:
         ended = await logout_flow(
             held.db,

@@ -68,6 +68,12 @@ class Backoff:
             and counter.count >= self.free
         )
 
+    def too_many_at_once(self, counter: Counter | None, in_flight: int, now: datetime) -> bool:
+        """Whether attempts in flight would use up the free failures, were they all to fail."""
+        if in_flight == 0 or self.exhausted(counter, now):
+            return False  # beyond the free failures the counter itself admits one at a time
+        return _known(counter, now) + in_flight >= self.free
+
 
 # At most 60 s: a stranger must not be able to lock the owner out (NIST SP 800-63B §3.2.2).
 ACCOUNT = Backoff(
@@ -87,8 +93,10 @@ DEVICE_ALLOWANCE = 10
 REGISTRATION_WINDOW = timedelta(minutes=1)
 
 
-def device_is_trusted(counter: Counter | None, now: datetime) -> bool:
+def device_is_trusted(counter: Counter | None, now: datetime, *, in_flight: int = 0) -> bool:
     """Whether a known device still has failures left of its own allowance."""
-    return (
-        counter is None or counter.count < DEVICE_ALLOWANCE or now - counter.last_at >= FORGET_AFTER
-    )
+    return _known(counter, now) + in_flight < DEVICE_ALLOWANCE
+
+
+def _known(counter: Counter | None, now: datetime) -> int:
+    return counter.count if counter and now - counter.last_at < FORGET_AFTER else 0

@@ -9,7 +9,6 @@ its reply.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -41,6 +40,8 @@ SERVER_SETTINGS = {
     "statement_timeout": "2000",
     "lock_timeout": "1000",
     "idle_in_transaction_session_timeout": "5000",
+    # Under a stricter level a statement would not see what it has just waited for.
+    "default_transaction_isolation": "read committed",
 }
 
 # SQLSTATE classes and codes that say: the database cannot do this now (not: you are wrong).
@@ -48,7 +49,15 @@ UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "40", "53", "55", "57", "58",
 READ_ONLY = "25006"
 # The server went away in the middle: it may have committed first (PostgreSQL, "terminating
 # connection due to administrator command" while waiting for a synchronous standby).
-UNKNOWN_CODES = frozenset({"57P01", "57P02", "57P05", "08003", "08006", "08007"})
+UNKNOWN_CODES = frozenset({"40003", "57P01", "57P02", "57P05", "08003", "08006", "08007"})
+# What asyncpg raises when the server or the way to it fails; the third is "no primary here".
+DRIVER_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.InternalClientError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresError,
+)
 
 
 class _HotConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is untyped
@@ -89,6 +98,9 @@ class Database:
         cache = arguments.pop("prepared_statement_cache_size", None)
         if cache is not None:
             arguments["statement_cache_size"] = cache
+        if isinstance(arguments.get("host"), list):
+            # A standby knows nothing of the latest revocations.
+            arguments.setdefault("target_session_attrs", "primary")
         hot = await asyncpg.create_pool(
             min_size=0,
             max_size=hot_connections,
@@ -103,6 +115,7 @@ class Database:
             max_overflow=0,
             pool_timeout=ACQUIRE_TIMEOUT,
             pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
             async_creator=lambda: _connect(command_timeout=STATEMENT_TIMEOUT, **arguments),
         )
         return cls(hot=hot, engine=engine)
@@ -126,11 +139,11 @@ class Database:
         """
         try:
             connection = await self._hot.acquire(timeout=ACQUIRE_TIMEOUT + CONNECT_TIMEOUT)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+        except DRIVER_ERRORS as exc:
             raise DatabaseUnavailable(_describe(exc), retry_after=RETRY_AFTER) from exc
         try:
             yield connection
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+        except DRIVER_ERRORS as exc:
             refusal = translate(exc)
             if refusal is None:
                 raise
@@ -159,7 +172,7 @@ class Database:
             if refusal is None:
                 raise
             raise refusal from exc
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+        except DRIVER_ERRORS as exc:
             refusal = translate(exc)
             if refusal is None:
                 raise
@@ -218,7 +231,7 @@ def translate(exc: BaseException) -> DatabaseUnavailable | None:
         if code[:2] in UNAVAILABLE_CLASSES or code == READ_ONLY:
             return DatabaseUnavailable(detail, retry_after=RETRY_AFTER)
         return None
-    if isinstance(exc, (OSError, TimeoutError, asyncpg.InterfaceError, ssl.SSLError)):
+    if isinstance(exc, DRIVER_ERRORS):
         return OutcomeUnknown(detail, retry_after=RETRY_AFTER)
     return None
 

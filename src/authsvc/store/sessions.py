@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    ScalarSelect,
     Text,
     and_,
     bindparam,
@@ -89,7 +90,7 @@ async def prune_families(session: AsyncSession, *, batch: int, now: datetime | N
     Rows that another process is pruning are skipped, not waited for.
     """
     f = refresh_families.c
-    moment = func.coalesce(now, func.clock_timestamp())
+    moment = _moment(now)
     dead = (
         select(f.id)
         .where(f.absolute_expires_at < moment - PRUNE_AFTER)
@@ -105,7 +106,7 @@ async def prune_counters(
 ) -> int:
     """Delete throttle counters whose last attempt is long forgotten; at most `batch`."""
     c = throttle_counters.c
-    moment = func.coalesce(now, func.clock_timestamp())
+    moment = _moment(now)
     dead = (
         select(c.key)
         .where(c.last_at < moment - older_than)
@@ -120,7 +121,7 @@ async def prune_audit(
 ) -> int:
     """Delete audit records past their retention; at most `batch`."""
     a = audit_records.c
-    moment = func.coalesce(now, func.clock_timestamp())
+    moment = _moment(now)
     dead = (
         select(a.id)
         .where(a.at < moment - older_than)
@@ -261,3 +262,12 @@ async def _revoke(
         )
     )
     return (await session.exec(statement)).rowcount
+
+
+def _moment(now: datetime | None) -> ScalarSelect[datetime]:
+    """
+    Now, as a subquery that is evaluated once.
+
+    Compared with a volatile function, an index could not be used.
+    """
+    return select(func.coalesce(now, func.clock_timestamp())).scalar_subquery()

@@ -93,7 +93,7 @@ async def count_failure(
 
 async def claim(
     connection: HotConnection, key: bytes, seen: Counter, *, now: datetime | None = None
-) -> bool:
+) -> Counter | None:
     """
     Take the one attempt that a throttled counter allows at a time.
 
@@ -103,12 +103,31 @@ async def claim(
         seen: The counter as it was when the attempt was found to be due.
 
     Returns:
-        Whether this caller has it; False if another was quicker.
+        The counter as it is now; None if another caller was quicker.
     """
-    row = await _claim().fetchrow(
-        connection, counter_key=key, seen_count=seen.count, seen_at=seen.last_at, now=now
+    row = await _move().fetchrow(
+        connection,
+        counter_key=key,
+        seen_count=seen.count,
+        seen_at=seen.last_at,
+        moved_to=None,
+        now=now,
     )
-    return row is not None
+    return Counter(count=seen.count, last_at=row["last_at"]) if row else None
+
+
+async def give_back(
+    connection: HotConnection, key: bytes, *, seen: Counter, claimed: Counter
+) -> None:
+    """Undo a claim whose attempt was not made, or was right; a later failure stays counted."""
+    await _move().fetchrow(
+        connection,
+        counter_key=key,
+        seen_count=claimed.count,
+        seen_at=claimed.last_at,
+        moved_to=seen.last_at,
+        now=None,
+    )
 
 
 async def count_within(
@@ -171,17 +190,17 @@ def _count_failure() -> HotStatement:
 
 
 @cache
-def _claim() -> HotStatement:
+def _move() -> HotStatement:
     now = clock().c.now
     return HotStatement(
         update(throttle_counters)
-        .values(last_at=now)
+        .values(last_at=func.coalesce(bindparam("moved_to", type_=TIMESTAMPTZ), now))
         .where(
             c.key == bindparam("counter_key", type_=LargeBinary),
             c.count == bindparam("seen_count", type_=Integer),
             c.last_at == bindparam("seen_at", type_=TIMESTAMPTZ),
         )
-        .returning(c.count)
+        .returning(c.last_at)
     )
 
 

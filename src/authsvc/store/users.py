@@ -235,6 +235,7 @@ def _find_by_session() -> HotStatement:
             f.id == bindparam("session", type_=Uuid),
             f.user_id == bindparam("user", type_=Uuid),
             f.revoked_at.is_(None),
+            f.idle_expires_at > now,
             f.absolute_expires_at > now,
             u.id == f.user_id,
             u.disabled_at.is_(None),
