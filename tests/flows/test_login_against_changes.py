@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -133,3 +134,28 @@ async def test_pruning_keeps_a_family_until_a_day_after_its_absolute_expiry(
         )
 
     assert (0, 1) == (early, late)
+
+
+@pytest.mark.requirement("R4", "D5")
+async def test_the_isolation_level_is_ours_whatever_the_servers_default_is(
+    database_url: str,
+) -> None:
+    """Under a stricter one, ending all sessions would not see the login it waited for."""
+    name = urlsplit(database_url).path.removeprefix("/")
+    owner = await Database.open(database_url)
+    async with owner.autocommit() as connection:
+        await connection.fetchrow(
+            f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'"
+        )
+    await owner.close()
+    db = await Database.open(database_url)
+    try:
+        async with db.transaction() as session:
+            level = await (await session.connection()).exec_driver_sql("SHOW transaction_isolation")
+            assert "read committed" == level.scalar_one()
+        async with db.autocommit() as connection:
+            row = await connection.fetchrow("SHOW transaction_isolation")
+            assert row is not None
+            assert "read committed" == row["transaction_isolation"]
+    finally:
+        await db.close()

@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
+from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.store import users
 from authsvc.store.database import Database
-from tests.http.conftest import EMAIL, PASSWORD, ClientFactory, log_in, me, refresh
+from tests.http.conftest import (
+    EMAIL,
+    PASSWORD,
+    ClientFactory,
+    MovableClock,
+    log_in,
+    me,
+    refresh,
+)
 
 NEW_PASSWORD = "a fresh and different one"
 
@@ -316,3 +326,53 @@ async def test_a_flood_of_logins_is_overloaded_and_blocks_nobody(
     assert {401, 503} == {answer.status_code for answer in answers}
     assert {"overloaded"} == {answer.json()["code"] for answer in overloaded}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in overloaded)
+
+
+@pytest.mark.requirement("R4", "D5")
+@pytest.mark.usefixtures("alice")
+async def test_a_session_that_ended_meanwhile_cannot_change_the_password(
+    client: httpx.AsyncClient, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Log out everywhere, while a thief's password change is being hashed."""
+    thief = (await log_in(client)).json()
+    hasher = app.state.service.hasher
+    hash_password = hasher.hash
+
+    async def logged_out_meanwhile(password: str) -> str:
+        body = {"refresh_token": thief["refresh_token"], "scope": "all"}
+        assert 204 == (await client.post("/auth/logout", json=body)).status_code
+        hashed: str = await hash_password(password)
+        return hashed
+
+    monkeypatch.setattr(hasher, "hash", logged_out_meanwhile)
+
+    answer = await change(client, thief["access_token"], PASSWORD, NEW_PASSWORD)
+
+    assert 401 == answer.status_code
+    assert 200 == (await log_in(client)).status_code
+
+
+@pytest.mark.requirement("P2")
+@pytest.mark.usefixtures("alice")
+async def test_a_login_whose_rehash_fails_works_all_the_same(
+    client: httpx.AsyncClient, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(*_: object, **__: object) -> bool:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(app.state.service.hasher, "needs_rehash", lambda _: True)
+    monkeypatch.setattr(users, "replace_hash", unavailable)
+
+    assert 200 == (await log_in(client)).status_code
+
+
+@pytest.mark.requirement("R8")
+@pytest.mark.settings(refresh_idle_ttl=timedelta(minutes=5), access_ttl=timedelta(hours=1))
+@pytest.mark.usefixtures("alice")
+async def test_a_session_that_idled_out_is_refused_here_whatever_its_access_token_says(
+    client: httpx.AsyncClient, clock: MovableClock
+) -> None:
+    session = (await log_in(client)).json()
+    clock.advance(timedelta(minutes=5))
+
+    assert 401 == (await me(client, session["access_token"])).status_code

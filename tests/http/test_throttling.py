@@ -205,3 +205,60 @@ async def test_throttling_can_be_switched_off_for_load_tests(client: httpx.Async
     statuses = {(await attempt(client)).status_code for _ in range(FREE + 3)}
 
     assert {401} == statuses
+
+
+@pytest.mark.requirement("L1", "L2")
+async def test_parallel_guesses_cannot_pass_the_free_failures_together(
+    new_client: ClientFactory,
+) -> None:
+    burst = await asyncio.gather(
+        *(attempt(new_client(f"198.51.100.{number}")) for number in range(40))
+    )
+
+    assert FREE == [answer.status_code for answer in burst].count(401)
+
+
+@pytest.mark.requirement("L1", "L2")
+async def test_parallel_guesses_from_a_known_device_stay_within_its_allowance(
+    client: httpx.AsyncClient,
+) -> None:
+    await log_in(client, "spa")
+
+    burst = await asyncio.gather(*(attempt(client) for _ in range(60)))
+
+    # Its own ten, and then those of any stranger.
+    assert [answer.status_code for answer in burst].count(401) <= 10 + FREE
+
+
+@pytest.mark.requirement("L2")
+async def test_a_network_that_must_wait_does_not_spend_the_accounts_turn(
+    new_client: ClientFactory, clock: MovableClock
+) -> None:
+    noisy = new_client("198.51.100.66")
+    for number in range(50):
+        await attempt(noisy, email=f"{number}@example.com")
+    for _ in range(10):  # until the network's own wait is longer than the account's
+        clock.advance(timedelta(minutes=15))
+        await attempt(noisy, email="other@example.com")
+    for number in range(FREE):
+        await attempt(new_client(f"192.0.2.{number}"))
+    clock.advance(timedelta(seconds=60))
+
+    assert 429 == (await attempt(noisy)).status_code
+    assert 200 == (await attempt(new_client("203.0.113.99"), PASSWORD)).status_code
+
+
+async def test_a_right_password_leaves_its_network_as_it_was(
+    client: httpx.AsyncClient, new_client: ClientFactory, clock: MovableClock
+) -> None:
+    bob = {"email": "bob@example.com", "password": "another long passphrase"}
+    await client.post("/auth/register", json=bob)
+    office = new_client("198.51.100.66")
+    for number in range(55):
+        clock.advance(timedelta(minutes=15))
+        await attempt(office, email=f"{number}@example.com")
+    clock.advance(timedelta(minutes=15))
+
+    answers = [await attempt(office, PASSWORD), await attempt(office, **bob)]
+
+    assert [200, 200] == [answer.status_code for answer in answers]

@@ -42,7 +42,7 @@ def main() -> None:
         # An address or an arrow that the terminal's encoding lacks must not end a command.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        app(prog_name="authsvc")
     except CommandError as exc:
         sys.stderr.write(f"{exc}\n")
         sys.exit(1)
