@@ -156,6 +156,22 @@ async def test_logout_others_spares_the_session_that_asks(client: httpx.AsyncCli
     assert 401 == (await me(client, two["access_token"])).status_code
 
 
+async def test_logout_others_ends_a_session_that_another_credential_names(
+    client: httpx.AsyncClient,
+) -> None:
+    bob = {"email": "bob@example.com", "password": "another long passphrase"}
+    await client.post("/auth/register", json=bob)
+    spent = (await log_in(client, **bob)).json()["refresh_token"]
+    newest = (await refresh(client, spent)).json()["refresh_token"]
+    mine = (await log_in(client)).json()
+
+    answer = await logout(client, bearer=mine["access_token"], refresh_token=spent, scope="others")
+
+    assert 204 == answer.status_code
+    assert 200 == (await me(client, mine["access_token"])).status_code
+    assert 401 == (await refresh(client, newest)).status_code
+
+
 @pytest.mark.parametrize("scope", ["others", "all"])
 async def test_a_credential_that_is_not_live_ends_only_its_own_session(
     client: httpx.AsyncClient, scope: str

@@ -80,15 +80,13 @@ async def logout(
     authentic = _authentic(issuer, keys, presented, now)
     if not authentic.family_ids:
         raise Unauthenticated("nothing authentic was presented")
+    live = {}
     if scope is not Scope.SESSION:
         live = await _live(db, issuer, authentic, now, database_now)
-        if live:
-            keep = tuple(live) if scope is Scope.OTHERS else ()
-            for user_id in sorted(set(live.values())):
-                await _end_all(db, user_id, keep, scope, caller, database_now)
-            if scope is Scope.OTHERS:
-                return False
-    for family_id in sorted(authentic.family_ids):
+    spared = frozenset(live) if scope is Scope.OTHERS else frozenset()
+    for user_id in sorted(set(live.values())):
+        await _end_all(db, user_id, tuple(spared), scope, caller, database_now)
+    for family_id in sorted(authentic.family_ids - spared):
         async with db.autocommit() as connection:
             await refresh_families.revoke_family(
                 connection,
@@ -97,7 +95,7 @@ async def logout(
                 caller=caller,
                 now=database_now,
             )
-    return True
+    return not spared
 
 
 def _authentic(
