@@ -56,6 +56,10 @@ class Connection:
         self.send(request)
         return await self.receive()
 
+    def abort(self) -> None:
+        """Hang up at once (a reset)."""
+        self._writer.transport.abort()
+
     async def close(self) -> None:
         self._writer.close()
         await self._writer.wait_closed()
