@@ -136,7 +136,7 @@ class Client:
             headers["cookie"] = f"authsvc_refresh={presented}"
             if session.csrf_token:
                 headers["x_csrf_token"] = session.csrf_token
-            request = post("/auth/refresh", **headers)
+            request = post("/auth/refresh", None, **headers)
         else:
             body: dict[str, object] = {"refresh_token": presented}
             request = post("/auth/refresh", body, **headers)
