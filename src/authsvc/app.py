@@ -34,7 +34,7 @@ from authsvc.http.health import health_router
 from authsvc.http.logging import configure_logging
 from authsvc.http.metadata import metadata_router
 from authsvc.http.metrics import key_problems_total, metrics_router, record
-from authsvc.http.middleware import Edge
+from authsvc.http.middleware import Direct, Edge
 from authsvc.http.openapi import install_openapi
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
@@ -50,6 +50,12 @@ from authsvc.store.database import Database
 SAMPLE_INTERVAL = timedelta(seconds=5)
 RELOAD_INTERVAL = timedelta(seconds=15)
 PRUNE_INTERVAL = timedelta(minutes=5)
+
+# What is asked for most (see Edge).
+DIRECT: Direct = {
+    ("POST", refresh.PATH): refresh.refresh,
+    ("GET", jwks.PATH): jwks.jwks,
+}
 
 log = structlog.get_logger("authsvc")
 
@@ -99,7 +105,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         redirect_slashes=False,
         telemetry={"logs": False},  # they would record what did not validate
     )
-    app.add_middleware(Edge, settings=settings)
+    app.add_middleware(Edge, settings=settings, direct=DIRECT)
     install_errors(app, issuer=settings.issuer)
     app.include_router(docs_router(settings))
     app.include_router(jwks.router)

@@ -166,7 +166,7 @@ async def _on_refusal(request: Request, exc: Exception) -> Response:
 async def _on_validation_error(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, RequestValidationError):  # unreachable, as above
         raise exc
-    return problem_response(validation_failed(exc), request)
+    return problem_response(validation_failed(exc.errors()), request)
 
 
 async def _on_http_exception(request: Request, exc: Exception) -> Response:

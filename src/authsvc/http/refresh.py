@@ -1,20 +1,21 @@
 """POST /auth/refresh."""
 
-from typing import Annotated
+from typing import Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
 from authsvc.flows.refresh import Presented
 from authsvc.flows.refresh import refresh as refresh_flow
 from authsvc.http.csrf import check_origin
-from authsvc.http.dependencies import CsrfHeader, OurCookies, TheCaller, TheService
+from authsvc.http.dependencies import caller, csrf_header, our_cookies, service
 from authsvc.http.errors import refusals
 from authsvc.http.fields import StrictBody
 from authsvc.http.metrics import refresh_total
-from authsvc.http.strict_json import OptionalJSONRoute
+from authsvc.http.strict_json import read_object
 from authsvc.http.token_answer import TokenAnswer, token_answer
+from authsvc.http.validation import read_body
 from authsvc.protocol.errors import (
     CsrfFailed,
     DatabaseUnavailable,
@@ -26,7 +27,9 @@ from authsvc.protocol.errors import (
 )
 from authsvc.protocol.secret import Secret
 
-router = APIRouter(route_class=OptionalJSONRoute)
+PATH = "/auth/refresh"
+
+router = APIRouter()
 
 KEY_LENGTHS = range(16, 256)
 VISIBLE_ASCII = range(0x21, 0x7F)
@@ -38,8 +41,30 @@ class Refresh(StrictBody):
     refresh_token: str | None = Field(default=None, examples=["art1.AAAAAAAAAAAA…"])
 
 
+# The endpoint reads its request itself (see app.create_app), so FastAPI has to be told.
+PARAMETERS_AND_BODY: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": (
+                "16 to 255 visible ASCII characters, a new random value for each token that is "
+                "spent. Repeat it when an answer was lost: the same successor comes again, at "
+                "any time. **Without it a 503 or a lost answer may cost a native session.**"
+            ),
+            "schema": {"type": "string", "minLength": 16, "maxLength": 255, "pattern": "^[!-~]+$"},
+        }
+    ],
+    "requestBody": {
+        "required": False,
+        "content": {"application/json": {"schema": Refresh.model_json_schema()}},
+    },
+}
+
+
 @router.post(
-    "/auth/refresh",
+    PATH,
     response_model=TokenAnswer,
     tags=["session"],
     summary="Exchange the refresh token for fresh tokens",
@@ -56,26 +81,9 @@ class Refresh(StrictBody):
             }
         }
     },
+    openapi_extra=PARAMETERS_AND_BODY,
 )
-async def refresh(
-    request: Request,
-    held: TheService,
-    caller: TheCaller,
-    cookies: OurCookies,
-    csrf_token: CsrfHeader,
-    body: Refresh | None = None,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            description=(
-                "16 to 255 visible ASCII characters, a new random value for each token that is "
-                "spent. Repeat it when an answer was lost: the same successor comes again, at "
-                "any time. **Without it a 503 or a lost answer may cost a native session.**"
-            ),
-            json_schema_extra={"minLength": 16, "maxLength": 255, "pattern": "^[!-~]+$"},
-        ),
-    ] = None,
-) -> JSONResponse:
+async def refresh(request: Request) -> JSONResponse:
     """
     Rotate the refresh token and sign a new access token.
 
@@ -84,9 +92,12 @@ async def refresh(
     but 200 sets or clears a cookie. After a 503 nothing is lost: repeat the request with the
     same Idempotency-Key.
     """
-    del idempotency_key  # documented above; read below, where a second one is seen
+    held = service(request)
+    members = await read_object(request, optional=True)
+    body = Refresh() if members is None else read_body(Refresh, members)
+    cookies = our_cookies(request)
     cookie = cookies.get(held.cookies.refresh.name)
-    token = body.refresh_token if body else None
+    token = body.refresh_token
     if cookie is not None and token is not None:
         raise DuplicateCredentials("cookie and body")
     key = _idempotency_key(request)
@@ -103,11 +114,11 @@ async def refresh(
             presented=Presented(
                 token=Secret(presented),
                 by_cookie=cookie is not None,
-                csrf_token=csrf_token,
+                csrf_token=csrf_header(request),
                 idempotency_key=key,
             ),
             lifetimes=held.lifetimes,
-            caller=caller,
+            caller=caller(request),
             now=held.clock.now(),
             database_now=held.clock.database_now(),
         )

@@ -64,6 +64,23 @@ def parse(body: bytes) -> dict[str, Any]:
     return value
 
 
+async def read_object(request: Request, *, optional: bool) -> dict[str, Any] | None:
+    """
+    The JSON object in a request's body; None for an empty body.
+
+    Args:
+        optional: Whether a request without a body may also come without a content type.
+
+    Raises:
+        UnsupportedMediaType: It says that it is something else.
+        MalformedJson, ValidationFailed: See `parse`.
+    """
+    body = await request.body()
+    if body or not optional or "content-type" in request.headers:
+        _check_content_type(request)
+    return parse(body) if body else None
+
+
 class StrictJSONRoute(APIRoute):
     """A route whose body, if it takes one, is strict JSON of exactly that content type."""
 
@@ -78,15 +95,8 @@ class StrictJSONRoute(APIRoute):
         optional = self.body_is_optional
 
         async def strictly(request: Request) -> Response:
-            body = await request.body()
-            if body:
-                _check_content_type(request)
-                parsed = parse(body)
-            else:
-                if not optional or "content-type" in request.headers:
-                    _check_content_type(request)
-                parsed = None
-            return await handle(_Parsed(request, body, parsed))
+            parsed = await read_object(request, optional=optional)
+            return await handle(_Parsed(request, await request.body(), parsed))
 
         return strictly
 

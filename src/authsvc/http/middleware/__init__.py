@@ -13,6 +13,6 @@ request is read once, and one wrapper around `send` completes every answer.
 
 from __future__ import annotations
 
-from authsvc.http.middleware.edge import Edge
+from authsvc.http.middleware.edge import Direct, Edge
 
-__all__ = ["Edge"]
+__all__ = ["Direct", "Edge"]
