@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 import structlog
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from authsvc.flows.admission import InFlight
 from authsvc.flows.maintain import prune
@@ -60,6 +61,17 @@ DIRECT: Direct = {
 log = structlog.get_logger("authsvc")
 
 
+class Application(FastAPI):
+    """FastAPI inside our edge; what stands in DIRECT is answered without it."""
+
+    edge: Edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, from the outside in."""
+        scope["app"] = self
+        await self.edge(scope, receive, send)
+
+
 def app_from_environment() -> FastAPI:
     """What each worker process runs."""
     settings = Settings.load()
@@ -95,7 +107,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
                 stack.callback(task.cancel)
             yield
 
-    app = FastAPI(
+    app = Application(
         title="authsvc",
         version=version("authsvc"),
         lifespan=lifespan,
@@ -105,7 +117,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         redirect_slashes=False,
         telemetry={"logs": False},  # they would record what did not validate
     )
-    app.add_middleware(Edge, settings=settings, direct=DIRECT)
+    app.edge = Edge(super(Application, app).__call__, settings=settings, direct=DIRECT)
     install_errors(app, issuer=settings.issuer)
     app.include_router(docs_router(settings))
     app.include_router(jwks.router)

@@ -20,6 +20,9 @@ from authsvc.keys.rotation import create_first_keys
 from authsvc.store import migrate
 from tests.proof.history import Recorder
 
+# As in production; a temporary server has all three off.
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+
 
 @dataclass
 class Findings:
@@ -105,6 +108,6 @@ class Stage:
 @asynccontextmanager
 async def stage(directory: Path, *, history: str = "history.jsonl") -> AsyncIterator[Stage]:
     """A stage in `directory`, with a PostgreSQL of its own."""
-    server = start_temporary(options={"max_connections": "300"})
+    server = start_temporary(options=DURABLE | {"max_connections": "300"})
     with server as postgres, (directory / history).open("a") as file:
         yield Stage(postgres=postgres, directory=directory, recorder=Recorder(file))

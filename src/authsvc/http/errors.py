@@ -91,6 +91,7 @@ def install_errors(app: FastAPI, *, issuer: str) -> None:
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_defect)
     app.include_router(router)
 
 
@@ -180,6 +181,12 @@ async def _on_http_exception(request: Request, exc: Exception) -> Response:
     if isinstance(refusal, MethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(_methods(request)))
     return problem_response(refusal, request, headers=headers)
+
+
+async def _on_defect(request: Request, exc: Exception) -> Response:
+    """Answer; the framework raises the exception on, and the edge logs it."""
+    del exc
+    return problem_response(InternalError("unhandled exception"), request)
 
 
 def _methods(request: Request) -> set[str]:

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -97,12 +98,12 @@ def plain(key: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
     """
     kind = type(value)
     if kind is str:
-        if SECRET_KEYS.search(key):
+        if _names_a_secret(key):
             return CUT
         return value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "…"
     if value is None or kind in {int, float, bool}:
         return value
-    if isinstance(value, TYPED) or SECRET_KEYS.search(key):
+    if isinstance(value, TYPED) or _names_a_secret(key):
         return CUT
     if isinstance(value, str | UUID | PurePath | date | timedelta):
         return str(value)
@@ -111,6 +112,11 @@ def plain(key: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(key, item) for item in value]
     return f"<{kind.__name__}>"
+
+
+@lru_cache(maxsize=1024)
+def _names_a_secret(key: str) -> bool:
+    return SECRET_KEYS.search(key) is not None
 
 
 def describe_exception(exc_info: Any) -> list[str]:  # noqa: ANN401 - all that logging accepts

@@ -12,7 +12,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
+from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 import asyncpg
@@ -23,7 +24,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown
+from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown, Refusal
+from authsvc.store.hot_pool import HotPool
 from authsvc.store.hot_statement import HotConnection
 
 P = ParamSpec("P")
@@ -60,23 +62,10 @@ DRIVER_ERRORS = (
 )
 
 
-class _HotConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is untyped
-    """
-    A connection that is not reset when it goes back to the pool.
-
-    The reset is a second round trip. Only single statements in autocommit run here, so there is
-    no session state to reset.
-    """
-
-    def get_reset_query(self) -> str:
-        """Nothing to run."""
-        return ""
-
-
 class Database:
     """Both pools. Opening makes no connection: the service also starts while PostgreSQL is down."""
 
-    def __init__(self, *, hot: asyncpg.Pool, engine: AsyncEngine) -> None:
+    def __init__(self, *, hot: HotPool, engine: AsyncEngine) -> None:
         self._hot = hot
         self.engine = engine
         self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
@@ -101,14 +90,8 @@ class Database:
         if isinstance(arguments.get("host"), list):
             # A standby knows nothing of the latest revocations.
             arguments.setdefault("target_session_attrs", "primary")
-        hot = await asyncpg.create_pool(
-            min_size=0,
-            max_size=hot_connections,
-            connect=_connect,
-            connection_class=_HotConnection,
-            command_timeout=STATEMENT_TIMEOUT,
-            **arguments,
-        )
+        connect = partial(_connect, command_timeout=STATEMENT_TIMEOUT, **arguments)
+        hot = HotPool(connect, size=hot_connections, patience=ACQUIRE_TIMEOUT)
         engine = create_async_engine(
             sqlalchemy_url,
             pool_size=sessions,
@@ -116,20 +99,16 @@ class Database:
             pool_timeout=ACQUIRE_TIMEOUT,
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",
-            async_creator=lambda: _connect(command_timeout=STATEMENT_TIMEOUT, **arguments),
+            async_creator=connect,
         )
         return cls(hot=hot, engine=engine)
 
     async def close(self) -> None:
-        """Close both pools; statements still running are cut off after two seconds."""
-        try:
-            await asyncio.wait_for(self._hot.close(), STATEMENT_TIMEOUT)
-        except TimeoutError:
-            self._hot.terminate()
+        """Close both pools; hot statements that still run are cut off."""
+        self._hot.close()
         await self.engine.dispose()
 
-    @asynccontextmanager
-    async def autocommit(self) -> AsyncIterator[HotConnection]:
+    def autocommit(self) -> HotLease:
         """
         A hot connection, for single statements that each commit by themselves.
 
@@ -137,19 +116,7 @@ class Database:
             DatabaseUnavailable: No connection, or the statement was refused for now.
             OutcomeUnknown: The connection broke while a statement ran.
         """
-        try:
-            connection = await self._hot.acquire(timeout=ACQUIRE_TIMEOUT + CONNECT_TIMEOUT)
-        except DRIVER_ERRORS as exc:
-            raise DatabaseUnavailable(_describe(exc), retry_after=RETRY_AFTER) from exc
-        try:
-            yield connection
-        except DRIVER_ERRORS as exc:
-            refusal = translate(exc)
-            if refusal is None:
-                raise
-            raise refusal from exc
-        finally:
-            await self._hot.release(connection)
+        return HotLease(self._hot)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -181,8 +148,40 @@ class Database:
     @property
     def hot_pool_size(self) -> tuple[int, int]:
         """Connections of the hot pool: (in use, open)."""
-        open_ = self._hot.get_size()
-        return open_ - self._hot.get_idle_size(), open_
+        return self._hot.in_use, self._hot.opened
+
+
+class HotLease:
+    """One use of a hot connection (`async with`); see `Database.autocommit`."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: HotPool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> HotConnection:
+        """Take a connection."""
+        try:
+            self._connection = await self._pool.acquire()
+        except DRIVER_ERRORS as exc:
+            raise DatabaseUnavailable(_describe(exc), retry_after=RETRY_AFTER) from exc
+        return self._connection
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give it back, or close it and say what the failure means."""
+        if exc is None or isinstance(exc, Refusal):  # a refusal is ours, raised after a statement
+            self._pool.release(self._connection)
+            return
+        self._pool.discard(self._connection)
+        if isinstance(exc, DRIVER_ERRORS):
+            refusal = translate(exc)
+            if refusal is not None:
+                raise refusal from exc
 
 
 def uninterrupted(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
