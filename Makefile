@@ -3,11 +3,12 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: help run test lint format clean run-environment dev-environment client-environment
+.PHONY: help run test bench lint format clean run-environment dev-environment client-environment
 
 help:
 	@echo 'make run      set up, then serve on http://localhost:8000 with a database of its own'
 	@echo 'make test     set up, then lint, types, import contract and all tests (ARGS="-k name")'
+	@echo 'make bench    measure against the limits of this machine (docs/performance.md)'
 	@echo 'make lint     everything of the above but the tests'
 	@echo 'make format   let ruff format and repair'
 	@echo 'make clean    remove .venv and caches; data and keys stay'
@@ -18,6 +19,9 @@ run: run-environment
 test: lint client-environment
 	@echo '== tests'
 	@$(PYTHON) -m pytest $(ARGS)
+
+bench: dev-environment
+	@exec $(PYTHON) -m tests.bench $(ARGS)
 
 lint: dev-environment
 	@echo '== ruff check'

@@ -1,0 +1,101 @@
+"""
+`make bench`: measure the service against the limits of the machine it runs on.
+
+    python -m tests.bench                 everything (about half an hour; 20 GB of disk)
+    python -m tests.bench refresh orm     some measurements, into the results that are there
+    python -m tests.bench page            only write docs/performance.md from the results
+
+Each measurement is written to docs/performance/results.json as soon as it is done, so that an
+interrupted run continues with the ones that it names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from tests.bench import measurements as m
+from tests.bench.machine import ROOT, machine
+from tests.bench.page import write_page
+from tests.bench.profile import profile_refresh
+from tests.bench.world import World, world
+
+RESULTS = ROOT / "docs" / "performance" / "results.json"
+SECONDS = 6.0
+FAMILIES = 10_000
+SIZES = (10_000, 1_000_000, 10_000_000)
+ROTATIONS = 1_000_000
+
+
+async def _login_with_avx2(on: World) -> Any:
+    with tempfile.TemporaryDirectory() as overlay:
+        build = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--target",
+            overlay,
+            "--no-binary",
+            "argon2-cffi-bindings",
+            "argon2-cffi-bindings",
+        ]
+        subprocess.run(["env", "CFLAGS=-march=x86-64-v3", *build], check=True)
+        return await m.measure_login_with_avx2(on, seconds=SECONDS, overlay=Path(overlay))
+
+
+async def _limits(on: World) -> Any:
+    return m.measure_limits(on, seconds=SECONDS)
+
+
+async def _start(on: World) -> Any:
+    return m.measure_start(on)
+
+
+MEASUREMENTS: dict[str, Callable[[World], Awaitable[Any]]] = {
+    "limits": _limits,
+    "start": _start,
+    "refresh": lambda on: m.measure_refresh(on, seconds=SECONDS),
+    "others": lambda on: m.measure_others(on, seconds=SECONDS),
+    "isolation": lambda on: m.measure_isolation(on, seconds=SECONDS),
+    "orm": lambda on: m.measure_orm(on, seconds=SECONDS),
+    "avx2": _login_with_avx2,
+    "profile": profile_refresh,
+    "scale": lambda on: m.measure_scale(on, sizes=SIZES, seconds=2 * SECONDS, rotations=ROTATIONS),
+}
+
+
+async def main(names: list[str]) -> None:
+    if shutil.which("wrk") is None:
+        sys.exit("make bench needs the load generator wrk: apt-get install wrk")
+    unknown = set(names) - {*MEASUREMENTS, "page"}
+    if unknown:
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(MEASUREMENTS)}, page")
+    RESULTS.parent.mkdir(exist_ok=True)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in names or MEASUREMENTS:
+        if name == "page":
+            continue
+        print(f"== {name}", flush=True)
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+            async with world(Path(directory), FAMILIES) as on:
+                found = await MEASUREMENTS[name](on)
+        seconds = round(time.monotonic() - began)
+        results[name] = {"machine": machine(), "seconds": seconds, "found": found}
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    write_page(results, ROOT / "docs")
+    print("docs/performance.md is written.")
+
+
+asyncio.run(main(sys.argv[1:]))

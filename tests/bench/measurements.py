@@ -1,0 +1,271 @@
+"""The measurements, one function each; every one returns what stands in the results file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from authsvc.settings import usable_cores
+from tests.bench import families, limits, load
+from tests.bench.world import Serving, World, login_body, proportional_set_size
+from tests.live import is_ready
+from tests.proof.client import Account
+from tests.proof.replica import Replica
+
+Json = dict[str, Any]
+
+SWEEP = (1, 2, 4, 8, 16, 32, 64, 128)
+MEMORY_KIB, ROUNDS = 19456, 2  # the service's defaults
+MICRO = 1e6
+
+
+def measure_limits(world: World, *, seconds: float) -> Json:
+    """What the parts cost alone."""
+    key_id = world.keys.refresh.all[-1].key_id
+    statements = [
+        asdict(
+            limits.refresh_statement(
+                world.postgres,
+                world.url,
+                key_id=key_id,
+                clients=n,
+                seconds=seconds,
+                directory=world.place,
+            )
+        )
+        for n in (1, 4, 16, 32)
+    ]
+    return {
+        "cores": usable_cores(),
+        "rsa_2048_signatures": limits.rsa_signatures(seconds),
+        "argon2id_verifications": limits.argon2_verifications(
+            seconds, memory_kib=MEMORY_KIB, rounds=ROUNDS
+        ),
+        "refresh_statement": statements,
+        "bare_uvicorn": _without_tokens(limits.bare_uvicorn(seconds, users=16)),
+    }
+
+
+def measure_start(world: World) -> Json:
+    """From `authsvc serve` to the first answer, and the memory of one idle worker."""
+    starts = []
+    for _ in range(3):
+        with world.serving(workers=1) as serving:
+            starts.append(serving.seconds_to_first_answer)
+            idle = proportional_set_size(serving.processes)
+    with world.serving(workers=2) as serving:
+        two = proportional_set_size(serving.processes)
+    return {
+        "first_answer_seconds": min(starts),
+        "first_answer_seconds_each": starts,
+        "pss_mb_one_idle_worker": idle,
+        "pss_mb_two_idle_workers": two,
+    }
+
+
+async def measure_refresh(
+    world: World, *, seconds: float, workers: Sequence[int] = (1, 2), sweep: Sequence[int] = SWEEP
+) -> list[Json]:
+    """The sweep: every user rotates a chain of its own."""
+    runs = []
+    for number in workers:
+        with world.serving(workers=number) as serving:
+            await refresh_load(world, serving, users=4, seconds=min(seconds, 2))  # warm up
+            for users in sweep:
+                run = await refresh_load(world, serving, users=users, seconds=seconds)
+                run["pss_mb"] = proportional_set_size(serving.processes)
+                runs.append({"workers": number, **run})
+    return runs
+
+
+async def refresh_load(
+    world: World, serving: Serving, *, users: int, seconds: float, each: int = 1
+) -> Json:
+    """One refresh load, with its chains checked in the database afterwards."""
+    lines = await world.tokens(users, each=each)
+    run = _run("refresh", world, serving, lines, seconds)
+    return {**_without_tokens(run), "lost_chains": await world.lost_chains(run)}
+
+
+async def measure_others(
+    world: World, *, seconds: float, users: int = 16, workers: Sequence[int] = (1, 2)
+) -> Json:
+    """Login, the key set, the account, and a mix of all."""
+    found: Json = {}
+    for number in workers:
+        with world.serving(workers=number) as serving:
+            accounts = await world.accounts(serving.port, users)
+            bodies, bearers = [a[0] for a in accounts], [a[1] for a in accounts]
+            etag = load.header_of(serving.port, "/.well-known/jwks.json", "etag")
+            mixed = [
+                f"{tokens} {bearer} {body}"
+                for tokens, (body, bearer) in zip(await world.tokens(users), accounts, strict=True)
+            ]
+            found[str(number)] = {
+                kind: _without_tokens(_run(kind, world, serving, lines, seconds))
+                for kind, lines in {
+                    # One for each core: more would only wait for their turn to be hashed.
+                    "login": bodies[: 2 * number],
+                    "jwks": ["-"] * users,
+                    "jwks304": [etag] * users,
+                    "me": bearers,
+                    "mixed": mixed,
+                }.items()
+            }
+    return found
+
+
+async def measure_login_with_avx2(world: World, *, seconds: float, overlay: Path) -> Json:
+    """Login with the build of argon2 that the container image has, and that build's own limit."""
+    environment = {"PYTHONPATH": os.pathsep.join([str(overlay), *sys.path])}
+    code = (
+        "from tests.bench.limits import argon2_verifications as run;"
+        f"print(run({seconds}, memory_kib={MEMORY_KIB}, rounds={ROUNDS}))"
+    )
+    raw = subprocess.check_output(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, text=True
+    )
+    with world.serving(workers=2, environment=environment) as serving:
+        accounts = await world.accounts(serving.port, 4)
+        run = _run("login", world, serving, [body for body, _ in accounts], seconds)
+    return {"argon2id_verifications": float(raw), "login": _without_tokens(run)}
+
+
+async def measure_orm(world: World, *, seconds: float, users: int = 16) -> Json:
+    """The same refresh through an ORM session, two workers."""
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "tests.bench.orm_control:app",
+        "--workers",
+        "2",
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+        "--no-access-log",
+        "--log-level",
+        "error",
+        "--port",
+    ]
+    control = Replica(world.url, world.place, command=command)
+    control._command.append(str(control.port))
+    control.start()
+    assert control.process is not None
+    try:
+        while not is_ready(control.port):
+            time.sleep(0.01)
+        serving = Serving(control.port, load.processes_below(control.process.pid), 0)
+        await refresh_load(world, serving, users=4, seconds=min(seconds, 2))
+        return await refresh_load(world, serving, users=users, seconds=seconds)
+    finally:
+        control.stop()
+
+
+async def measure_isolation(world: World, *, seconds: float, users: int = 16) -> Json:
+    """Refresh while wrong logins come at ten times what two cores can hash."""
+    per_second = 10 * 2 * limits.argon2_verifications(2, memory_kib=MEMORY_KIB, rounds=ROUNDS)
+    flooders = 64
+    with world.serving(workers=2) as serving:
+        await refresh_load(world, serving, users=4, seconds=2)
+        alone = await refresh_load(world, serving, users=users, seconds=seconds)
+        accounts = await world.accounts(serving.port, 4)
+        logins = _run("login", world, serving, [body for body, _ in accounts], seconds)
+        wrong = login_body(Account("nobody@example.com"), wrong=True)
+        lines = await world.tokens(users)
+        with ThreadPoolExecutor() as pool:
+            flood = pool.submit(
+                load.run,
+                "flood",
+                serving.port,
+                [wrong] * flooders,
+                seconds=seconds + 2,
+                more=[f"{1000 * flooders / per_second:.3f}"],
+            )
+            time.sleep(1)  # the flood is under way before anything is measured
+            flooded = _run("refresh", world, serving, lines, seconds)
+            under = flood.result()
+    return {
+        "asked_per_second": per_second,
+        "alone": alone,
+        "flooded": {**_without_tokens(flooded), "lost_chains": await world.lost_chains(flooded)},
+        "login_alone": _without_tokens(logins),
+        "logins_hashed_under_flood": _without_tokens(under),
+    }
+
+
+async def measure_scale(
+    world: World, *, sizes: Sequence[int], seconds: float, rotations: int
+) -> list[Json]:
+    """The same load over more and more families; each user walks over many of them."""
+    found = []
+    for size in sizes:
+        await families.fill(world.url, size, keys=world.keys)
+        walk = min(size // 16, 6_000)
+        done: Json = {"families": size}
+        with world.serving(workers=2) as serving:
+            await refresh_load(world, serving, users=4, seconds=2)
+            done["refresh"] = await refresh_load(
+                world, serving, users=16, seconds=seconds, each=walk
+            )
+            if size == sizes[-1]:
+                while await world.rotations() < rotations:
+                    print(f"  {await world.rotations():,} of {rotations:,} rotations", flush=True)
+                    await refresh_load(world, serving, users=16, seconds=30, each=walk)
+        done |= await _table(world)
+        found.append(done)
+    return found
+
+
+async def _table(world: World) -> Json:
+    """Sizes in bytes, and the share of updates that were HOT."""
+    connection = await asyncpg.connect(world.url)
+    try:
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        row = await connection.fetchrow(
+            "SELECT pg_relation_size(relid) AS table_bytes, pg_indexes_size(relid) AS index_bytes,"
+            " n_tup_upd AS updates, n_tup_hot_upd AS hot FROM pg_stat_user_tables"
+            " WHERE relname = 'refresh_families'"
+        )
+    finally:
+        await connection.close()
+    return {**row, "hot_share": row["hot"] / max(row["updates"], 1)}
+
+
+def _run(
+    kind: str, world: World, serving: Serving, lines: Sequence[str], seconds: float
+) -> load.Load:
+    return load.run(
+        kind,
+        serving.port,
+        lines,
+        seconds=seconds,
+        service=serving.processes,
+        database=world.postgres.pid,
+    )
+
+
+def _without_tokens(run: load.Load) -> Json:
+    return {name: value for name, value in asdict(run).items() if name != "last"}
+
+
+def combined_limit(measured: Json, generator_cpu: float) -> float:
+    """
+    Refreshes per second that no service on these cores could exceed.
+
+    cores / (one raw RSA signature + one statement of pgbench + the generator's CPU)
+    """
+    cores = measured["cores"]
+    best = max(run["rate"] for run in measured["refresh_statement"])
+    seconds = 1 / measured["rsa_2048_signatures"] + cores / best + generator_cpu / MICRO
+    return float(cores / seconds)
