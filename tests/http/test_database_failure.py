@@ -113,6 +113,22 @@ async def test_a_reply_lost_between_commit_and_service_is_recognised_as_our_own_
     assert 200 == onwards.status_code
 
 
+@pytest.mark.requirement("R1", "R3")
+async def test_two_requests_with_one_key_never_both_say_that_they_rotated(
+    client: httpx.AsyncClient, proxy: DatabaseProxy
+) -> None:
+    """F09, found by the mixed schedule: the reply that says "no row" is lost, too."""
+    token = (await log_in(client)).json()["refresh_token"]
+    await warm_up(client)
+
+    first = await refresh(client, token, key=KEY)
+    proxy.set(Mode.LOSE_ONE_REPLY)
+    second = await refresh(client, token, key=KEY)
+
+    assert ["rotated", "replayed"] == [a.headers["authsvc-refresh"] for a in (first, second)]
+    assert first.json()["refresh_token"] == second.json()["refresh_token"]
+
+
 @pytest.mark.requirement("R3", "Z2")
 async def test_an_unknown_outcome_is_503_and_the_key_recovers_the_successor(
     client: httpx.AsyncClient, proxy: DatabaseProxy

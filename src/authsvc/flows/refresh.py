@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -86,6 +86,7 @@ async def refresh(
         token=token,
         successor_key_id=keys.refresh.sealing_key(now).key_id,
         attempt_digest=_digest(presented.idempotency_key),
+        keyed=presented.idempotency_key is not None,
         lifetimes=lifetimes,
         caller=caller,
         now=database_now,
@@ -118,6 +119,7 @@ class _Rotation:
     token: RefreshToken
     successor_key_id: bytes
     attempt_digest: bytes
+    keyed: bool
     lifetimes: Lifetimes
     caller: Caller
     now: datetime | None
@@ -127,7 +129,7 @@ class _Rotation:
         for _ in range(TRIES):
             rotated = await self._advance(refresh_families.rotate)
             if rotated is not None:
-                return Decided(rotated, Outcome.ROTATED)
+                return rotated
             async with self.db.autocommit() as connection:
                 loaded = await refresh_families.load(connection, self.token.family_id, now=self.now)
             if loaded is None:
@@ -156,7 +158,7 @@ class _Rotation:
                 return Decided(family, Outcome.REPLAYED)
             case Verdict.AHEAD:
                 healed = await self._advance(refresh_families.heal)
-                return Decided(healed, Outcome.ROTATED, healed=True) if healed else None
+                return replace(healed, healed=True) if healed else None
             case Verdict.REUSED:
                 await self._revoke(family.id)
             case Verdict.FAR_AHEAD:
@@ -168,11 +170,11 @@ class _Rotation:
                 pass  # nothing changes
         raise InvalidRefreshToken(found)
 
-    async def _advance(self, statement: Callable[..., Awaitable[Family | None]]) -> Family | None:
+    async def _advance(self, statement: Callable[..., Awaitable[Family | None]]) -> Decided | None:
         """Run `rotate` or `heal`; a commit whose reply was lost is recognised as ours."""
         try:
             async with self.db.autocommit() as connection:
-                return await statement(
+                family = await statement(
                     connection,
                     self.token,
                     successor_key_id=self.successor_key_id,
@@ -183,13 +185,16 @@ class _Rotation:
                 )
         except OutcomeUnknown:
             return await self._own_commit()
+        return Decided(family, Outcome.ROTATED) if family else None
 
-    async def _own_commit(self) -> Family:
+    async def _own_commit(self) -> Decided:
         """
         After a connection broke between statement and reply: did it commit?
 
-        One generation further with this very request's digest is our own commit. Everything
-        else stays unknown, and unknown is 503, never a guess.
+        One generation further with this very attempt's digest is our own commit. Everything
+        else stays unknown, and unknown is 503, never a guess. Where the client chose the key,
+        it may as well have been its other request with the same key that rotated: the
+        successor is the same, and "replayed" is true of both.
         """
         async with self.db.autocommit() as connection:
             loaded = await refresh_families.load(connection, self.token.family_id, now=self.now)
@@ -200,7 +205,7 @@ class _Rotation:
                 and state.revoked_at is None
                 and hmac.compare_digest(state.attempt_digest or b"", self.attempt_digest)
             ):
-                return family
+                return Decided(family, Outcome.REPLAYED if self.keyed else Outcome.ROTATED)
         raise DatabaseUnavailable("outcome of the rotation unknown", retry_after=RETRY_AFTER)
 
     async def _revoke(self, family_id: UUID) -> None:
