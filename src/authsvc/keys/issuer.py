@@ -19,6 +19,7 @@ from authsvc.protocol.secret import Secret
 
 JTI_BYTES = 16  # 128 random bits; a random UUID has only 122
 
+ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 PADDING = PKCS1v15()
 DIGEST = SHA256()
 
@@ -60,7 +61,7 @@ class Issuer:
             now=now,
             ttl=self.access_ttl,
         )
-        payload = json.dumps(claims, separators=(",", ":"), ensure_ascii=False).encode()
+        payload = ENCODER.encode(claims).encode()
         signed = f"{self._header(key.kid)}.{base64url.encode(payload)}"
         signature = key.private_key.sign(signed.encode("ascii"), PADDING, DIGEST)
         return Secret(f"{signed}.{base64url.encode(signature)}")
@@ -101,7 +102,5 @@ class Issuer:
         """The first segment; the same for every token of one key, so encoded once."""
         if kid not in self._headers:
             header = {"alg": "RS256", "typ": "at+jwt", "kid": kid}
-            self._headers[kid] = base64url.encode(
-                json.dumps(header, separators=(",", ":")).encode()
-            )
+            self._headers[kid] = base64url.encode(ENCODER.encode(header).encode())
         return self._headers[kid]
