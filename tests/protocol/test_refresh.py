@@ -43,6 +43,42 @@ def decide(
     return verdict(family, token, attempt_digest=MINE, retry_window=window, now=now)
 
 
+@pytest.mark.requirement("R1", "R6")
+def test_what_was_overtaken_while_it_waited_is_no_reuse() -> None:
+    """F08: an aborted request that is judged when its client has long gone on."""
+    family = replace(FAMILY, rotated_at=NOW - timedelta(seconds=2))
+    token = RefreshToken(mac_key_id=b"k" * 8, family_id=uuid4(), generation=3, delivery=NATIVE)
+
+    def judged(after: float) -> Verdict:
+        return verdict(
+            family,
+            token,
+            attempt_digest=MINE,
+            retry_window=WINDOW,
+            now=NOW,
+            under_way=timedelta(seconds=after),
+        )
+
+    assert [Verdict.REUSED, Verdict.REUSED, Verdict.OVERTAKEN] == [judged(0), judged(2), judged(3)]
+
+
+@pytest.mark.requirement("R1", "R2")
+def test_the_second_of_two_at_once_is_reuse_however_long_it_waited() -> None:
+    family = replace(FAMILY, rotated_at=NOW)
+    token = RefreshToken(mac_key_id=b"k" * 8, family_id=uuid4(), generation=4, delivery=NATIVE)
+
+    found = verdict(
+        family,
+        token,
+        attempt_digest=MINE,
+        retry_window=WINDOW,
+        now=NOW,
+        under_way=timedelta(seconds=3),
+    )
+
+    assert Verdict.REUSED is found
+
+
 @pytest.mark.requirement("R1", "R2", "R3", "R8", "R13")
 @pytest.mark.parametrize(
     ("family", "generation", "delivery", "expected"),

@@ -96,7 +96,8 @@ async def test_rotate_happens_exactly_when_the_verdict_is_active(db: Database) -
             disagreements.append((state, expected, rotated))
 
     assert [] == disagreements
-    assert set(Verdict) == seen
+    # That one depends on how long a request waited, which `rotate` cannot know.
+    assert set(Verdict) - {Verdict.OVERTAKEN} == seen
 
 
 async def _put(

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, ip_address
 from authsvc.cli.errors import CommandError
 
 BACKLOG = 2048  # connections that wait for a worker
+SEND_BUFFER = 128 * 1024  # bytes; the kernel doubles it
 LOOPBACKS = ("127.0.0.1", "::1")  # "localhost" is either, as each client likes
 
 
@@ -46,6 +47,9 @@ def _bind(address: str, port: int, *, needed: bool) -> socket.socket | None:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if address == "::1":
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Connections inherit it. Without a bound the kernel takes a whole answer, and a client
+        # that never reads costs us megabytes which no time limit of ours can see.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         bound.bind((address, port))
         # Now rather than when the workers are ready: two that have only bound would both
         # succeed, and a client that comes early waits instead of being turned away.

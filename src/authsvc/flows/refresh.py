@@ -7,7 +7,7 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from authsvc.flows.session import Outcome, Session, issue
@@ -57,6 +57,7 @@ async def refresh(
     lifetimes: Lifetimes,
     caller: Caller,
     now: datetime,
+    under_way: Callable[[], timedelta],
     database_now: datetime | None = None,
 ) -> Session:
     """
@@ -64,6 +65,7 @@ async def refresh(
 
     Args:
         now: The process's clock.
+        under_way: How long ago the request came.
         database_now: Only tests pass one; None is the database's clock.
 
     Raises:
@@ -89,6 +91,7 @@ async def refresh(
         keyed=presented.idempotency_key is not None,
         lifetimes=lifetimes,
         caller=caller,
+        under_way=under_way,
         now=database_now,
     )
     decided = await rotation.decide()
@@ -122,6 +125,7 @@ class _Rotation:
     keyed: bool
     lifetimes: Lifetimes
     caller: Caller
+    under_way: Callable[[], timedelta]
     now: datetime | None
 
     async def decide(self) -> Decided:
@@ -141,6 +145,7 @@ class _Rotation:
                 attempt_digest=self.attempt_digest,
                 retry_window=self.lifetimes.retry_window,
                 now=family.now,
+                under_way=self.under_way(),
             )
             decided = await self._act(found, family)
             if decided is not None:
@@ -161,6 +166,8 @@ class _Rotation:
                 return replace(healed, healed=True) if healed else None
             case Verdict.REUSED:
                 await self._revoke(family.id)
+            case Verdict.OVERTAKEN:
+                raise DatabaseUnavailable("overtaken", retry_after=RETRY_AFTER)
             case Verdict.FAR_AHEAD:
                 async with self.db.autocommit() as connection:
                     await refresh_families.record_far_ahead(

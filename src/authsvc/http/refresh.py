@@ -93,6 +93,7 @@ async def refresh(request: Request) -> JSONResponse:
     same Idempotency-Key.
     """
     held = service(request)
+    came = held.clock.now()
     members = await read_object(request, optional=True)
     body = Refresh() if members is None else read_body(Refresh, members)
     cookies = our_cookies(request)
@@ -119,7 +120,8 @@ async def refresh(request: Request) -> JSONResponse:
             ),
             lifetimes=held.lifetimes,
             caller=caller(request),
-            now=held.clock.now(),
+            now=came,
+            under_way=lambda: held.clock.now() - came,
             database_now=held.clock.database_now(),
         )
     except InvalidRefreshToken as refusal:

@@ -28,7 +28,7 @@ NO_KEY = KeyProblem(
 NO_SIGNING_KEY = KeyProblem(
     "*.pem",
     "no private key is active, so no token can be signed",
-    "activate one with `authsvc keys add --now`",
+    "activate one with `authsvc keys add --now`, or set this machine's clock if it is behind",
 )
 NO_MAC_KEY = KeyProblem(
     "refresh-*.key",

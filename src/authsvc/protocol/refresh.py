@@ -93,6 +93,7 @@ class Verdict(StrEnum):
     KEPT = "kept"  # still the newest and rotated a moment ago: keep it
     RETRY = "retry"  # the answer was lost, or two tabs: the same successor once more
     REUSED = "reused"  # theft: revoke the family
+    OVERTAKEN = "overtaken"  # the family went on while this request was waiting: ask again
     AHEAD = "ahead"  # the database lost a commit: heal
     FAR_AHEAD = "far_ahead"  # the database was restored from a backup: refuse
     REVOKED = "revoked"
@@ -107,9 +108,14 @@ def verdict(
     attempt_digest: bytes,
     retry_window: timedelta,
     now: datetime,
+    under_way: timedelta = timedelta(0),
 ) -> Verdict:
     """
     Decide what a presented token means; the first rule that applies wins (CONTRACT §5.3).
+
+    A request that was given up by its client may be judged late, when the client has long
+    repeated it and gone on twice. That is no reuse: what is presented was good when it came.
+    So a token further behind is only judged if the family has not moved since it came.
 
     Args:
         family: The row as it stands.
@@ -117,6 +123,7 @@ def verdict(
         attempt_digest: SHA-256 of this request's Idempotency-Key, or of a random value.
         retry_window: REFRESH_RETRY_WINDOW; ignored for body tokens.
         now: The database's clock.
+        under_way: How long ago the request came.
     """
     if family.revoked_at is not None:
         return Verdict.REVOKED
@@ -134,6 +141,8 @@ def verdict(
         within_window or hmac.compare_digest(family.attempt_digest or b"", attempt_digest)
     ):
         return Verdict.RETRY
+    if behind > 1 and under_way > since_rotation(family, now):
+        return Verdict.OVERTAKEN
     return Verdict.REUSED
 
 
