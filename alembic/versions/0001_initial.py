@@ -105,6 +105,14 @@ def upgrade() -> None:
         sa.Column("user_agent", sa.Text(), nullable=False),
         sa.Column("last_ip", sa.Text(), nullable=False),
         sa.Column("last_user_agent", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "delivery IN ('spa', 'native', 'web')", name=op.f("ck_refresh_families_delivery")
+        ),
+        sa.CheckConstraint(
+            "(revoked_at IS NULL) = (revoke_reason IS NULL)",
+            name=op.f("ck_refresh_families_revocation"),
+        ),
+        sa.CheckConstraint("generation >= 0", name=op.f("ck_refresh_families_generation")),
         sa.ForeignKeyConstraint(
             ["user_id"],
             ["users.id"],

@@ -196,7 +196,7 @@ async def _readiness(held: Service) -> dict[str, str]:
                 "runs with fsync or synchronous_commit off and would forget revocations: "
                 "switch both on"
             )
-        elif (revision := await migrate.current(held.db)) != migrate.SCHEMA_REVISION:
+        elif not migrate.suffices(revision := await migrate.current(held.db)):
             checks["schema"] = (
                 f"is {revision or 'empty'}, not {migrate.SCHEMA_REVISION}: run `authsvc db upgrade`"
             )

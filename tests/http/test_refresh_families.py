@@ -500,3 +500,19 @@ async def test_a_mac_key_is_deleted_every_family_it_sealed_ends(
     refused = await refresh(client, token)
 
     assert refused.status_code in {401, 503}
+
+
+@pytest.mark.requirement("R1", "R3", "R6")
+async def test_a_late_copy_of_a_request_ends_nothing(client: httpx.AsyncClient) -> None:
+    """F08, F11: the network delivers it when its client has repeated it and gone on."""
+    token = (await log_in(client)).json()["refresh_token"]
+    first, second = "the-first-attempt-1", "the-second-attempt-2"
+    after = (await refresh(client, token, key=first)).json()["refresh_token"]
+    newest = (await refresh(client, after, key=second)).json()["refresh_token"]
+
+    late = await refresh(client, token, key=first)
+
+    assert 503 == late.status_code
+    assert 200 == (await refresh(client, newest)).status_code
+    # Without its key it is what a thief has.
+    assert 401 == (await refresh(client, token)).status_code

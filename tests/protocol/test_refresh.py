@@ -62,6 +62,25 @@ def test_what_was_overtaken_while_it_waited_is_no_reuse() -> None:
     assert [Verdict.REUSED, Verdict.REUSED, Verdict.OVERTAKEN] == [judged(0), judged(2), judged(3)]
 
 
+@pytest.mark.requirement("R1", "R6")
+@pytest.mark.parametrize(
+    ("generation", "previous", "expected"),
+    [
+        pytest.param(3, MINE, Verdict.OVERTAKEN, id="its-own-key"),
+        pytest.param(3, OTHER, Verdict.REUSED, id="another-key"),
+        pytest.param(3, None, Verdict.REUSED, id="no-key"),
+        pytest.param(2, MINE, Verdict.REUSED, id="further-behind"),
+    ],
+)
+def test_a_late_copy_of_an_attempt_that_was_answered_is_no_reuse(
+    generation: int, previous: bytes | None, expected: Verdict
+) -> None:
+    """F11: a duplicate that is delivered after the client has gone on."""
+    family = replace(FAMILY, previous_attempt_digest=previous)
+
+    assert expected is decide(family, generation, NATIVE)
+
+
 @pytest.mark.requirement("R1", "R2")
 def test_the_second_of_two_at_once_is_reuse_however_long_it_waited() -> None:
     family = replace(FAMILY, rotated_at=NOW)

@@ -69,8 +69,13 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._out_of_time)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was only half received."""
+        """Forget what was only half received, and what nobody waits for any more."""
         self._held = None
+        self.pipeline.clear()
+        if self._serving is not None and not self._serving.response_complete:
+            # The base class knows of the request that came last only.
+            self._serving.disconnected = True
+            self._serving.message_event.set()
         self._stop_clock()
         self._stop_stall_clock()
         super().connection_lost(exc)

@@ -15,6 +15,8 @@ from uuid import UUID
 
 # A failover can lose the last acknowledged commits; more than this is a restored backup.
 HEALABLE_GENERATIONS = 2
+# The row keeps the keys of the last rotations, so far back.
+GENERATIONS_WITH_A_KEY = 2
 
 
 class Delivery(StrEnum):
@@ -57,6 +59,7 @@ class FamilyState:
     absolute_expires_at: datetime
     revoked_at: datetime | None
     user_disabled_at: datetime | None
+    previous_attempt_digest: bytes | None = None
 
     def is_live(self, now: datetime) -> bool:
         """Whether nothing has ended the family (rule 2)."""
@@ -113,9 +116,9 @@ def verdict(
     """
     Decide what a presented token means; the first rule that applies wins (CONTRACT §5.3).
 
-    A request that was given up by its client may be judged late, when the client has long
-    repeated it and gone on twice. That is no reuse: what is presented was good when it came.
-    So a token further behind is only judged if the family has not moved since it came.
+    A request that its client gave up may be judged late, when the client has repeated it and
+    gone on. That is no reuse: what is presented was good when it was sent. It shows in the key,
+    which only that client knows, or in that the family has moved since the request came.
 
     Args:
         family: The row as it stands.
@@ -141,7 +144,13 @@ def verdict(
         within_window or hmac.compare_digest(family.attempt_digest or b"", attempt_digest)
     ):
         return Verdict.RETRY
-    if behind > 1 and under_way > since_rotation(family, now):
+    if behind > 1 and (
+        under_way > since_rotation(family, now)
+        or (
+            behind == GENERATIONS_WITH_A_KEY
+            and hmac.compare_digest(family.previous_attempt_digest or b"", attempt_digest)
+        )
+    ):
         return Verdict.OVERTAKEN
     return Verdict.REUSED
 

@@ -72,6 +72,7 @@ class RefreshFamily(SQLModel, table=True):
     mac_key_id: bytes = Field(sa_type=LargeBinary)
     rotated_at: datetime
     attempt_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
+    previous_attempt_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
     created_at: datetime
     auth_time: datetime
     amr: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
