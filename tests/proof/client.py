@@ -187,6 +187,24 @@ class Client:
             value={"scope": scope},
         )
 
+    async def revoke_session(
+        self, session: Session, target: str, *, port: int | None = None
+    ) -> Operation:
+        """End the user's session `target`, with the access token of `session`."""
+        request = (
+            f"DELETE /auth/sessions/{target} HTTP/1.1\r\nhost: localhost\r\n"
+            f"authorization: Bearer {session.access_token}\r\n\r\n"
+        )
+        return await self._run(
+            "revoke_session",
+            request.encode(),
+            lambda _: {},
+            port=port,
+            user=session.account.id,
+            family_of=lambda: session.family,
+            value={"target": target},
+        )
+
     async def me(self, session: Session, *, port: int | None = None) -> Operation:
         """Use the access token."""
         request = (
@@ -196,7 +214,7 @@ class Client:
         return await self._run(
             "me",
             request.encode(),
-            lambda _: {},
+            lambda answer: {name: answer.body[name] for name in ("id", "session_id")},
             port=port,
             user=session.account.id,
             family_of=lambda: session.family,
@@ -247,6 +265,8 @@ class Client:
         else:
             outcome = "info" if answer.status >= 500 else "err"
             result = {"status": answer.status, "code": answer.body.get("code")}
+            if "retry-after" in answer.headers:
+                result["retry_after"] = answer.headers["retry-after"]
         return self._recorder.add(
             Operation(
                 process=self.name,

@@ -1,0 +1,78 @@
+"""Planted bugs, one for each thing that the experiment claims to see; called in the child."""
+
+# ruff: noqa: PLC0415 - imported in the child only
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def raise_on_what_is_no_json() -> None:
+    """A verifier that forgets what a JSON parser may raise."""
+    from authsvc.protocol import access_token
+
+    def json_object(data: bytes) -> dict[str, object]:
+        value: dict[str, object] = json.loads(data)
+        return value
+
+    access_token._json_object = json_object
+
+
+def trust_the_signature() -> None:
+    """A verifier that skips the signature."""
+    from authsvc.protocol import access_token
+
+    class Trusting:
+        def __init__(self, key: Any) -> None:
+            self.key = key
+
+        def verify(self, *_: object) -> None:
+            """Say yes."""
+
+    genuine = access_token.verify_authentic
+
+    def verify_authentic(token: str, *, public_key: Any, **others: Any) -> Any:
+        def any_key(kid: str) -> Any:
+            key = public_key(kid)
+            return key and Trusting(key)
+
+        return genuine(token, public_key=any_key, **others)
+
+    access_token.verify_authentic = verify_authentic
+
+
+def echo_the_input() -> None:
+    """A refusal that quotes what it refuses."""
+    from authsvc.http import validation
+
+    genuine = validation.validation_failed
+
+    def validation_failed(found: Sequence[Mapping[str, Any]]) -> Any:
+        return genuine([{**error, "type": str(error.get("input"))} for error in found])
+
+    validation.validation_failed = validation_failed
+
+
+def die_of_odd_text() -> None:
+    """A native parser that crashes."""
+    from authsvc.http import strict_json
+
+    genuine = strict_json._check_depth
+
+    def check_depth(text: str) -> None:
+        if text.startswith(("\ufeff", "[")) or "[[[" in text:
+            os._exit(139)
+        genuine(text)
+
+    strict_json._check_depth = check_depth
+
+
+PLANTS = {
+    raise_on_what_is_no_json: "answered 500",
+    trust_the_signature: "a forged credential was accepted",
+    echo_the_input: "a secret comes back",
+    die_of_odd_text: "is dead",
+}

@@ -1,0 +1,86 @@
+"""
+Builds with a race in them, for the positive controls.
+
+Each public function plants what a service of this kind is known to do wrong, in the process that
+calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+
+from authsvc.protocol.audit import Caller
+from authsvc.protocol.refresh import Lifetimes, RefreshToken, Verdict, verdict
+from authsvc.store import logins, refresh_families
+from authsvc.store.hot_statement import HotConnection
+from authsvc.store.refresh_families import Family
+
+
+def read_then_count() -> None:
+    """Rotate in two statements: read and decide, then add one. Two requests decide alike."""
+    _rotate_by(
+        "UPDATE refresh_families SET generation = generation + 1, rotated_at = clock_timestamp(), "
+        "mac_key_id = $2, attempt_digest = $3 WHERE id = $1 RETURNING generation"
+    )
+
+
+def write_the_whole_row() -> None:
+    """Rotate as an ORM saves an object: what it has read, `revoked_at` included, is written."""
+    _rotate_by(
+        "UPDATE refresh_families SET generation = generation + 1, rotated_at = clock_timestamp(), "
+        "mac_key_id = $2, attempt_digest = $3, revoked_at = NULL, revoke_reason = NULL "
+        "WHERE id = $1 RETURNING generation"
+    )
+
+
+def nothing_is_looked_at_twice() -> None:
+    """Refresh and login both act on what they read some time ago."""
+    write_the_whole_row()
+    login_without_a_second_look()
+
+
+def login_without_a_second_look() -> None:
+    """Begin the session although the account may have changed while the password was hashed."""
+    statement = logins._create_family()
+    for condition, nothing in (
+        ("users.password_hash = ", "'' <> "),
+        ("AND users.disabled_at IS NULL", ""),
+        ("FOR SHARE OF users", ""),
+    ):
+        assert statement.text.count(condition) == 1, condition
+        statement.text = statement.text.replace(condition, nothing)
+
+
+def _rotate_by(statement: str) -> None:
+    async def rotate(
+        connection: HotConnection,
+        token: RefreshToken,
+        *,
+        successor_key_id: bytes,
+        attempt_digest: bytes,
+        lifetimes: Lifetimes,
+        caller: Caller,
+        now: datetime | None = None,
+    ) -> Family | None:
+        del caller
+        loaded = await refresh_families.load(connection, token.family_id, now=now)
+        if loaded is None:
+            return None
+        family, state = loaded
+        found = verdict(
+            state,
+            token,
+            attempt_digest=attempt_digest,
+            retry_window=lifetimes.retry_window,
+            now=family.now,
+        )
+        if found is not Verdict.ACTIVE:
+            return None
+        row = await connection.fetchrow(statement, family.id, successor_key_id, attempt_digest)
+        assert row is not None
+        return replace(family, generation=row["generation"], mac_key_id=successor_key_id)
+
+    planted: Callable[..., Awaitable[Family | None]] = rotate
+    setattr(refresh_families, "rotate", planted)  # noqa: B010 - a patch, and meant as one

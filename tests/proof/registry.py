@@ -1,0 +1,46 @@
+"""All experiments, in the order of the page."""
+
+from __future__ import annotations
+
+from tests.proof import (
+    client_aborts,
+    clock_skew,
+    database_link,
+    disk_faults,
+    floods,
+    key_rotation,
+    key_schedule,
+    kill_postgres,
+    kill_the_service,
+    lost_answers,
+    malformed_input,
+    mixed_schedule,
+    races,
+    revocation_races,
+    rollout,
+    slow_clients,
+    slow_database,
+)
+from tests.proof.experiment import Experiment
+from tests.proof.honest import experiment as honest
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    *mixed_schedule.EXPERIMENTS,
+    *kill_the_service.EXPERIMENTS,
+    *kill_postgres.EXPERIMENTS,
+    *slow_database.EXPERIMENTS,
+    *client_aborts.EXPERIMENTS,
+    *database_link.EXPERIMENTS,
+    *lost_answers.EXPERIMENTS,
+    *races.EXPERIMENTS,
+    *honest.EXPERIMENTS,
+    *revocation_races.EXPERIMENTS,
+    *clock_skew.EXPERIMENTS,
+    *key_rotation.EXPERIMENTS,
+    *key_schedule.EXPERIMENTS,
+    *disk_faults.EXPERIMENTS,
+    *rollout.EXPERIMENTS,
+    *floods.EXPERIMENTS,
+    *slow_clients.EXPERIMENTS,
+    *malformed_input.EXPERIMENTS,
+)
