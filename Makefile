@@ -3,12 +3,13 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: help run test bench lint format clean run-environment dev-environment client-environment
+.PHONY: help run test bench prove lint format clean run-environment dev-environment client-environment
 
 help:
 	@echo 'make run      set up, then serve on http://localhost:8000 with a database of its own'
 	@echo 'make test     set up, then lint, types, import contract and all tests (ARGS="-k name")'
 	@echo 'make bench    measure against the limits of this machine (docs/performance.md)'
+	@echo 'make prove    every fault, seeded; adds to docs/proof.md (ARGS="--share 0.1 --minutes 60")'
 	@echo 'make lint     everything of the above but the tests'
 	@echo 'make format   let ruff format and repair'
 	@echo 'make clean    remove .venv and caches; data and keys stay'
@@ -22,6 +23,9 @@ test: lint client-environment
 
 bench: dev-environment
 	@exec $(PYTHON) -m tests.bench $(ARGS)
+
+prove: client-environment
+	@exec $(PYTHON) -m tests.proof $(ARGS)
 
 lint: dev-environment
 	@echo '== ruff check'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,9 +31,14 @@ def machine() -> dict[str, str]:
         "cpu": f"{model}, {os.cpu_count()} cores",
         "memory": f"{memory:.0f} GiB",
         "system": f"Linux {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} ({_build()})",
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     }
+
+
+def _build() -> str:
+    """Distributions optimise by profile; what a plain `configure` makes is a quarter slower."""
+    return "the distribution's" if sys.base_prefix == "/usr" else "built by hand"
 
 
 def commit() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.bench.charts import line_chart
@@ -17,10 +18,11 @@ HEAD = """\
 
 Written by `make bench` from `docs/performance/results.json`; every number below is from one
 machine and says nothing about another. **What carries over are the ratios**: the service against
-what the same machine does with the bare parts, measured minutes apart.
+what the same machine does with the bare parts, measured in the same run.
 
 All runs: real PostgreSQL 18 on the same machine with fsync and synchronous_commit on, RS256 with
-2048 bits, argon2id with 19 MiB and 2 passes, the access log on. The load comes from wrk, one
+2048 bits, argon2id with 19 MiB and 2 passes, the access log on (into memory: written to the disk
+that PostgreSQL syncs it costs 60 µs more for each refresh). The load comes from wrk, one
 thread and one connection for each virtual user, and every user of a refresh load holds a chain of
 refresh tokens of its own: it can only go on with the token that the last answer gave it. Service,
 PostgreSQL and wrk share the cores, and the CPU of each is measured.
@@ -60,11 +62,21 @@ def write_page(results: Json, docs: Path) -> None:
 def targets(results: Json) -> Iterator[Target]:
     """Every target that its measurements are there for."""
     found = {name: result["found"] for name, result in results.items()}
-    if {"limits", "refresh"} <= set(found):
+    if "headroom" in found:
+        shares = [run["refresh"]["rate"] / run["combined_limit"] for run in found["headroom"]]
+        share = median(shares)
+        each = ", ".join(f"{one:.0%}" for one in shares)
+        yield Target(
+            "refresh, of the combined limit", "≥ 55 %", f"{_percent(share)} ({each})", share >= 0.55
+        )
+        logins = [
+            run["login"]["rate"] / (run["limits"]["cores"] * run["argon2id_verifications"])
+            for run in found["headroom"]
+        ]
+        share = median(logins)
+        yield Target("login, of raw argon2id", "≥ 90 %", _percent(share), share >= 0.9)
+    if "refresh" in found:
         two = [run for run in found["refresh"] if run["workers"] == 2]
-        best = max(two, key=lambda run: run["rate"])
-        share = best["rate"] / combined_limit(found["limits"], best["generator_cpu"])
-        yield Target("refresh, of the combined limit", "≥ 55 %", _percent(share), share >= 0.55)
         for users, allowed in ((1, 3.0), (16, 15.0)):
             p99 = next(run["p99"] for run in two if run["users"] == users)
             yield Target(
@@ -75,14 +87,11 @@ def targets(results: Json) -> Iterator[Target]:
             )
         wrong = sum(run["failed"] + run["lost_chains"] for run in found["refresh"])
         yield Target("errors and lost chains", "0", str(wrong), wrong == 0)
-    if {"orm", "refresh"} <= set(found):
-        at16 = next(r for r in found["refresh"] if (r["workers"], r["users"]) == (2, 16))
-        ratio = at16["rate"] / found["orm"]["rate"]
+    if "orm" in found:
+        ratio = found["orm"]["ours"]["rate"] / found["orm"]["orm"]["rate"]
         yield Target("refresh, of the same through an ORM", "≥ 5 x", f"{ratio:.1f} x", ratio >= 5)
     if {"limits", "others"} <= set(found):
         cores, raw = found["limits"]["cores"], found["limits"]["argon2id_verifications"]
-        login = found["others"]["2"]["login"]["rate"] / (cores * raw)
-        yield Target("login, of raw argon2id", "≥ 90 %", _percent(login), login >= 0.9)
         rate = found["others"]["1"]["jwks304"]["rate"]
         yield Target("key set with 304s, one worker", "≥ 10,000/s", f"{rate:,.0f}/s", rate >= 1e4)
         if "avx2" in found:
@@ -143,7 +152,8 @@ def _targets(results: Json) -> Iterator[str]:
     yield (
         "\nThe combined limit is cores / (one raw RSA signature + one statement of pgbench at its "
         "best concurrency + the generator's CPU for one answer): what a service would reach whose "
-        "own work cost nothing.\n"
+        "own work cost nothing. Parts and service are measured in turns, within seconds of each "
+        "other; the median of the rounds counts.\n"
     )
 
 
@@ -194,7 +204,7 @@ def _refresh(results: Json, docs: Path) -> Iterator[str]:
             f"| {run['pss_mb']:.0f} | {run['failed']} | {run['lost_chains']} |"
         )
     if "orm" in results:
-        orm = results["orm"]["found"]
+        orm = results["orm"]["found"]["orm"]
         yield (
             f"\nThe control, the same refresh through a SQLModel session with 2 workers and "
             f"{orm['users']} users: {orm['rate']:,.0f}/s, p99 {orm['p99']:.1f} ms, "

@@ -25,7 +25,7 @@ async def test_every_load_is_answered_and_every_chain_is_whole(tmp_path: Path) -
         orm = await measurements.measure_orm(on, seconds=1, users=2)
         scale = await measurements.measure_scale(on, sizes=(500, 1_000), seconds=1, rotations=0)
 
-    loads = [*refresh, orm, *others["2"].values()]
+    loads = [*refresh, *orm.values(), *others["2"].values()]
     loads += [row["refresh"] for row in scale]
     assert {0} == {run["failed"] for run in loads}, [run["failure"] for run in loads]
     assert {0} == {run["lost_chains"] for run in loads if "lost_chains" in run}

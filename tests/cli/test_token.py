@@ -117,7 +117,7 @@ def now_plus(**span: float) -> int:
 @pytest.mark.parametrize(
     ("header", "payload", "says"),
     [
-        ({}, {"exp": now_plus(minutes=-3), "iat": 1, "nbf": 1}, "it expired 3 minutes ago"),
+        ({}, {"exp": now_plus(hours=-3), "iat": 1, "nbf": 1}, "it expired 3 hours ago"),
         ({}, {"exp": now_plus(hours=9), "nbf": now_plus(hours=5)}, "compare the clocks"),
         ({}, {"exp": "tomorrow"}, "exp is tomorrow, not a date"),
         ({}, {"exp": True}, "exp is true, not a date"),

@@ -37,9 +37,9 @@ TWINS: dict[str, tuple[Story, Story]] = {
         begun().refresh(0, at=1).refresh(0, at=1.001),
         begun().refresh(0, at=1).refresh(0, "err", at=1.001),
     ),
-    "I1 one key may hear of its one rotation twice": (
-        begun().refresh(0, key="k", at=1).refresh(0, key="l", at=1.001),
+    "I1 a second request with its key has not rotated": (
         begun().refresh(0, key="k", at=1).refresh(0, key="k", at=1.001),
+        begun().refresh(0, key="k", at=1).refresh(0, "replayed", key="k", at=1.001),
     ),
     "I1 a generation has one successor": (
         begun().refresh(0, key="k").refresh(0, "replayed", key="k", token="other"),

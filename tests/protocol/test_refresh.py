@@ -76,9 +76,19 @@ def test_a_late_copy_of_an_attempt_that_was_answered_is_no_reuse(
     generation: int, previous: bytes | None, expected: Verdict
 ) -> None:
     """F11: a duplicate that is delivered after the client has gone on."""
-    family = replace(FAMILY, previous_attempt_digest=previous)
+    family = replace(JUST_ROTATED, previous_attempt_digest=previous)
 
     assert expected is decide(family, generation, NATIVE)
+
+
+@pytest.mark.requirement("R1", "R6")
+def test_a_copy_that_is_later_than_any_proxy_would_bring_it_is_reuse() -> None:
+    """Else a client whose memory was rolled back would hear 503 for ever."""
+    family = replace(FAMILY, previous_attempt_digest=MINE)
+    late = family.rotated_at + timedelta(seconds=60)
+
+    just_before = decide(family, 3, NATIVE, now=late - timedelta(microseconds=1))
+    assert [Verdict.OVERTAKEN, Verdict.REUSED] == [just_before, decide(family, 3, NATIVE, now=late)]
 
 
 @pytest.mark.requirement("R1", "R2")

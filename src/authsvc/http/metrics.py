@@ -44,7 +44,9 @@ REFRESH_OUTCOMES = (
     "kept",
     "replayed",
     "healed",
-    *sorted({Verdict.REUSED, Verdict.FAR_AHEAD, Verdict.REVOKED, Verdict.EXPIRED}),
+    *sorted(
+        {Verdict.REUSED, Verdict.OVERTAKEN, Verdict.FAR_AHEAD, Verdict.REVOKED, Verdict.EXPIRED}
+    ),
     Verdict.USER_DISABLED,
     "family_absent",
     "wrong_transport",

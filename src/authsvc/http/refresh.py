@@ -12,7 +12,7 @@ from authsvc.http.csrf import check_origin
 from authsvc.http.dependencies import caller, csrf_header, our_cookies, service
 from authsvc.http.errors import refusals
 from authsvc.http.fields import StrictBody
-from authsvc.http.metrics import refresh_total
+from authsvc.http.metrics import REFRESH_OUTCOMES, refresh_total
 from authsvc.http.strict_json import read_object
 from authsvc.http.token_answer import TokenAnswer, token_answer
 from authsvc.http.validation import read_body
@@ -124,11 +124,9 @@ async def refresh(request: Request) -> JSONResponse:
             under_way=lambda: held.clock.now() - came,
             database_now=held.clock.database_now(),
         )
-    except InvalidRefreshToken as refusal:
-        refresh_total.labels(outcome=refusal.detail).inc()
-        raise
     except Refusal as refusal:
-        refresh_total.labels(outcome=refusal.code).inc()
+        cause = refusal.detail if refusal.detail in REFRESH_OUTCOMES else refusal.code
+        refresh_total.labels(outcome=cause).inc()
         raise
     refresh_total.labels(outcome="healed" if session.healed else session.outcome).inc()
     # Rotations are not audited; the request's log line tells which session it was.

@@ -17,6 +17,8 @@ from uuid import UUID
 HEALABLE_GENERATIONS = 2
 # The row keeps the keys of the last rotations, so far back.
 GENERATIONS_WITH_A_KEY = 2
+# How late a copy of a request may come: as long as a proxy waits for an answer.
+LATE_COPY = timedelta(seconds=60)
 
 
 class Delivery(StrEnum):
@@ -148,6 +150,7 @@ def verdict(
         under_way > since_rotation(family, now)
         or (
             behind == GENERATIONS_WITH_A_KEY
+            and since_rotation(family, now) < LATE_COPY
             and hmac.compare_digest(family.previous_attempt_digest or b"", attempt_digest)
         )
     ):

@@ -102,9 +102,6 @@ def refresh(
             yield successor, ("rotated", presented + 1)
     elif behind == 1 and key is not None and key == state.key:
         yield state, ("replayed", state.generation)
-        # After a broken connection "its own digest is its own commit": two requests with one
-        # key may both say so, for one and the same successor (I1, I8).
-        yield state, ("rotated", state.generation)
     elif behind > 0:
         if behind == 1 and open_:
             yield state, ("replayed", state.generation)

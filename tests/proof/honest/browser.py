@@ -171,7 +171,7 @@ class Browser:
         if reply is not None and reply.token is not None:
             self.token = reply.token
             self._written = [*self._written[-20:], (self.world.now, reply.token)]
-        if not tab.busy:
+        if not tab.busy or (reply is not None and reply.how == "overtaken"):
             return
         if reply is None:
             # Another tab's cookie may have come meanwhile: once more before giving up.

@@ -17,10 +17,10 @@ SECOND = 1000  # virtual time is in whole milliseconds
 @dataclass(frozen=True, slots=True)
 class Reply:
     """
-    A 200.
+    A 200, or the 503 that asks for patience.
 
     Args:
-        how: rotated, replayed or kept.
+        how: rotated, replayed or kept; overtaken: nothing was decided, ask again.
         token: The refresh token that comes with it; None: it stays as it is.
     """
 
@@ -45,6 +45,7 @@ class Linear:
         self.generation = 0
         self.rotated_at = 0
         self.key: str | None = None
+        self.previous_key: str | None = None
         self.dead = False
 
     def login(self, now: int) -> str:
@@ -60,10 +61,13 @@ class Linear:
         if behind == 0:
             if self.keeps(now):
                 return Reply("kept", None)
-            self.generation, self.rotated_at, self.key = self.generation + 1, now, key
+            self.generation, self.rotated_at = self.generation + 1, now
+            self.previous_key, self.key = self.key, key
             return Reply("rotated", str(self.generation))
         if self.excuses(behind, key, now):
             return Reply("replayed", str(self.generation))
+        if self.was_overtaken(behind, key, now):
+            return Reply("overtaken", None)
         self.dead = True
         return None
 
@@ -74,6 +78,11 @@ class Linear:
 
     def excuses(self, behind: int, key: str | None, now: int) -> bool:
         """Whether a token so many generations behind may come again."""
+        del behind, key, now
+        return False
+
+    def was_overtaken(self, behind: int, key: str | None, now: int) -> bool:
+        """Whether it is but a late copy of a request that was answered."""
         del behind, key, now
         return False
 
@@ -91,6 +100,11 @@ class Ours(Linear):
         """One behind, in the window or with the key of the rotation."""
         by_key = key is not None and key == self.key
         return behind == 1 and (by_key or now - self.rotated_at < self.window)
+
+    def was_overtaken(self, behind: int, key: str | None, now: int) -> bool:
+        """Two behind, with the key of that rotation, within a minute of the last one."""
+        by_key = key is not None and key == self.previous_key
+        return behind == 2 and by_key and now - self.rotated_at < 60 * SECOND
 
 
 class OursForPrograms(Ours):
