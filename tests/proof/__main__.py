@@ -4,6 +4,7 @@
     python -m tests.proof                           a tenth of every figure
     python -m tests.proof --share 1 --minutes 60    towards the whole, for an hour
     python -m tests.proof F01-kill-at-every-system-call mixed-schedule
+    python -m tests.proof honest                    only the figures of honest clients
     python -m tests.proof list
     python -m tests.proof page                      only write the page
 
@@ -28,6 +29,8 @@ from typing import Any
 
 from tests.bench.machine import ROOT, machine
 from tests.proof.experiment import Experiment, Findings, Stage, stage
+from tests.proof.honest.__main__ import SESSIONS, write
+from tests.proof.honest.figures import measure
 from tests.proof.page import write_page
 from tests.proof.registry import EXPERIMENTS
 
@@ -107,7 +110,10 @@ def main() -> None:
         for experiment in EXPERIMENTS:
             print(f"{experiment.name}: {experiment.goal:,} {experiment.unit}")
         return
-    if arguments.names != ["page"]:
+    if arguments.names == ["honest"] or not (RESULTS.parent / "honest.json").exists():
+        print(f"simulating {SESSIONS} sessions of each kind, some minutes", flush=True)
+        write(measure(sessions=SESSIONS), RESULTS.parent)
+    if arguments.names not in (["page"], ["honest"]):
         unknown = set(arguments.names) - set(known)
         if unknown:
             sys.exit(f"unknown: {', '.join(sorted(unknown))}; `list` shows the experiments")

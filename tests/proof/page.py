@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.proof.experiment import Experiment
+from tests.proof.honest.browser import DISCIPLINES
+from tests.proof.honest.figures import Figures, HonestFigure
+from tests.proof.honest.rules import RULES
+from tests.proof.planted import BUGS
 
 HEAD = """\
 # Proof
@@ -24,6 +28,44 @@ fork, an honest session lost, an acknowledged change undone, a dead credential a
 of 500 or none within the deadline, or a recovery that took longer than 5 s. The **control** is
 the same experiment against a build or setting that must fail; a control that finds nothing means
 that the experiment is blind.
+"""
+HONEST = """\
+## Honest clients
+
+A browser as people use it, simulated over {days} days of virtual time, {sessions} sessions for each
+combination: one cookie jar, several tabs, sleep, requests and answers that are lost, slow, doubled and
+reordered. The client may send the `Idempotency-Key`, hold a lock so that one refresh is under way at a
+time, do both (as our browser client does), or neither. authsvc's rules are those of the real service: the
+same sessions are lived against it, answer for answer (F12-honest-browsers). The rules of its peers are
+simulated from their documentation: *strict* (Keycloak, node-oidc-provider), *30 s leeway* (the same
+successor; Okta, Auth0), *parent always* (GoTrue), *fork in grace* (Hydra).
+
+![Honest sessions lost, by rule, network and client](proof/honest-sessions.svg)
+
+The same for the mobile network in words, share of honest sessions lost:
+"""
+ROLLED_BACK = """
+A crash can roll the cookie jar back to what was on the disk. A client that keeps its last key, and
+repeats it in the first refresh after it starts, loses nothing by that:
+
+![With crashes that roll the jar back](proof/rolled-back-sessions.svg)
+
+## Thieves
+
+The other half: how long somebody stays who has copied the jar of such a client.
+
+![How long a thief stays](proof/thieves.svg)
+
+What stands out against us: a thief who follows every refresh of a **cookie** session within the retry
+window of 10 seconds is rarely caught on a calm network. Body tokens have no window, and cookie sessions
+have none with `REFRESH_RETRY_WINDOW=0`; see
+[what the retry window costs](refresh-families.md#what-the-retry-window-costs).
+"""
+PLANTED = """\
+## Planted bugs
+
+A checker that passes everything proves nothing. Each of these builds breaks one promise, and
+`make test` demands that the checker finds it, and finds nothing in the service as it is.
 """
 REPEAT = """\
 ## Repeat it
@@ -78,7 +120,8 @@ def write_page(
 ) -> None:
     """The page."""
     sums = summed(results)
-    parts = [HEAD, *_table(sums, experiments), *_details(sums, experiments), *_when(results)]
+    parts = [HEAD, *_table(sums, experiments), *_honest(docs / "proof"), *_planted()]
+    parts += [*_details(sums, experiments), *_when(results)]
     (docs / "proof.md").write_text("\n".join([*parts, REPEAT]))
 
 
@@ -95,6 +138,35 @@ def _table(sums: dict[str, Sum], experiments: Sequence[Experiment]) -> Iterator[
             f"| {experiment.goal:,}: {share:.1%} | {len(found.violations)} "
             f"| {control if found.controls else 'not run'} |"
         )
+    yield ""
+
+
+def _honest(directory: Path) -> Iterator[str]:
+    if not (directory / "honest.json").exists():
+        return
+    figures = Figures.read(directory / "honest.json")
+    each = max(figure.sessions for figure in figures.honest)
+    yield HONEST.format(days=figures.days, sessions=each)
+    kept_key = {name for name, client in DISCIPLINES.items() if client.keeps_key}
+    clients = [name for name in DISCIPLINES if name not in kept_key]
+    lost = {(f.rule, f.discipline): f.share for f in figures.honest if _plain(f)}
+    yield "| rules of | " + " | ".join(clients) + " |"
+    yield "|---" * (len(clients) + 1) + "|"
+    for rule in RULES:
+        row = " | ".join(f"{lost[rule, client]:.1%}" for client in clients)
+        yield f"| {rule} | {row} |"
+    yield ROLLED_BACK
+
+
+def _plain(figure: HonestFigure) -> bool:
+    return figure.profile == "mobile" and not figure.crashes
+
+
+def _planted() -> Iterator[str]:
+    yield PLANTED
+    yield "| planted | what breaks |\n|---|---|"
+    for name, breaks in BUGS.items():
+        yield f"| `{name}` | {breaks} |"
     yield ""
 
 
