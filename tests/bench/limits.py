@@ -58,6 +58,23 @@ def rsa_signatures(seconds: float) -> float:
     return _rate(lambda: key.sign(TOKEN, padding, digest), seconds)
 
 
+def on_all_cores(measure: str, cores: int) -> float:
+    """
+    What one core does of something while every core does it.
+
+    Cores of rented machines are often threads of one: two at once are not twice as fast.
+
+    Args:
+        measure: A call of a function of this module.
+    """
+    code = f"from tests.bench.limits import *; print({measure})"
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(cores)
+    ]
+    return sum(float(process.communicate()[0]) for process in started) / cores
+
+
 def argon2_verifications(
     seconds: float, *, memory_kib: int, rounds: int, python: str = sys.executable
 ) -> float:

@@ -115,15 +115,21 @@ async def measure_headroom(
                 "refresh_statement": [asdict(statement)],
             }
             run = await refresh_load(world, serving, users=users, seconds=seconds)
+            hashing = f"argon2_verifications(2, memory_kib={MEMORY_KIB}, rounds={ROUNDS})"
             hashes = limits.argon2_verifications(2, memory_kib=MEMORY_KIB, rounds=ROUNDS)
+            signatures = limits.on_all_cores("rsa_signatures(2)", usable_cores())
+            reachable = raw | {"rsa_2048_signatures": signatures}
             logins = _run("login", world, serving, [body for body, _ in accounts], seconds)
             found.append(
                 {
                     "refresh": run,
                     "combined_limit": combined_limit(raw, run["generator_cpu"]),
+                    "signatures_on_all_cores": signatures,
+                    "combined_limit_on_all_cores": combined_limit(reachable, run["generator_cpu"]),
                     "limits": raw,
                     "login": _without_tokens(logins),
                     "argon2id_verifications": hashes,
+                    "argon2id_on_all_cores": limits.on_all_cores(hashing, usable_cores()),
                 }
             )
     return found

@@ -63,18 +63,7 @@ def targets(results: Json) -> Iterator[Target]:
     """Every target that its measurements are there for."""
     found = {name: result["found"] for name, result in results.items()}
     if "headroom" in found:
-        shares = [run["refresh"]["rate"] / run["combined_limit"] for run in found["headroom"]]
-        share = median(shares)
-        each = ", ".join(f"{one:.0%}" for one in shares)
-        yield Target(
-            "refresh, of the combined limit", "≥ 55 %", f"{_percent(share)} ({each})", share >= 0.55
-        )
-        logins = [
-            run["login"]["rate"] / (run["limits"]["cores"] * run["argon2id_verifications"])
-            for run in found["headroom"]
-        ]
-        share = median(logins)
-        yield Target("login, of raw argon2id", "≥ 90 %", _percent(share), share >= 0.9)
+        yield from _headroom(found["headroom"])
     if "refresh" in found:
         two = [run for run in found["refresh"] if run["workers"] == 2]
         for users, allowed in ((1, 3.0), (16, 15.0)):
@@ -124,6 +113,32 @@ def targets(results: Json) -> Iterator[Target]:
         )
         yield Target("memory (PSS), one idle worker", "≤ 100 MB", f"{pss:.0f} MB", pss <= 100)
         yield Target("from `serve` to the first answer", "≤ 1.5 s", f"{first:.2f} s", first <= 1.5)
+
+
+def _headroom(rounds: list[Json]) -> Iterator[Target]:
+    """Each ratio twice: the part measured on one core alone, and on all cores at once."""
+    for suffix, name in (("", "one core alone"), ("_on_all_cores", "all cores busy")):
+        shares = [run["refresh"]["rate"] / run[f"combined_limit{suffix}"] for run in rounds]
+        share, each = median(shares), ", ".join(f"{one:.0%}" for one in shares)
+        yield Target(
+            f"refresh, of the combined limit, signatures measured with {name}",
+            "≥ 55 %",
+            f"{_percent(share)} ({each})",
+            share >= 0.55,
+        )
+    for measured, name in (
+        ("argon2id_verifications", "one core alone"),
+        ("argon2id_on_all_cores", "all cores busy"),
+    ):
+        share = median(
+            run["login"]["rate"] / (run["limits"]["cores"] * run[measured]) for run in rounds
+        )
+        yield Target(
+            f"login, of raw argon2id measured with {name}",
+            "≥ 90 %",
+            _percent(share),
+            share >= 0.9,
+        )
 
 
 def _machine(results: Json) -> Iterator[str]:

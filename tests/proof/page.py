@@ -32,21 +32,22 @@ that the experiment is blind.
 HONEST = """\
 ## Honest clients
 
-A browser as people use it, simulated over {days} days of virtual time, {sessions} sessions for each
-combination: one cookie jar, several tabs, sleep, requests and answers that are lost, slow, doubled and
-reordered. The client may send the `Idempotency-Key`, hold a lock so that one refresh is under way at a
-time, do both (as our browser client does), or neither. authsvc's rules are those of the real service: the
-same sessions are lived against it, answer for answer (F12-honest-browsers). The rules of its peers are
-simulated from their documentation: *strict* (Keycloak, node-oidc-provider), *30 s leeway* (the same
-successor; Okta, Auth0), *parent always* (GoTrue), *fork in grace* (Hydra).
+A browser as people use it, simulated over {days} days of virtual time, {sessions} sessions for
+each combination: one cookie jar, several tabs, sleep, requests and answers that are lost, slow,
+doubled and reordered. The client may send the `Idempotency-Key`, hold a lock so that one refresh
+is under way at a time, do both (as our browser client does), or neither. authsvc's rules are
+those of the real service: the same sessions are lived against it, answer for answer
+(F12-honest-browsers). The rules of its peers are simulated from their documentation: *strict*
+(Keycloak, node-oidc-provider), *30 s leeway* (the same successor; Okta, Auth0), *parent always*
+(GoTrue), *fork in grace* (Hydra).
 
 ![Honest sessions lost, by rule, network and client](proof/honest-sessions.svg)
 
-The same for the mobile network in words, share of honest sessions lost:
+The same for the mobile network in numbers, share of honest sessions lost:
 """
 ROLLED_BACK = """
-A crash can roll the cookie jar back to what was on the disk. A client that keeps its last key, and
-repeats it in the first refresh after it starts, loses nothing by that:
+A crash can roll the cookie jar back to what was on the disk. A client that keeps its last key,
+and repeats it in the first refresh after it starts, loses nothing by that:
 
 ![With crashes that roll the jar back](proof/rolled-back-sessions.svg)
 
@@ -56,10 +57,10 @@ The other half: how long somebody stays who has copied the jar of such a client.
 
 ![How long a thief stays](proof/thieves.svg)
 
-What stands out against us: a thief who follows every refresh of a **cookie** session within the retry
-window of 10 seconds is rarely caught on a calm network. Body tokens have no window, and cookie sessions
-have none with `REFRESH_RETRY_WINDOW=0`; see
-[what the retry window costs](refresh-families.md#what-the-retry-window-costs).
+What stands out against us: a thief who follows every refresh of a **cookie** session within the
+retry window of 10 seconds is rarely caught on a calm network. Body tokens have no window, and
+cookie sessions have none with `REFRESH_RETRY_WINDOW=0`; see [what the retry window
+costs](refresh-families.md#what-the-retry-window-costs).
 """
 PLANTED = """\
 ## Planted bugs
