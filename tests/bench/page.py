@@ -27,6 +27,31 @@ thread and one connection for each virtual user, and every user of a refresh loa
 refresh tokens of its own: it can only go on with the token that the last answer gave it. Service,
 PostgreSQL and wrk share the cores, and the CPU of each is measured.
 """
+TRIED = """\
+## What was tried, and what the missed targets wait for
+
+A refresh costs about 250 µs for the signature and as much again for Python: HTTP parsing, the
+ASGI messages, the log line, the metrics and asyncpg's protocol. What is done already, each step
+measured: no routing, dependency injection or response model on this path
+([decision 0010](decisions/0010-direct-endpoints-and-a-small-pool.md)), a pool without timers and
+reset queries, prebuilt encoders, metrics in memory instead of on the disk that PostgreSQL syncs
+(1,000 to 740 µs), fewer collections of garbage (3 %). No part of what is left is larger than a
+few per cent; see the profile.
+
+- **The share of the combined limit and the distance to the ORM.** On one core of its own a worker
+  needs about 650 µs for a refresh in all, on two shared cores two workers need 1,000: PostgreSQL,
+  the generator and both workers take turns on the same caches. Signatures alone do not slow down
+  when both cores sign, so it is not the arithmetic. A statement from the service costs PostgreSQL
+  three times what it costs under pgbench, which sends 16 to 32 at once and shares their fsyncs.
+- **p99 with 16 users** is the queue: 8 requests for each worker of 1 ms.
+- **Refresh under a login flood.** The hashing threads have the lowest priority, but share the
+  interpreter's lock with the event loop: we take it that a niced thread which holds it when the
+  kernel takes its core away makes every refresh of its process wait. And Linux counts niceness only within a
+  session where `sched_autogroup_enabled` is on: with it off, refresh keeps 64 % of its rate and
+  login 20 %, with the same p99. Hashing in a niced process of its own is to be tried next, at the
+  price of memory.
+- **Login** loses its share to the same switching: 22 ms of CPU for a login of which argon2 is 20.
+"""
 REPEAT = """\
 ## Measure it yourself
 
@@ -55,7 +80,14 @@ class Target:
 def write_page(results: Json, docs: Path) -> None:
     """The page and its plots."""
     parts = [HEAD, *_machine(results), *_targets(results), *_refresh(results, docs)]
-    parts += [*_limits(results), *_others(results), *_scale(results), *_profile(results), REPEAT]
+    parts += [
+        *_limits(results),
+        *_others(results),
+        *_scale(results),
+        *_profile(results),
+        TRIED,
+        REPEAT,
+    ]
     (docs / "performance.md").write_text("\n".join(parts))
 
 
