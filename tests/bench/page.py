@@ -46,9 +46,9 @@ few per cent; see the profile.
 - **p99 with 16 users** is the queue: 8 requests for each worker of 1 ms.
 - **Refresh under a login flood.** The hashing threads have the lowest priority, but share the
   interpreter's lock with the event loop: we take it that a niced thread which holds it when the
-  kernel takes its core away makes every refresh of its process wait. And Linux counts niceness only within a
-  session where `sched_autogroup_enabled` is on: with it off, refresh keeps 64 % of its rate and
-  login 20 %, with the same p99. Hashing in a niced process of its own is to be tried next, at the
+  kernel takes its core away makes every refresh of its process wait. And Linux counts niceness
+  only within a session where `sched_autogroup_enabled` is on: with it off, refresh keeps 64 % of
+  its rate and login 20 %, with the same p99. Hashing in a niced process of its own is to be tried next, at the
   price of memory.
 - **Login** loses its share to the same switching: 22 ms of CPU for a login of which argon2 is 20.
 """
