@@ -1,0 +1,370 @@
+import { AuthError } from "./errors.js";
+import { exclusivelyBy } from "./lock.js";
+import { openPeers, type Message } from "./peers.js";
+import { dueAt, sessionOf, type Session, type Token, type TokenAnswer } from "./session.js";
+import { openStore, random } from "./store.js";
+import { passes, post, refusal, unavailable } from "./transport.js";
+
+export interface Options {
+  /** Where authsvc is; the page's own origin unless given. */
+  readonly url?: string;
+  /** Origins that `fetch` may send the access token to, beside the page's own and authsvc's. */
+  readonly origins?: readonly string[];
+  /** Called after every change: with the session (also when only its token is new), or null. */
+  readonly onChange?: (session: Session | null) => void;
+  /**
+   * Called when another tab has begun a session of its own, so that what this page shows is
+   * somebody else's. Reloads the page unless given; the client does nothing more in any case.
+   */
+  readonly onOtherSession?: () => void;
+  /** How many seconds a call waits for a service that is away. The session waits for ever. */
+  readonly patience?: number;
+}
+
+export interface Auth {
+  /** Settles when it is known whether somebody is logged in; rejects with `unavailable`. */
+  readonly ready: Promise<Session | null>;
+  readonly session: Session | null;
+  /** Log in, in place of whoever was. */
+  login(email: string, password: string, options?: { remember?: boolean }): Promise<Session>;
+  /** End this session (the default), all others of the account, or all. */
+  logout(scope?: "session" | "others" | "all"): Promise<void>;
+  /** Get a new access token now, for instance after roles have changed. */
+  refresh(): Promise<Session | null>;
+  /** An access token that works now, for what is not `fetch`; null if nobody is logged in. */
+  token(): Promise<string | null>;
+  /** `fetch` with an access token; after a 401 once more with a new one. */
+  readonly fetch: typeof globalThis.fetch;
+  /** As the option; returns what ends it. */
+  onChange(listener: (session: Session | null) => void): () => void;
+  /** Stop timers and leave the other tabs. The session goes on. */
+  close(): void;
+}
+
+// What is in the store. None of it is a credential: see docs/single-page-apps.md.
+/** The Idempotency-Key of a refresh that has had no answer. */
+const PENDING = "pending";
+/** The key of the last refresh, for as long as a crash could take its cookie back. */
+const LAST = "last";
+/** The id of the session that there may be. */
+const HINT = "session";
+
+/** Milliseconds. Chromium writes cookies to the disk every 30 s. */
+const FLUSHED = 60_000;
+/** Milliseconds in which other tabs answer. */
+const ASKING = 50;
+/** Milliseconds of pause after a first and after many failures. */
+const PAUSE = 1_000;
+const LONGEST_PAUSE = 30_000;
+/** Milliseconds before its end from which a token is no longer sent. */
+const MARGIN = 5_000;
+/** Why a refresh is left for a login or a logout. */
+const LEFT = new Error("left");
+
+/** The sessions of one authsvc in this page, in step with all other tabs of the origin. */
+export function createAuth(options: Options = {}): Auth {
+  const here = globalThis.location?.origin;
+  const service = new URL(options.url ?? here).origin;
+  const name = `authsvc ${service} `;
+  const origins = new Set([here, service, ...(options.origins ?? [])]);
+  const patience = (options.patience ?? 10) * 1_000;
+  const listeners = new Set(options.onChange ? [options.onChange] : []);
+  const store = openStore(name);
+  const exclusively = exclusivelyBy(name, store);
+  const peers = openPeers(name, hear);
+
+  let held: Token | null = null;
+  let session: Session | null = null;
+  /** Whose page this is, once somebody was logged in: no other session may be mixed into it. */
+  let identity: string | null = null;
+  /** How often a login, a logout or an end has been seen. */
+  let turns = 0;
+  /** Why nothing works any more. */
+  let stopped: AuthError | null = null;
+  let refreshing: Promise<void> | null = null;
+  let underWay: AbortController | null = null;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let flushing: ReturnType<typeof setTimeout> | undefined;
+  let wake = (): void => undefined;
+
+  // What the page holds
+
+  function adopt(token: Token): void {
+    if (stopped) return;
+    const found = sessionOf(token);
+    const owner = `${found.userId} ${found.sessionId}`;
+    if (identity && identity !== owner) {
+      stop(new AuthError("session_changed", "Another tab has begun another session."));
+      (options.onOtherSession ?? (() => location.reload()))();
+      return;
+    }
+    identity = owner;
+    held = token;
+    session = found;
+    clearTimeout(timer);
+    timer = setTimeout(() => void renew(), dueAt(token) - Date.now());
+    changed();
+  }
+
+  /** The session of that id is over, and with it what this page holds. */
+  function end(ended: string | null): void {
+    if (store.get(HINT) === ended) forget(PENDING, LAST, HINT);
+    turns += 1;
+    clearTimeout(timer);
+    if (held) {
+      held = session = null;
+      changed();
+    }
+    wake();
+  }
+
+  function over(hinted: string | null): void {
+    peers.tell({ ended: hinted ?? session?.sessionId });
+    end(hinted);
+  }
+
+  function forget(...items: string[]): void {
+    for (const item of items) store.set(item, null);
+  }
+
+  function changed(): void {
+    const now = session;
+    // A listener that throws must not take the session with it.
+    for (const listener of listeners) queueMicrotask(() => listener(now));
+    wake();
+  }
+
+  function stop(why: AuthError): void {
+    stopped ??= why;
+    held = session = null;
+    clearTimeout(timer);
+    clearTimeout(flushing);
+    underWay?.abort(LEFT);
+    peers.close();
+    for (const [event, listener] of events) globalThis.removeEventListener?.(event, listener);
+    wake();
+  }
+
+  /** Until something happens, or the time is over. */
+  function pause(milliseconds: number): Promise<void> {
+    return new Promise((done) => {
+      const ringing = setTimeout(done, milliseconds);
+      wake = () => {
+        clearTimeout(ringing);
+        done();
+      };
+    });
+  }
+
+  // Refresh
+
+  /** One at a time in this page. Settles when the outcome is known, however long that takes. */
+  function renew(): Promise<void> {
+    refreshing ??= untilAnswered().finally(() => {
+      refreshing = null;
+    });
+    return refreshing;
+  }
+
+  async function untilAnswered(): Promise<void> {
+    const before = held;
+    const turn = turns;
+    const isOver = (): boolean => !!stopped || turns !== turn || held !== before;
+    for (let tries = 0; !isOver(); ) {
+      try {
+        await exclusively(async () => {
+          underWay = new AbortController();
+          // News of what another tab did under the lock may still be on its way.
+          if (peers.connected && !isOver()) {
+            peers.tell({ ask: true });
+            await pause(ASKING);
+          }
+          if (!isOver()) await attempt(underWay.signal);
+        });
+        return;
+      } catch (error) {
+        if (error === LEFT) continue; // Queue again, behind the login or logout.
+        if (!(error instanceof AuthError && passes(error))) throw error;
+        const wait = Math.min(PAUSE * 2 ** tries++, LONGEST_PAUSE);
+        // Spread upwards, so that a service which comes back is not asked by everybody at once.
+        await pause(Math.max(wait, (error.retryAfter ?? 0) * 1_000) * (1 + Math.random() / 2));
+      }
+    }
+  }
+
+  /** One request. The key is in the store before it is sent, and leaves it after the answer. */
+  async function attempt(signal: AbortSignal): Promise<void> {
+    const sent = Date.now();
+    const hinted = store.get(HINT);
+    // A page that has just started may be the first after a crash, with the cookie of before.
+    const key = store.get(PENDING) ?? (identity ? null : store.get(LAST)) ?? random();
+    store.set(PENDING, key);
+    const answer = await post(`${service}/auth/refresh`, { "Idempotency-Key": key }, null, signal);
+    const tokens = tokensIn(answer);
+    if (tokens) {
+      if (store.get(PENDING) === key) store.set(PENDING, null);
+      // A kept token was made with the key of before, which stays the one to repeat.
+      if (answer.headers.get("Authsvc-Refresh") !== "kept") remember(key);
+      accept(tokens, sent);
+      return;
+    }
+    const refused = refusal(answer);
+    if (refused.code !== "invalid_refresh_token") throw refused;
+    over(hinted);
+  }
+
+  function remember(key: string): void {
+    store.set(LAST, key);
+    clearTimeout(flushing);
+    flushing = setTimeout(() => {
+      if (store.get(LAST) === key) store.set(LAST, null);
+    }, FLUSHED);
+  }
+
+  function accept(tokens: TokenAnswer, sent: number): void {
+    const token = { text: tokens.access_token, from: sent, until: sent + tokens.expires_in * 1_000 };
+    store.set(HINT, tokens.session_id);
+    peers.tell({ token });
+    adopt(token);
+  }
+
+  /** Waits for `renew` while patience lasts; the refresh itself goes on behind it. */
+  async function patiently(outcome: Promise<void>): Promise<void> {
+    let late: ReturnType<typeof setTimeout> | undefined;
+    const timeUp = new Promise<never>((_, reject) => {
+      late = setTimeout(
+        () => reject(unavailable("authsvc has not answered yet; the session goes on.")),
+        patience,
+      );
+    });
+    await Promise.race([outcome, timeUp]).finally(() => clearTimeout(late));
+    if (stopped) throw stopped;
+  }
+
+  // Login and logout
+
+  /** Like a refresh under the lock; one that is under way makes room, in every tab. */
+  function takingTurns<T>(run: () => Promise<T>): Promise<T> {
+    if (stopped) return Promise.reject(stopped);
+    const turn = exclusively(() => (stopped ? Promise.reject(stopped) : run()));
+    underWay?.abort(LEFT);
+    peers.tell({ leave: true });
+    return turn;
+  }
+
+  const login: Auth["login"] = (email, password, { remember: remembered = true } = {}) =>
+    takingTurns(async () => {
+      const sent = Date.now();
+      const body = { email, password, remember: remembered };
+      const answer = await post(`${service}/auth/login`, {}, body);
+      const tokens = tokensIn(answer);
+      if (!tokens) throw refusal(answer);
+      forget(PENDING, LAST);
+      turns += 1;
+      identity = held = null; // This page chose to be somebody else's.
+      accept(tokens, sent);
+      return session!;
+    });
+
+  const logout: Auth["logout"] = (scope = "session") =>
+    takingTurns(async () => {
+      const hinted = store.get(HINT);
+      const bearer: Record<string, string> = held ? { Authorization: `Bearer ${held.text}` } : {};
+      const answer = await post(`${service}/auth/logout`, bearer, { scope });
+      // 401: nothing was presented that could be ended, and the cookies are gone.
+      if (answer.status !== 204 && answer.status !== 401) throw refusal(answer);
+      if (answer.status === 204 && scope === "others") return;
+      over(hinted);
+    });
+
+  // Use
+
+  async function usable(): Promise<Token | null> {
+    await begun.catch(() => undefined);
+    if (stopped) throw stopped;
+    if (held ? Date.now() > held.until - MARGIN : store.get(HINT)) await patiently(renew());
+    return held;
+  }
+
+  const authorized: typeof globalThis.fetch = async (input, init) => {
+    const request = new Request(input, init);
+    const { origin } = new URL(request.url);
+    if (!origins.has(origin)) {
+      throw new AuthError("origin_not_listed", `List ${origin} in \`origins\` to send it the access token.`);
+    }
+    const send = (copy: Request, token: Token | null): Promise<Response> => {
+      if (token) copy.headers.set("Authorization", `Bearer ${token.text}`);
+      return fetch(copy);
+    };
+    const first = await usable();
+    const asked = session?.sessionId;
+    const answer = await send(request.clone(), first);
+    if (answer.status !== 401 || !first) return answer;
+    // Another request may have brought a newer token meanwhile.
+    if (held === first) await patiently(renew());
+    if (!held || held === first || session?.sessionId !== asked) return answer;
+    void answer.body?.cancel();
+    return send(request, held);
+  };
+
+  // What happens elsewhere
+
+  function hear({ token, ended, leave, ask }: Message): void {
+    if (token && !(held && token.from <= held.from)) adopt(token);
+    if (leave) underWay?.abort(LEFT);
+    if (ask && held && Date.now() < dueAt(held)) peers.tell({ token: held });
+    if (ended && session?.sessionId === ended) end(ended);
+  }
+
+  /** After sleep, or in a frozen tab, timers are late. */
+  function awake(): void {
+    if (held && Date.now() > dueAt(held)) void renew();
+  }
+
+  /** The hint changes with every login and logout: news even without BroadcastChannel. */
+  function heardOfHint({ key, oldValue, newValue }: StorageEvent): void {
+    if (key !== name + HINT) return;
+    if (!newValue && oldValue === session?.sessionId) end(oldValue);
+    else if (newValue && newValue !== session?.sessionId && !peers.connected) void renew();
+  }
+
+  const events: [string, EventListener][] = [
+    ["online", () => wake()],
+    ["pageshow", awake],
+    ["visibilitychange", awake],
+    ["storage", heardOfHint as EventListener],
+  ];
+  for (const [event, listener] of events) globalThis.addEventListener?.(event, listener);
+
+  // Without a lasting store nothing is known, and asking does no harm.
+  const begun = store.get(HINT) || !store.lasts ? patiently(renew()) : Promise.resolve();
+  const ready = begun.then(() => session);
+  ready.catch(() => undefined);
+
+  return {
+    ready,
+    get session() {
+      return session;
+    },
+    login,
+    logout,
+    async refresh() {
+      await patiently(renew());
+      return session;
+    },
+    token: async () => (await usable())?.text ?? null,
+    fetch: authorized,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    close: () => stop(new AuthError("closed", "This client has been closed.")),
+  };
+}
+
+/** A complete token answer, or null: half an answer is none. */
+function tokensIn({ status, body }: { status: number; body: Record<string, unknown> | null }): TokenAnswer | null {
+  return status === 200 && typeof body?.access_token === "string"
+    ? (body as unknown as TokenAnswer)
+    : null;
+}

@@ -1,0 +1,35 @@
+import type { Token } from "./session.js";
+
+/** What the tabs of an origin tell each other. */
+export interface Message {
+  /** A new access token. */
+  readonly token?: Token;
+  /** The session of that id has ended. */
+  readonly ended?: string | undefined;
+  /** A login or logout is waiting: leave the refresh that is under way. */
+  readonly leave?: true;
+  /** Has anybody a newer token? */
+  readonly ask?: true;
+}
+
+export interface Peers {
+  /** Whether anybody could hear. */
+  readonly connected: boolean;
+  tell(message: Message): void;
+  close(): void;
+}
+
+/** The other tabs, where the browser has BroadcastChannel. */
+export function openPeers(name: string, hear: (message: Message) => void): Peers {
+  let channel: BroadcastChannel | undefined =
+    globalThis.BroadcastChannel && new BroadcastChannel(name);
+  if (channel) channel.onmessage = ({ data }: MessageEvent<Message>) => hear(data);
+  return {
+    connected: !!channel,
+    tell: (message) => channel?.postMessage(message),
+    close() {
+      channel?.close();
+      channel = undefined;
+    },
+  };
+}

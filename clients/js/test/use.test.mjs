@@ -1,0 +1,205 @@
+// fetch, login and logout.
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { createAuth } from "../dist/index.js";
+import { problem, serve, tokens } from "./service.mjs";
+
+let service;
+let auth;
+
+afterEach(() => {
+  auth?.close();
+  service?.close();
+});
+
+/** A client of these endpoints, `{path: (request) => answer}`, where refreshing works. */
+async function start(endpoints = {}, options = {}) {
+  service = await serve((request) =>
+    request.path in endpoints ? endpoints[request.path](request) : { body: tokens() },
+  );
+  auth = createAuth({ url: service.url, ...options });
+  await auth.ready;
+  return service;
+}
+
+const sent = (path) => service.seen.filter((request) => request.path === path);
+
+test("fetch sends the access token, and leaves what the caller set", async () => {
+  await start({ "/api": () => ({ body: "fine" }) });
+
+  const answer = await auth.fetch(`${service.url}/api`, { method: "PUT", headers: { "X-A": "b" }, body: "text" });
+
+  assert.equal(await answer.text(), "fine");
+  const [request] = sent("/api");
+  assert.equal(request.headers.authorization, `Bearer ${await auth.token()}`);
+  assert.equal(request.headers["x-a"], "b");
+  assert.equal(request.body, "text");
+});
+
+test("after a 401 fetch refreshes and asks once more, body and all", async () => {
+  let asked = 0;
+  await start({
+    "/api": () =>
+      asked++ === 0
+        ? { status: 401, headers: { "WWW-Authenticate": 'Bearer error="invalid_token", error_description="stale_claims"' } }
+        : { body: "fine" },
+  });
+
+  const answer = await auth.fetch(new Request(`${service.url}/api`, { method: "POST", body: "an order" }));
+
+  assert.equal(answer.status, 200);
+  const [first, second] = sent("/api");
+  assert.deepEqual([first.body, second.body], ["an order", "an order"]);
+  assert.notEqual(first.headers.authorization, second.headers.authorization);
+  assert.equal(sent("/auth/refresh").length, 2); // at the start, and now
+});
+
+test("a 401 that stays is the caller's, after one refresh", async () => {
+  await start({ "/api": () => ({ status: 401, body: "no" }) });
+
+  const answer = await auth.fetch(`${service.url}/api`);
+
+  assert.equal(answer.status, 401);
+  assert.equal(await answer.text(), "no");
+  assert.equal(sent("/api").length, 2);
+});
+
+test("many requests that meet a 401 cause one refresh", async () => {
+  let good = null;
+  await start({
+    "/api": ({ headers }) => {
+      good ??= headers.authorization;
+      return { status: headers.authorization === good ? 401 : 200 };
+    },
+  });
+
+  const answers = await Promise.all(Array.from({ length: 10 }, () => auth.fetch(`${service.url}/api`)));
+
+  assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+  assert.equal(sent("/auth/refresh").length, 2);
+});
+
+test("a 401 whose refresh ends the session is the caller's, and the session is over", async () => {
+  let refreshes = 0;
+  const told = [];
+  await start(
+    {
+      "/api": () => ({ status: 401 }),
+      "/auth/refresh": () =>
+        refreshes++ === 0 ? { body: tokens() } : { status: 401, body: problem("invalid_refresh_token") },
+    },
+    { onChange: (session) => told.push(session && session.userId) },
+  );
+
+  const answer = await auth.fetch(`${service.url}/api`);
+
+  assert.equal(answer.status, 401);
+  assert.equal(auth.session, null);
+  assert.equal(await auth.token(), null);
+  assert.deepEqual(told, ["ada", null]);
+});
+
+test("other answers are the caller's: 503 of a service is not repeated", async () => {
+  await start({ "/api": () => ({ status: 503 }) });
+
+  assert.equal((await auth.fetch(`${service.url}/api`)).status, 503);
+  assert.equal(sent("/api").length, 1);
+});
+
+test("without a session fetch sends no token", async () => {
+  await start({
+    "/auth/refresh": () => ({ status: 401, body: problem("invalid_refresh_token") }),
+    "/api": () => ({ status: 401 }),
+  });
+
+  assert.equal((await auth.fetch(`${service.url}/api`)).status, 401);
+  assert.equal(sent("/api")[0].headers.authorization, undefined);
+  assert.equal(sent("/api").length, 1);
+});
+
+test("an origin has to be listed to get the token", async () => {
+  const other = await serve(() => ({ body: "fine" }));
+  await start();
+  await assert.rejects(auth.fetch(`${other.url}/api`), { code: "origin_not_listed" });
+  assert.equal(other.seen.length, 0);
+  auth.close();
+
+  auth = createAuth({ url: service.url, origins: [other.url] });
+  assert.equal((await auth.fetch(`${other.url}/api`)).status, 200);
+
+  assert.match(other.seen[0].headers.authorization, /^Bearer ey/);
+  other.close();
+});
+
+test("a login replaces the session and forgets its keys; a refused one changes nothing", async () => {
+  let right = false;
+  await start({
+    "/auth/login": () =>
+      right ? { body: tokens({ sub: "bob", sid: "s-2" }) } : { status: 401, body: problem("invalid_credentials") },
+  });
+
+  await assert.rejects(auth.login("bob@example.com", "wrong"), { code: "invalid_credentials", status: 401 });
+  assert.equal(auth.session.userId, "ada");
+  right = true;
+  const session = await auth.login("bob@example.com", "right", { remember: false });
+
+  assert.equal(session.userId, "bob");
+  assert.equal(auth.session, session);
+  const [, request] = sent("/auth/login");
+  assert.deepEqual(JSON.parse(request.body), { email: "bob@example.com", password: "right", remember: false });
+});
+
+test("too many attempts say how long to wait", async () => {
+  await start({
+    "/auth/login": () => ({ status: 429, body: problem("too_many_attempts"), headers: { "Retry-After": "30" } }),
+  });
+
+  await assert.rejects(auth.login("a@example.com", "x"), { code: "too_many_attempts", retryAfter: 30 });
+});
+
+for (const [scope, over] of [["session", true], ["all", true], ["others", false]]) {
+  test(`logging out of ${scope} ${over ? "ends" : "keeps"} this session`, async () => {
+    await start({ "/auth/logout": () => ({ status: 204 }) });
+
+    await auth.logout(scope);
+
+    assert.equal(auth.session === null, over);
+    assert.deepEqual(JSON.parse(sent("/auth/logout")[0].body), { scope });
+    assert.match(sent("/auth/logout")[0].headers.authorization, /^Bearer ey/);
+  });
+}
+
+test("a logout that did not arrive is said, and the session is not over", async () => {
+  await start({ "/auth/logout": () => ({ status: 503, body: problem("database_unavailable") }) });
+
+  await assert.rejects(auth.logout(), { code: "database_unavailable", status: 503 });
+  assert.equal(auth.session.userId, "ada");
+});
+
+test("a logout with nothing to end is a logout", async () => {
+  await start({ "/auth/logout": () => ({ status: 401, body: problem("unauthenticated") }) });
+
+  await auth.logout();
+
+  assert.equal(auth.session, null);
+});
+
+test("a listener can be removed", async () => {
+  const told = [];
+  await start();
+  const remove = auth.onChange((session) => told.push(session.userId));
+
+  await auth.refresh();
+  remove();
+  await auth.refresh();
+
+  assert.deepEqual(told, ["ada"]);
+});
+
+test("a closed client says so", async () => {
+  await start();
+
+  auth.close();
+
+  await assert.rejects(auth.token(), { code: "closed" });
+});
