@@ -42,7 +42,7 @@ format: dev-environment
 	@$(PYTHON) -m ruff check --fix .
 
 clean:
-	rm -rf .venv .npm-cache tests/clients/node_modules build dist
+	rm -rf .venv .npm-cache tests/clients/node_modules clients/js/node_modules clients/js/dist build dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 run-environment:

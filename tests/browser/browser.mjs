@@ -21,13 +21,14 @@ const page = (service) => `<!doctype html><title>Application</title><p id="who">
   auth.ready.catch(() => null).then((session) => (window.started = true));
 </script>`;
 
-/** Serves the application on a port of its own; `html` replaces it. */
-export async function startPage(service, html = page(service)) {
-  const script = readFileSync(fileURLToPath(BUILT));
+/** Serves the application on a port of its own, and `files` (text by path) beside it. */
+export async function startPage(service, files = {}) {
+  const client = readFileSync(fileURLToPath(BUILT));
+  const served = { "/": page(service), "/client.js": client, "/authsvc-client.js": client, ...files };
   const server = createServer((request, response) => {
-    const files = { "/client.js": ["text/javascript", script], "/": ["text/html", html] };
-    const [type, body] = files[request.url.split("?")[0]] ?? ["text/html", ""];
-    response.writeHead(200, { "Content-Type": `${type}; charset=utf-8` }).end(body);
+    const [path] = request.url.split("?");
+    const type = path.endsWith(".js") ? "text/javascript" : "text/html";
+    response.writeHead(200, { "Content-Type": `${type}; charset=utf-8` }).end(served[path] ?? "");
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   return { port: server.address().port, close: () => (server.closeAllConnections(), server.close()) };
@@ -44,7 +45,7 @@ export async function launch(executablePath) {
 }
 
 /** A browser profile whose tabs have the application open. */
-export async function profile(browser, address, { without = [] } = {}) {
+export async function profile(browser, address, { without = [], waits = true } = {}) {
   const context = await browser.newContext();
   const complaints = [];
   await context.clock.install();
@@ -66,7 +67,7 @@ export async function profile(browser, address, { without = [] } = {}) {
         if (["error", "warning"].includes(message.type())) complaints.push(message.text());
       });
       await tab.goto(address);
-      await started(tab);
+      if (waits) await started(tab);
       return tab;
     },
     async reload(tab) {

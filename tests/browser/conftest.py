@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -40,6 +41,14 @@ def node(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         check=False,
         **options,
     )
+
+
+def documented(language: str) -> str:
+    """The one block of that language in docs/single-page-apps.md."""
+    page = (ROOT / "docs" / "single-page-apps.md").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert isinstance(block, str)
+    return block
 
 
 @pytest.fixture(scope="session")
@@ -84,9 +93,9 @@ def scenario(package: Path, service: int) -> Scenario:
 
     async def play(name: str, *arguments: str) -> dict[str, Any]:
         script = str(Path(__file__).parent / "scenarios.mjs")
-        accounts = json.dumps({"ada": ADA, "bob": BOB})
+        told = {"ada": ADA, "bob": BOB, "page": documented("html"), "script": documented("js")}
         done = await asyncio.to_thread(
-            node, script, str(service), str(CHROMIUM), name, *arguments, input=accounts
+            node, script, str(service), str(CHROMIUM), name, *arguments, input=json.dumps(told)
         )
         assert 0 == done.returncode, done.stderr
         observed: dict[str, Any] = json.loads(done.stdout)

@@ -1,5 +1,5 @@
 // What happens to an application's session. SERVICE-PORT BROWSER SCENARIO; on standard input, as
-// JSON: the accounts. Prints what was observed; what is right says test_single_page_app.py.
+// JSON: the accounts, and the page that is documented. Prints what was observed; what is right says test_single_page_app.py.
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -13,10 +13,13 @@ const DUE = 12 * MINUTES + 1_000;
 const HOURS = 60 * MINUTES;
 
 const [port, executablePath, scenario, argument] = process.argv.slice(2);
-const { ada, bob } = JSON.parse(readFileSync(0, "utf8"));
+const { ada, bob, page, script } = JSON.parse(readFileSync(0, "utf8"));
 
 const proxy = await startProxy(Number(port));
-const site = await startPage(proxy.url);
+const site = await startPage(proxy.url, {
+  "/documented": page,
+  "/app.js": script.replaceAll("http://localhost:8000", proxy.url),
+});
 const address = `http://localhost:${site.port}/`;
 const browser = await launch(executablePath);
 const me = (tab) => whoami(tab, proxy.url);
@@ -268,6 +271,34 @@ const scenarios = {
     const refreshed = await refresh(tab);
     return { user: own.user, refreshed, names: await names(tab), me: await me(tab),
       complaints: own.complaints };
+  },
+
+  /** The page of docs/single-page-apps.md, as its reader would use it. */
+  async "documented-page"() {
+    const own = await profile(browser, `${address}documented`, { waits: false });
+    const tab = await own.open();
+    const shown = () => tab.locator("body").innerText();
+    await tab.locator("input[name=email]").fill(ada.email);
+    await tab.locator("input[name=password]").fill("not the password");
+    await tab.locator("#login button").click();
+    await tab.locator("#problem:not(:empty)").waitFor();
+    const wrong = await shown();
+    await tab.locator("input[name=password]").fill(ada.password);
+    await tab.locator("#login button").click();
+    await tab.getByText(ada.email).waitFor();
+    const home = await shown();
+    await tab.reload();
+    await tab.getByText(ada.email).waitFor();
+    proxy.everything = true;
+    proxy.mode = "busy";
+    await tab.locator("#logout").click();
+    await tab.locator("#problem:not(:empty)").waitFor();
+    const away = await shown();
+    proxy.mode = "pass";
+    await tab.locator("#logout").click();
+    await tab.locator("#login").waitFor();
+    return { wrong, home, away, over: await tab.locator("#home").isVisible(),
+      outcomes: proxy.outcomes(), complaints: own.complaints };
   },
 
   /** The token goes where it belongs, and nowhere else. */

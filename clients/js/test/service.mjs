@@ -44,17 +44,26 @@ export async function serve(answer) {
   };
 }
 
+/** How long a request may take (src/transport.ts): never over, since the stand-in always answers. */
+const REQUEST = 20_000;
+const STEP = 100;
+
 let now = 0;
 let timers = new Map();
 let last = 0;
 
+/** What the client has asked to wait for, in milliseconds, but for answers. */
+export let waits = [];
+
 /** The client's timers stand still from now on; the fetch of Node.js keeps its own. */
 export function stopTime() {
   timers = new Map();
+  waits = [];
   globalThis.setTimeout = (act, wait = 0, ...rest) => {
     const [, , caller] = new Error().stack.split("\n");
     if (!caller.includes("/dist/index.js")) return real.setTimeout(act, wait, ...rest);
-    timers.set((last += 1), { act, at: now + Math.max(wait, 0) });
+    if (wait !== REQUEST) waits.push(wait);
+    timers.set((last += 1), { act, at: wait === REQUEST ? Infinity : now + wait });
     return last;
   };
   globalThis.clearTimeout = (timer) => timers.delete(timer) || real.clearTimeout(timer);
@@ -62,14 +71,12 @@ export function stopTime() {
 
 export const letTimeGo = () => void Object.assign(globalThis, real);
 
-/** Let virtual time pass until something holds; returns how many milliseconds that took. */
+/** Let virtual time pass until something holds. */
 export async function passUntil(holds) {
-  const began = now;
   for (let tries = 0; !(await holds()); tries += 1) {
     if (tries > 10_000) throw new Error(`never: ${holds}`);
     await new Promise((done) => real.setTimeout(done, 1)); // The loopback network is real.
-    now += 50;
+    now += STEP;
     for (const [timer, { act, at }] of timers) if (at <= now && timers.delete(timer)) act();
   }
-  return now - began;
 }
