@@ -1,4 +1,5 @@
-// Build the package into dist/: one module, minified, and its types. A type error stops it.
+// Build into dist/: the package (one module, minified, and its types) and the script of /demo.
+// A type error stops it.
 import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -13,16 +14,26 @@ rmSync(join(here, "dist"), { recursive: true, force: true });
 const tsc = [join(dirname(typescript), "bin", "tsc"), "-p", here];
 const { status } = spawnSync(process.execPath, tsc, { stdio: "inherit" });
 if (status !== 0) process.exit(1);
-buildSync({
+const options = {
   absWorkingDir: here,
-  entryPoints: ["src/index.ts"],
-  outfile: "dist/index.js",
   bundle: true,
-  minify: true,
   format: "esm",
   target: "es2022",
   charset: "utf8",
   legalComments: "none",
-  banner: { js: "// @authsvc/client, Apache-2.0" },
   logLevel: "warning",
+};
+buildSync({
+  ...options,
+  entryPoints: ["src/index.ts"],
+  outfile: "dist/index.js",
+  minify: true,
+  banner: { js: "// @authsvc/client, Apache-2.0" },
+});
+// What authsvc serves at /demo is committed as it is built here, to be read and compared.
+buildSync({
+  ...options,
+  entryPoints: ["demo/demo.js"],
+  outfile: "dist/demo.js",
+  banner: { js: "// Built from clients/js; do not edit." },
 });

@@ -28,6 +28,7 @@ from authsvc.http import (
 )
 from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins
+from authsvc.http.demo import demo_router
 from authsvc.http.dependencies import Clock, Service
 from authsvc.http.docs import docs_router
 from authsvc.http.errors import install_errors
@@ -122,6 +123,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.edge = Edge(super(Application, app).__call__, settings=settings, direct=DIRECT)
     install_errors(app, issuer=settings.issuer)
     app.include_router(docs_router(settings))
+    app.include_router(demo_router(settings))
     app.include_router(jwks.router)
     app.include_router(metadata_router(settings))
     app.include_router(health_router(settings, version=app.version))

@@ -171,6 +171,7 @@ class Settings(BaseSettings):
     audit_retention: Seconds = timedelta(days=365)
 
     docs: bool = True
+    demo: bool | None = None
     metrics_token: SecretStr | None = None
     log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
@@ -208,6 +209,11 @@ class Settings(BaseSettings):
         """Arguments, environment, `.env`; last and least a bare DATABASE_URL from either."""
         del file_secret_settings
         return init_settings, env_settings, dotenv_settings, _BareDatabaseUrl(settings_cls)
+
+    @property
+    def serves_demo(self) -> bool:
+        """Whether there is a page at `/demo`: in development, unless it is off."""
+        return not self.production and self.demo is not False
 
     @property
     def production(self) -> bool:
@@ -400,6 +406,8 @@ class Settings(BaseSettings):
             problems.append(
                 f"{PREFIX}COOKIE_SECURE: off is refused in production; remove it (auto is on)"
             )
+        if self.demo:
+            problems.append(f"{PREFIX}DEMO: on is refused in production; remove it")
         if not self.throttle:
             problems.append(f"{PREFIX}THROTTLE: off is refused in production; remove it")
         if not any(

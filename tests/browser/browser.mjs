@@ -52,6 +52,10 @@ export async function profile(browser, address, { without = [], waits = true } =
   await context.addInitScript((missing) => {
     if (missing.includes("locks")) Object.defineProperty(navigator, "locks", { value: undefined });
     if (missing.includes("channel")) delete window.BroadcastChannel;
+    if (missing.includes("news")) {
+      delete window.BroadcastChannel;
+      window.addEventListener("storage", (event) => event.stopImmediatePropagation());
+    }
     if (missing.includes("storage")) Object.defineProperty(window, "localStorage", {
       get() { throw new DOMException("denied", "SecurityError"); },
     });

@@ -82,20 +82,26 @@ async def service(
     await _admin(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.fixture
-def scenario(package: Path, service: int) -> Scenario:
-    """Play a scenario of scenarios.mjs; returns what it observed."""
-    assert package.is_dir()
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser, where it can be driven."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium (Debian: apt-get install chromium)")
-    if not (ROOT / "tests" / "clients" / "node_modules" / "playwright-core").is_dir():
-        pytest.skip("needs `npm ci --ignore-scripts` in tests/clients (make test does that)")
+    if NODE is None or not (ROOT / "tests/clients/node_modules/playwright-core").is_dir():
+        pytest.skip("needs Node.js and `npm ci --ignore-scripts` in tests/clients (make test)")
+    return CHROMIUM
+
+
+@pytest.fixture
+def scenario(package: Path, service: int, chromium: str) -> Scenario:
+    """Play a scenario of scenarios.mjs; returns what it observed."""
+    assert package.is_dir()
 
     async def play(name: str, *arguments: str) -> dict[str, Any]:
         script = str(Path(__file__).parent / "scenarios.mjs")
         told = {"ada": ADA, "bob": BOB, "page": documented("html"), "script": documented("js")}
         done = await asyncio.to_thread(
-            node, script, str(service), str(CHROMIUM), name, *arguments, input=json.dumps(told)
+            node, script, str(service), chromium, name, *arguments, input=json.dumps(told)
         )
         assert 0 == done.returncode, done.stderr
         observed: dict[str, Any] = json.loads(done.stdout)

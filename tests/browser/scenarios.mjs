@@ -159,6 +159,17 @@ const scenarios = {
       after: await all(own.tabs, userId), complaints: own.complaints };
   },
 
+  /** Out of the history comes a page that has slept through the logout. */
+  async "back-after-a-logout"() {
+    const own = await loggedIn(2, { without: ["news"] });
+    const [tab, other] = own.tabs;
+    await logOut(tab);
+    const asleep = await userId(other);
+    await other.evaluate(() => window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true })));
+    return { user: own.user, asleep, awake: await userId(other), told: await told(other),
+      complaints: own.complaints };
+  },
+
   async "another-account-in-another-tab"() {
     const own = await loggedIn(2, { without: argument ? argument.split(",") : [] });
     const [tab, other] = own.tabs;

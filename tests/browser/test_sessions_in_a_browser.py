@@ -118,6 +118,15 @@ async def test_logging_out_in_one_tab_ends_it_in_all(scenario: Scenario, lacking
     assert [UNAUTHORIZED] == seen["complaints"]  # of the probe with the dead token
 
 
+@pytest.mark.requirement("D1")
+async def test_going_back_to_a_page_after_a_logout_shows_nobody(scenario: Scenario) -> None:
+    seen = await scenario("back-after-a-logout")
+
+    assert [seen["user"], None] == [seen["asleep"], seen["awake"]]
+    assert [seen["user"], None] == seen["told"]
+    assert [] == seen["complaints"]
+
+
 @pytest.mark.requirement("C5")
 @pytest.mark.parametrize("lacking", ["", "channel"])
 async def test_a_tab_reloads_when_another_has_become_somebody_else(

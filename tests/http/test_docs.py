@@ -11,9 +11,10 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.http import jwks
-from authsvc.http.docs import ASSETS, CONTENT_SECURITY_POLICY, docs_router
+from authsvc.http.docs import ASSETS, docs_router
 from authsvc.http.metadata import metadata_router
 from authsvc.http.openapi import install_openapi
+from authsvc.http.static_page import CONTENT_SECURITY_POLICY
 from authsvc.settings import Settings
 from tests.http.small import application, client_of
 

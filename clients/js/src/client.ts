@@ -1,45 +1,11 @@
+import type { Auth, Options } from "./api.js";
+import { authorizedFetch } from "./authorized_fetch.js";
 import { AuthError } from "./errors.js";
 import { exclusivelyBy } from "./lock.js";
 import { openPeers, type Message } from "./peers.js";
-import { dueAt, sessionOf, type Session, type Token, type TokenAnswer } from "./session.js";
+import { dueAt, sessionOf, tokensIn, type Session, type Token, type TokenAnswer } from "./session.js";
 import { openStore, random } from "./store.js";
 import { passes, post, refusal, unavailable } from "./transport.js";
-
-export interface Options {
-  /** Where authsvc is; the page's own origin unless given. */
-  readonly url?: string;
-  /** Origins that `fetch` may send the access token to, beside the page's own and authsvc's. */
-  readonly origins?: readonly string[];
-  /** Called after every change: with the session (also when only its token is new), or null. */
-  readonly onChange?: (session: Session | null) => void;
-  /**
-   * Called when another tab has begun a session of its own, so that what this page shows is
-   * somebody else's. Reloads the page unless given; the client does nothing more in any case.
-   */
-  readonly onOtherSession?: () => void;
-  /** How many seconds a call waits for a service that is away. The session waits for ever. */
-  readonly patience?: number;
-}
-
-export interface Auth {
-  /** Settles when it is known whether somebody is logged in; rejects with `unavailable`. */
-  readonly ready: Promise<Session | null>;
-  readonly session: Session | null;
-  /** Log in, in place of whoever was. */
-  login(email: string, password: string, options?: { remember?: boolean }): Promise<Session>;
-  /** End this session (the default), all others of the account, or all. */
-  logout(scope?: "session" | "others" | "all"): Promise<void>;
-  /** Get a new access token now, for instance after roles have changed. */
-  refresh(): Promise<Session | null>;
-  /** An access token that works now, for what is not `fetch`; null if nobody is logged in. */
-  token(): Promise<string | null>;
-  /** `fetch` with an access token; after a 401 once more with a new one. */
-  readonly fetch: typeof globalThis.fetch;
-  /** As the option; returns what ends it. */
-  onChange(listener: (session: Session | null) => void): () => void;
-  /** Stop timers and leave the other tabs. The session goes on. */
-  close(): void;
-}
 
 // What is in the store. None of it is a credential: see docs/single-page-apps.md.
 /** The Idempotency-Key of a refresh that has had no answer. */
@@ -286,26 +252,14 @@ export function createAuth(options: Options = {}): Auth {
     return held;
   }
 
-  const authorized: typeof globalThis.fetch = async (input, init) => {
-    const request = new Request(input, init);
-    const { origin } = new URL(request.url);
-    if (!origins.has(origin)) {
-      throw new AuthError("origin_not_listed", `List ${origin} in \`origins\` to send it the access token.`);
-    }
-    const send = (copy: Request, token: Token | null): Promise<Response> => {
-      if (token) copy.headers.set("Authorization", `Bearer ${token.text}`);
-      return fetch(copy);
-    };
-    const first = await usable();
-    const asked = session?.sessionId;
-    const answer = await send(request.clone(), first);
-    if (answer.status !== 401 || !first) return answer;
+  const authorized = authorizedFetch(origins, {
+    usable,
     // Another request may have brought a newer token meanwhile.
-    if (held === first) await patiently(renew());
-    if (!held || held === first || session?.sessionId !== asked) return answer;
-    void answer.body?.cancel();
-    return send(request, held);
-  };
+    replace: async (token) => {
+      if (held === token) await patiently(renew());
+      return held;
+    },
+  });
 
   // What happens elsewhere
 
@@ -316,9 +270,12 @@ export function createAuth(options: Options = {}): Auth {
     if (ended && session?.sessionId === ended) end(ended);
   }
 
-  /** After sleep, or in a frozen tab, timers are late. */
+  /** Back from sleep or from the history, where timers are late and no news arrives. */
   function awake(): void {
-    if (held && Date.now() > dueAt(held)) void renew();
+    if (!held || !session) return;
+    const hinted = store.lasts ? store.get(HINT) : session.sessionId;
+    if (!hinted) end(session.sessionId);
+    else if (hinted !== session.sessionId || Date.now() > dueAt(held)) void renew();
   }
 
   /** The hint changes with every login and logout: news even without BroadcastChannel. */
@@ -360,11 +317,4 @@ export function createAuth(options: Options = {}): Auth {
     },
     close: () => stop(new AuthError("closed", "This client has been closed.")),
   };
-}
-
-/** A complete token answer, or null: half an answer is none. */
-function tokensIn({ status, body }: { status: number; body: Record<string, unknown> | null }): TokenAnswer | null {
-  return status === 200 && typeof body?.access_token === "string"
-    ? (body as unknown as TokenAnswer)
-    : null;
 }

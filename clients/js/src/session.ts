@@ -1,3 +1,5 @@
+import type { Answer } from "./transport.js";
+
 /** The token answer of `POST /auth/login` and `/auth/refresh`, `spa` delivery. */
 export interface TokenAnswer {
   readonly access_token: string;
@@ -37,6 +39,10 @@ export interface Token {
   readonly from: number;
   readonly until: number;
 }
+
+/** A complete token answer, or null: half an answer is none. */
+export const tokensIn = ({ status, body }: Answer): TokenAnswer | null =>
+  status === 200 && typeof body?.access_token === "string" ? (body as unknown as TokenAnswer) : null;
 
 /** Share of an access token's life after which it is replaced. */
 const RENEW_AT = 0.8;

@@ -163,10 +163,12 @@ def _print_pages(settings: Settings, place: str) -> None:
     if settings.host not in {None, "0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - compared
         url = f"http://{settings.host}:{settings.port}"
     docs = [f"  {url}/docs                    try it out"] if settings.docs else []
+    demo = [f"  {url}/demo                    see it work"] if settings.serves_demo else []
     lines = [
         f"authsvc is ready: {url}",
         "",
         *docs,
+        *demo,
         f"  {url}/.well-known/jwks.json   public keys",
         f"  {url}/healthz                 health",
         "",

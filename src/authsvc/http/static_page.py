@@ -1,0 +1,86 @@
+"""
+A page and its files, from our own host only.
+
+No script or style stands in the page itself, so its content security policy needs no exception.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from authsvc.http.document import Document, digest
+from authsvc.protocol.errors import NotFound
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# The path of an asset names its content, so no copy is ever stale.
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+
+CSS, SVG, JAVASCRIPT = "text/css; charset=utf-8", "image/svg+xml", "text/javascript; charset=utf-8"
+
+Assets = dict[str, tuple[str, str]]
+"""By name: the directory below `static`, and the media type."""
+
+
+class StaticPage:
+    """
+    One page with its assets.
+
+    Args:
+        path: Where it is served, such as `/docs`.
+        template: Directory and name below `static`; `{name}` in it stands for an asset's address.
+    """
+
+    def __init__(self, path: str, template: tuple[str, str], assets: Assets) -> None:
+        self._path = path
+        self._template = template
+        self._assets = assets
+        self._page = cache(self._read_page)
+        self._asset = cache(self._read_asset)
+
+    def add_to(self, router: APIRouter) -> None:
+        """Serve the page and its assets."""
+        for path, endpoint in (
+            (self._path, self.page),
+            (f"{self._path}/assets/{{version}}/{{name}}", self.asset),
+        ):
+            router.add_api_route(path, endpoint, methods=["GET", "HEAD"])
+
+    async def page(self, request: Request) -> Response:
+        """Send the page."""
+        return self._page().response(request.scope)
+
+    async def asset(self, version: str, name: str, request: Request) -> Response:
+        """Send a file of the page; only in the version that the page asks for."""
+        if name not in self._assets or version != digest(self._asset(name).body):
+            raise NotFound("asset")
+        return self._asset(name).response(request.scope)
+
+    def _read_page(self) -> Document:
+        html = re.sub(r"\{([a-z.-]+)\}", lambda name: self._url(name[1]), _text(*self._template))
+        return Document.of(
+            html.encode(),
+            media_type="text/html; charset=utf-8",
+            cache_control=REVALIDATE,
+            content_security_policy=CONTENT_SECURITY_POLICY,
+        )
+
+    def _read_asset(self, name: str) -> Document:
+        directory, media_type = self._assets[name]
+        body = (files("authsvc.http") / "static" / directory / name).read_bytes()
+        return Document.of(body, media_type=media_type, cache_control=IMMUTABLE)
+
+    def _url(self, name: str) -> str:
+        return f"{self._path}/assets/{digest(self._asset(name).body)}/{name}"
+
+
+def _text(directory: str, name: str) -> str:
+    return (files("authsvc.http") / "static" / directory / name).read_text("utf-8")
