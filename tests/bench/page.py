@@ -48,8 +48,8 @@ few per cent; see the profile.
   interpreter's lock with the event loop: we take it that a niced thread which holds it when the
   kernel takes its core away makes every refresh of its process wait. And Linux counts niceness
   only within a session where `sched_autogroup_enabled` is on: with it off, refresh keeps 64 % of
-  its rate and login 20 %, with the same p99. Hashing in a niced process of its own is to be tried next, at the
-  price of memory.
+  its rate and login 20 %, with the same p99. Hashing in a niced process of its
+  own is to be tried next, at the price of memory.
 - **Login** loses its share to the same switching: 22 ms of CPU for a login of which argon2 is 20.
 """
 REPEAT = """\
