@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,14 +39,16 @@ RESULTS = DOCS / "proof" / "results.jsonl"
 CONTROL = -1  # the batch number of a positive control
 
 
-def results() -> list[dict[str, Any]]:
+def results(record: Path = RESULTS) -> list[dict[str, Any]]:
     """What all runs so far have found."""
-    if not RESULTS.exists():
+    if not record.exists():
         return []
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()]
+    return [json.loads(line) for line in record.read_text().splitlines()]
 
 
-async def run_batch(experiment: Experiment, on: Stage, *, number: int, units: int) -> None:
+async def run_batch(
+    experiment: Experiment, on: Stage, *, number: int, units: int, record: Path
+) -> None:
     """Run one batch, or the control, and append its line."""
     began = time.monotonic()
     random = Random(f"{experiment.name}/{number}")  # noqa: S311 - reproducible, not secret
@@ -64,10 +66,10 @@ async def run_batch(experiment: Experiment, on: Stage, *, number: int, units: in
         "batch": number,
         "seconds": round(time.monotonic() - began, 1),
         **{name: machine()[name] for name in ("date", "commit", "cpu")},
-        **asdict(found),
+        **vars(found),
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as file:
+    record.parent.mkdir(exist_ok=True)
+    with record.open("a") as file:
         file.write(json.dumps(line) + "\n")
     kind = "control" if number == CONTROL else f"batch {number}"
     print(
@@ -77,7 +79,9 @@ async def run_batch(experiment: Experiment, on: Stage, *, number: int, units: in
     )
 
 
-async def prove(chosen: list[Experiment], *, share: float, minutes: float) -> None:
+async def prove(
+    chosen: Sequence[Experiment], *, share: float, minutes: float, record: Path = RESULTS
+) -> None:
     """Take turns until every experiment has its share of its goal, or time is up."""
     end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory(prefix="proof-") as directory:
@@ -85,15 +89,17 @@ async def prove(chosen: list[Experiment], *, share: float, minutes: float) -> No
             waiting = list(chosen)
             while waiting and time.monotonic() < end:
                 for experiment in list(waiting):
-                    mine = [r for r in results() if r["experiment"] == experiment.name]
+                    mine = [r for r in results(record) if r["experiment"] == experiment.name]
                     done = sum(r["done"] for r in mine if r["batch"] != CONTROL)
                     if not any(r["batch"] == CONTROL for r in mine):
-                        await run_batch(experiment, on, number=CONTROL, units=0)
+                        await run_batch(experiment, on, number=CONTROL, units=0, record=record)
                     elif done >= share * experiment.goal:
                         waiting.remove(experiment)
                     else:
                         number = 1 + max((r["batch"] for r in mine), default=CONTROL)
-                        await run_batch(experiment, on, number=number, units=experiment.batch)
+                        await run_batch(
+                            experiment, on, number=number, units=experiment.batch, record=record
+                        )
                     if time.monotonic() >= end:
                         break
 
@@ -127,4 +133,5 @@ def main() -> None:
         sys.exit(f"{len(wrong)} batches with violations, {len(blind)} controls that found nothing")
 
 
-main()
+if __name__ == "__main__":
+    main()
