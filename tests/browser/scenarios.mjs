@@ -81,10 +81,10 @@ const scenarios = {
     await own.forward(DUE);
     await until(async () => !(await all(own.tabs, token)).some((text) => tokens.has(text)));
     const due = { outcomes: proxy.outcomes(), tokens: new Set(await all(own.tabs, token)).size };
-    await all(own.tabs, own.reload);
-    const reloaded = proxy.outcomes();
+    await own.restart(own.tabs);
+    const restarted = proxy.outcomes();
     await all(own.tabs, refresh);
-    return { opened, due, reloaded, insisted: proxy.outcomes(), distinct: new Set(proxy.keys()).size,
+    return { opened, due, restarted, insisted: proxy.outcomes(), distinct: new Set(proxy.keys()).size,
       me: await all(own.tabs, me), told: await told(own.tabs[0]), complaints: own.complaints };
   },
 

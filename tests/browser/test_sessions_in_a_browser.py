@@ -54,12 +54,12 @@ async def test_the_token_is_renewed_silently_at_four_fifths_of_its_life(scenario
 
 @pytest.mark.parametrize("tabs", [2, 5])
 async def test_tabs_share_one_refresh(scenario: Scenario, tabs: int) -> None:
-    """Opened later, due together, reloaded together, and asked together."""
+    """Opened later, due together, restarted together, and asked together."""
     seen = await scenario("tabs", str(tabs))
 
     assert [] == seen["opened"]
     assert {"outcomes": ["rotated"], "tokens": 1} == seen["due"]
-    assert ["rotated"] * 2 == seen["reloaded"]
+    assert ["rotated"] * 2 == seen["restarted"]
     assert ["rotated"] * 3 == seen["insisted"]
     assert [ADA_IS_HERE] * tabs == seen["me"]
     assert None not in seen["told"]

@@ -237,9 +237,10 @@ export function createAuth(options: Options = {}): Auth {
       const hinted = store.get(HINT);
       const bearer: Record<string, string> = held ? { Authorization: `Bearer ${held.text}` } : {};
       const answer = await post(`${service}/auth/logout`, bearer, { scope });
-      // 401: nothing was presented that could be ended, and the cookies are gone.
-      if (answer.status !== 204 && answer.status !== 401) throw refusal(answer);
-      if (answer.status === 204 && scope === "others") return;
+      const refused = answer.status === 204 ? null : refusal(answer);
+      // `unauthenticated`: nothing was presented that could be ended, and the cookies are gone.
+      if (refused && refused.code !== "unauthenticated") throw refused;
+      if (!refused && scope === "others") return;
       over(hinted);
     });
 

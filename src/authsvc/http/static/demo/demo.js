@@ -376,8 +376,9 @@ function createAuth(options = {}) {
     const hinted = store.get(HINT);
     const bearer = held ? { Authorization: `Bearer ${held.text}` } : {};
     const answer = await post(`${service}/auth/logout`, bearer, { scope });
-    if (answer.status !== 204 && answer.status !== 401) throw refusal(answer);
-    if (answer.status === 204 && scope === "others") return;
+    const refused = answer.status === 204 ? null : refusal(answer);
+    if (refused && refused.code !== "unauthenticated") throw refused;
+    if (!refused && scope === "others") return;
     over(hinted);
   });
   async function usable() {
