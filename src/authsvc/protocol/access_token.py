@@ -9,7 +9,6 @@ this module is `Unauthenticated`, whatever arrives.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from authsvc.protocol import base64url
+from authsvc.protocol import base64url, json_object
 from authsvc.protocol.claims import AccessTokenClaims, moment
 from authsvc.protocol.errors import Unauthenticated
 
@@ -153,27 +152,10 @@ def _decode(part: str) -> bytes:
 
 
 def _json_object(data: bytes) -> dict[str, object]:
-    """A JSON object without duplicate members (RFC 7515 §4, RFC 7519 §4), NaN or Infinity."""
     try:
-        value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-    except (ValueError, RecursionError):
+        return json_object.decode(data)
+    except ValueError:
         raise Unauthenticated("malformed") from None
-    if not isinstance(value, dict):
-        raise Unauthenticated("malformed")
-    return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate member")
-    return members
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(name)
 
 
 def _present(payload: dict[str, object], *names: str) -> tuple[str, ...]:

@@ -1,0 +1,65 @@
+"""
+What a service needs that trusts access tokens of authsvc: verify them without asking it.
+
+    verifier = TokenVerifier(issuer="https://auth.example.com", audience="authsvc")
+    claims = await verifier.verify(token)
+
+Adapters are modules of their own, which import their framework: `authsvc.verifier.fastapi`,
+`authsvc.verifier.asgi`, `authsvc.verifier.flask`.
+"""
+
+from __future__ import annotations
+
+from authsvc.protocol.claims import AccessTokenClaims
+from authsvc.verifier.authorization import check_roles, check_scope, check_user
+from authsvc.verifier.clock import Clock, SystemClock
+from authsvc.verifier.cookie_sessions import CookieSessions
+from authsvc.verifier.errors import (
+    AccessRefused,
+    BadClaims,
+    BadHeader,
+    BadSignature,
+    CsrfRefused,
+    Expired,
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+    KeysUnavailable,
+    Malformed,
+    MissingToken,
+    NotYetValid,
+    UnknownKey,
+    WrongAudience,
+    WrongIssuer,
+)
+from authsvc.verifier.key_cache import KeyStatus
+from authsvc.verifier.token_verifier import Revocations, TokenVerifier
+
+__all__ = [
+    "AccessRefused",
+    "AccessTokenClaims",
+    "BadClaims",
+    "BadHeader",
+    "BadSignature",
+    "Clock",
+    "CookieSessions",
+    "CsrfRefused",
+    "Expired",
+    "InsufficientScope",
+    "InvalidRequest",
+    "InvalidToken",
+    "KeyStatus",
+    "KeysUnavailable",
+    "Malformed",
+    "MissingToken",
+    "NotYetValid",
+    "Revocations",
+    "SystemClock",
+    "TokenVerifier",
+    "UnknownKey",
+    "WrongAudience",
+    "WrongIssuer",
+    "check_roles",
+    "check_scope",
+    "check_user",
+]

@@ -1,0 +1,177 @@
+"""
+FastAPI: who calls, as a dependency.
+
+    app = FastAPI()
+    protect(app, TokenVerifier(issuer="https://auth.example.com", audience="authsvc"))
+
+    @app.get("/hello")
+    async def hello(user: CurrentUser) -> str:
+        return f"Hello {user.sub}."
+
+    @app.delete("/orders/{number}", dependencies=[require_roles("admin")])
+    async def delete_order(number: int) -> None: ...
+
+Refusals are HTTPExceptions, so that they look like the application's other errors; status,
+challenge and description are those of `authsvc.verifier.errors`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.params import Depends as Dependency
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from authsvc.protocol.claims import AccessTokenClaims
+from authsvc.verifier.authorization import (
+    check_roles,
+    check_scope,
+    check_user,
+    role_names,
+    scope_tokens,
+)
+from authsvc.verifier.cookie_sessions import CookieSessions
+from authsvc.verifier.credentials import READING_METHODS, presented
+from authsvc.verifier.errors import AccessRefused
+from authsvc.verifier.token_verifier import TokenVerifier
+
+log = logging.getLogger("authsvc.verifier")
+
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+# Only for the OpenAPI document, so that /docs has a button; the token is read below.
+_scheme = HTTPBearer(
+    auto_error=False, bearerFormat="JWT", description="An access token of authsvc."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What `protect` left with an application."""
+
+    verifier: TokenVerifier
+    cookies: CookieSessions | None
+
+
+def protect(
+    app: FastAPI, verifier: TokenVerifier, *, cookies: CookieSessions | None = None
+) -> None:
+    """
+    Tell an application whose tokens it trusts; its endpoints then ask for `CurrentUser`.
+
+    Args:
+        cookies: Accept the cookies of `web` delivery as well; None: only Authorization.
+    """
+    app.state.authsvc = Protection(verifier, cookies)
+
+
+async def current_caller(
+    request: Request,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)],
+) -> AccessTokenClaims:
+    """
+    The claims of the request's access token, a person's or a service's.
+
+    Raises:
+        HTTPException: There is no valid one (401), a write by cookie is not provably ours
+            (403), or nobody can say (503).
+    """
+    protection = getattr(request.app.state, "authsvc", None)
+    if not isinstance(protection, Protection):
+        raise RuntimeError("call authsvc.verifier.fastapi.protect(app, verifier) first")  # noqa: TRY004 - a missing call
+    headers, cookies = request.headers.getlist, protection.cookies
+    try:
+        found = presented(headers, cookies)
+        writes = cookies if found.by_cookie and request.method not in READING_METHODS else None
+        if writes is not None:
+            writes.check_page(headers)
+        claims = await protection.verifier.verify(found.token)
+        if writes is not None:
+            # Last, so that a stranger's form is not even parsed.
+            writes.check_csrf_token(headers, form_token=await _form_token(request))
+    except AccessRefused as refusal:
+        raise _exception(refusal) from None
+    return claims
+
+
+CurrentCaller = Annotated[AccessTokenClaims, Depends(current_caller)]
+
+
+async def current_user(caller: CurrentCaller) -> AccessTokenClaims:
+    """
+    The claims of a person's access token.
+
+    Raises:
+        HTTPException: As `current_caller`; 403 for a service's own token.
+    """
+    try:
+        check_user(caller)
+    except AccessRefused as refusal:
+        raise _exception(refusal) from None
+    return caller
+
+
+CurrentUser = Annotated[AccessTokenClaims, Depends(current_user)]
+
+
+def require_roles(*roles: str) -> Dependency:
+    """
+    Demand a token with **any** of the roles: in `dependencies=[…]`, or to annotate a parameter.
+
+    Raises:
+        ValueError: No role is named, or one that no token could have.
+    """
+    wanted = role_names(roles)
+
+    async def check(caller: CurrentCaller) -> AccessTokenClaims:
+        try:
+            check_roles(caller, wanted)
+        except AccessRefused as refusal:
+            raise _exception(refusal) from None
+        return caller
+
+    dependency: Dependency = Depends(check)
+    return dependency
+
+
+def require_scope(*scope: str) -> Dependency:
+    """
+    Demand a token with **all** of the scope tokens, as `require_roles`.
+
+    Raises:
+        ValueError: No scope is named, or one that no token could have.
+    """
+    wanted = scope_tokens(scope)
+
+    async def check(caller: CurrentCaller) -> AccessTokenClaims:
+        try:
+            check_scope(caller, wanted)
+        except AccessRefused as refusal:
+            raise _exception(refusal) from None
+        return caller
+
+    dependency: Dependency = Depends(check)
+    return dependency
+
+
+async def _form_token(request: Request) -> str | None:
+    """
+    The field `csrf_token` of a form; FastAPI keeps the form for the endpoint.
+
+    Without python-multipart an application has no forms, and the header is the only way.
+    """
+    if find_spec("python_multipart") is None:
+        return None
+    if not request.headers.get("content-type", "").lower().startswith(FORMS):
+        return None
+    value = (await request.form()).get("csrf_token")
+    return value if isinstance(value, str) else None
+
+
+def _exception(refusal: AccessRefused) -> HTTPException:
+    log.info("access refused: %s (%s)", refusal.code, refusal.detail)
+    return HTTPException(refusal.status.value, refusal.description, headers=refusal.headers())

@@ -1,0 +1,72 @@
+"""How long a fetched key set may be used (RFC 9111 §4.2, RFC 5861)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+# Where the answer says nothing; what authsvc says.
+DEFAULT_MAX_AGE = 300
+DEFAULT_STALE = 86_400
+
+# Whatever the answer says: not more often than this, so that no request causes a fetch each ...
+LEAST_FRESH = timedelta(seconds=10)
+# ... and at least so much longer, so that nobody waits for the network with a known key ...
+LEAST_STALE = timedelta(minutes=10)
+# ... and not for ever: a key that was revoked must be forgotten.
+MOST_FRESH = timedelta(hours=24)
+MOST_USABLE = timedelta(days=7)
+
+DIRECTIVE = re.compile(r'\s*([a-z-]+)\s*(?:=\s*"?(\d{1,10})"?)?\s*', re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """
+    The two ages of a key set, counted from when it was fetched.
+
+    Args:
+        fresh: Until then it is used as it is; afterwards while a newer one is fetched.
+        usable: Until then it is used though no newer one could be had.
+        storable: Whether it may be written to a disk.
+    """
+
+    fresh: timedelta
+    usable: timedelta
+    storable: bool = True
+
+
+def freshness(cache_control: str, age: str = "") -> Freshness:
+    """
+    What Cache-Control allows: max-age, stale-while-revalidate, stale-if-error, no-cache, no-store.
+
+    Args:
+        cache_control: The header's value; empty without one.
+        age: The Age header: how long a cache on the way has held the answer, in seconds.
+    """
+    said: dict[str, int | None] = {}
+    for part in cache_control.lower().split(","):
+        directive = DIRECTIVE.fullmatch(part)
+        if directive is not None:
+            said.setdefault(directive[1], int(directive[2]) if directive[2] else None)
+    max_age = _seconds(said, "max-age", DEFAULT_MAX_AGE)
+    stale = (
+        max(_seconds(said, "stale-while-revalidate", 0), _seconds(said, "stale-if-error", 0))
+        if {"max-age", "stale-while-revalidate", "stale-if-error"} & set(said)
+        else DEFAULT_STALE
+    )
+    held = int(age) if age.isascii() and age.isdigit() and len(age) <= 10 else 0  # noqa: PLR2004 - digits
+    fresh = timedelta(seconds=0 if "no-cache" in said else max(max_age - held, 0))
+    usable = timedelta(seconds=max(max_age + stale - held, 0))
+    fresh = min(max(fresh, LEAST_FRESH), MOST_FRESH)
+    return Freshness(
+        fresh=fresh,
+        usable=min(max(usable, fresh + LEAST_STALE), MOST_USABLE),
+        storable="no-store" not in said,
+    )
+
+
+def _seconds(said: dict[str, int | None], name: str, default: int) -> int:
+    """A directive without a number it should have counts as zero (RFC 9111 §4.2.1)."""
+    return (said[name] or 0) if name in said else default

@@ -1,0 +1,295 @@
+"""
+The keys of one issuer in memory: used at once, renewed behind the caller's back (RFC 5861).
+
+- A known key is never waited for. When its set has grown old, a thread fetches a newer one.
+- An unknown `kid` makes one fetch, which everybody who asks meanwhile shares; then none for a
+  minute on behalf of unknown kids, whichever they are.
+- A `kid` that a fetch did not bring is remembered, longer each time.
+- Only a good key set replaces a key set. Failures are repeated after 1, 2, 4 … 60 seconds.
+
+The fetch runs in a thread of its own: whoever started it may be cancelled, its event loop may
+end, and threads and event loops of one process share it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock, Thread
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from authsvc.verifier.clock import Clock
+from authsvc.verifier.errors import AccessRefused, KeysUnavailable, UnknownKey
+from authsvc.verifier.key_file import KeyFile
+from authsvc.verifier.key_set import Keys
+from authsvc.verifier.key_source import Fetched, FetchFailed
+
+log = logging.getLogger("authsvc.verifier")
+
+COOL_DOWN = 60.0  # seconds between two fetches for the sake of unknown kids
+MOST_BACK_OFF = 60.0  # seconds between two attempts while authsvc is away
+MOST_ABSENT = 900.0  # seconds for which the news of an absent kid is believed
+MOST_KIDS = 1024  # absent kids that are remembered; a flood pushes out the oldest
+
+Flight = Future[None]
+Fetch = Callable[[str | None, bool], Fetched]
+"""Entity tag held, whether to go past caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A good key set; the two moments are of the monotonic clock."""
+
+    keys: Keys
+    document: bytes
+    etag: str | None
+    fetched_at: datetime
+    renew_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """
+    What a verifier holds, for a health page.
+
+    Args:
+        kids: The names of its keys; empty before the first fetch.
+        fetched_at: When authsvc last confirmed them.
+        usable: Whether tokens can be verified without the network.
+        failure: Why the last fetch failed; None if it did not.
+    """
+
+    kids: tuple[str, ...]
+    fetched_at: datetime | None
+    usable: bool
+    failure: str | None
+
+
+class AbsentKids:
+    """Kids that authsvc was asked for in vain, and until when that is believed."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, tuple[float, float]] = {}
+
+    def has(self, kid: str, time: float) -> bool:
+        """Whether asking again would be too early."""
+        return kid in self._until and time < self._until[kid][0]
+
+    def note(self, kid: str, time: float) -> None:
+        """Believe it for a minute, then for two, four, up to a quarter of an hour."""
+        if self.has(kid, time):
+            return
+        _, span = self._until.pop(kid, (0.0, COOL_DOWN / 2))
+        span = min(2 * span, MOST_ABSENT)
+        self._until[kid] = (time + span, span)
+        if len(self._until) > MOST_KIDS:
+            del self._until[next(iter(self._until))]
+
+
+class KeyCache:
+    """
+    The keys of one issuer; safe to use from any thread.
+
+    Args:
+        fetch: Blocks; raises FetchFailed.
+        file: Where the last good key set is kept for a start without authsvc.
+    """
+
+    def __init__(self, fetch: Fetch, *, clock: Clock, file: KeyFile | None) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._file = file
+        self._lock = Lock()
+        self._held = None if file is None else self._from_file(file)
+        self._flight: Flight | None = None
+        self._flight_of = 0  # the process: threads do not survive a fork
+        self._absent = AbsentKids()
+        self._failures = 0
+        self._failure: str | None = None
+        self._retry_at = 0.0
+        self._unknown_at = 0.0
+
+    def find(self, kid: str) -> RSAPublicKey | None:
+        """The key of that name if it is held; starts a fetch if its set is old, without waiting."""
+        held = self._held
+        if held is None:
+            return None
+        time = self._clock.monotonic()
+        if time >= held.expires_at:
+            return None
+        key = held.keys.get(kid)
+        if key is not None and time >= held.renew_at:
+            self._renew(time)
+        return key
+
+    def fetch_for(self, kid: str) -> Flight | None:
+        """
+        A fetch that may bring this key, to be waited for; None if none is due.
+
+        Ask `find` again afterwards, and `refusal` if it still knows nothing.
+        """
+        with self._lock:
+            time = self._clock.monotonic()
+            held = self._usable(time)
+            if held is None:
+                return self._under_way() or (
+                    self._start(past_caches=False) if time >= self._retry_at else None
+                )
+            if kid in held.keys or self._absent.has(kid, time):
+                return None
+            flight = self._under_way()
+            if flight is None and time >= self._unknown_at:
+                self._unknown_at = time + COOL_DOWN
+                # The answer that a cache on the way holds may be as old as ours.
+                flight = self._start(past_caches=True)
+            return flight
+
+    def fetch_now(self) -> Flight | None:
+        """A fetch for a start-up that wants to have keys; None if they are there."""
+        with self._lock:
+            time = self._clock.monotonic()
+            if self._usable(time) is not None:
+                return None
+            return self._under_way() or self._start(past_caches=False)
+
+    def refusal(self, kid: str, *, fetched: bool) -> AccessRefused:
+        """
+        Why a token with an unknown `kid` is refused: there is no such key, or nobody knows.
+
+        Args:
+            fetched: Whether a fetch was waited for on its behalf.
+        """
+        with self._lock:
+            time = self._clock.monotonic()
+            if self._usable(time) is None or self._failure is not None:
+                return self._unavailable(time)
+            if fetched:
+                self._absent.note(kid, time)
+            return UnknownKey("unknown_kid")
+
+    def unavailable(self) -> KeysUnavailable | None:
+        """Why no token can be verified; None if that is not so."""
+        with self._lock:
+            time = self._clock.monotonic()
+            return None if self._usable(time) is not None else self._unavailable(time)
+
+    def status(self) -> KeyStatus:
+        """What is held, for a health page."""
+        held = self._held
+        return KeyStatus(
+            kids=() if held is None else tuple(held.keys),
+            fetched_at=None if held is None else held.fetched_at,
+            usable=self._usable(self._clock.monotonic()) is not None,
+            failure=self._failure,
+        )
+
+    def _renew(self, time: float) -> None:
+        with self._lock:
+            if self._under_way() is None and time >= self._retry_at:
+                self._start(past_caches=False)
+
+    def _usable(self, time: float) -> Held | None:
+        held = self._held
+        return held if held is not None and time < held.expires_at else None
+
+    def _under_way(self) -> Flight | None:
+        return self._flight if self._flight_of == os.getpid() else None
+
+    def _start(self, *, past_caches: bool) -> Flight:
+        """Begin a fetch; the lock is held."""
+        flight: Flight = Future()
+        # So that nobody who gives up waiting can cancel it for the others.
+        flight.set_running_or_notify_cancel()
+        self._flight, self._flight_of = flight, os.getpid()
+        etag = None if self._held is None else self._held.etag
+        thread = Thread(
+            target=self._run, args=(flight, etag, past_caches), name="authsvc-keys", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as exc:
+            # The process has too many threads, or is ending.
+            self._flight, self._failure = None, str(exc)
+            flight.set_result(None)
+        return flight
+
+    def _run(self, flight: Flight, etag: str | None, past_caches: bool) -> None:  # noqa: FBT001 - of a thread
+        try:
+            fetched = self._fetch(etag, past_caches)
+        except FetchFailed as exc:
+            self._failed(str(exc))
+        except Exception:
+            # Whatever went wrong, those who wait must be told.
+            log.exception("fetching the keys failed in an unexpected way")
+            self._failed("defect")
+        else:
+            self._succeeded(fetched)
+        finally:
+            flight.set_result(None)
+
+    def _failed(self, cause: str) -> None:
+        with self._lock:
+            back_off = min(2.0 ** min(self._failures, 6), MOST_BACK_OFF)
+            self._failures += 1
+            self._failure = cause
+            self._retry_at = self._clock.monotonic() + back_off
+            self._flight = None
+        log.warning("the keys could not be fetched: %s", cause)
+
+    def _succeeded(self, fetched: Fetched) -> None:
+        with self._lock:
+            now, time = self._clock.now(), self._clock.monotonic()
+            self._flight = None
+            self._failures, self._failure, self._retry_at = 0, None, 0.0
+            before = self._held
+            if fetched.keys is not None and fetched.document is not None:
+                keys, document = fetched.keys, fetched.document
+            elif before is not None:
+                keys, document = before.keys, before.document
+            else:
+                return  # unreachable: without an entity tag there is no 304
+            self._held = _held(fetched, keys, document, fetched_at=now, fetched_when=time)
+        if before is None or before.keys.keys() != keys.keys():
+            log.info("the keys of the issuer are now %s", ", ".join(keys))
+        if self._file is not None and fetched.freshness.storable:
+            self._file.write(fetched, document, now=now)
+
+    def _from_file(self, file: KeyFile) -> Held | None:
+        now, time = self._clock.now(), self._clock.monotonic()
+        kept = file.read(now=now)
+        if kept is None or kept.fetched.document is None:
+            return None
+        age = (now - kept.fetched_at).total_seconds()
+        return _held(
+            kept.fetched,
+            kept.keys,
+            kept.fetched.document,
+            fetched_at=kept.fetched_at,
+            fetched_when=time - age,
+        )
+
+    def _unavailable(self, time: float) -> KeysUnavailable:
+        wait = max(self._retry_at - time, 1.0)
+        return KeysUnavailable(
+            f"no keys: {self._failure or 'the fetch has not ended'}",
+            retry_after=timedelta(seconds=wait),
+        )
+
+
+def _held(
+    fetched: Fetched, keys: Keys, document: bytes, *, fetched_at: datetime, fetched_when: float
+) -> Held:
+    return Held(
+        keys=keys,
+        document=document,
+        etag=fetched.etag,
+        fetched_at=fetched_at,
+        renew_at=fetched_when + fetched.freshness.fresh.total_seconds(),
+        expires_at=fetched_when + fetched.freshness.usable.total_seconds(),
+    )

@@ -1,0 +1,118 @@
+"""An authorization server as a verifier sees it: two documents over HTTP, good, bad or slow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any
+
+from authsvc.protocol.jwk import rsa_jwk
+from authsvc.verifier import TokenVerifier
+from tests.keys.material import T0, rsa_key
+
+JWKS = "/.well-known/jwks.json"
+METADATA = "/.well-known/oauth-authorization-server"
+CACHE_CONTROL = "public, max-age=300, stale-while-revalidate=600, stale-if-error=86400"
+
+
+@dataclass
+class MovableClock:
+    """Both clocks, moved by hand."""
+
+    time: datetime = T0
+    passed: float = 1000.0
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def advance(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+        self.passed += seconds
+
+
+@dataclass
+class KeyServer:
+    """
+    What it answers can be changed at any time; `requests` has the path and headers of each.
+
+    Args:
+        gate: Clear it to keep every answer back.
+    """
+
+    origin: str = ""
+    document: bytes = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"Cache-Control": CACHE_CONTROL})
+    metadata: dict[str, Any] = field(default_factory=dict)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    gate: Event = field(default_factory=Event)
+
+    def publish(self, *numbers: int) -> None:
+        """Publish the test keys of these numbers, and nothing else."""
+        keys = [rsa_jwk(rsa_key(number).public_key()) for number in numbers]
+        self.document = json.dumps({"keys": keys}).encode()
+
+    def fetches(self) -> int:
+        """How often the key set was asked for."""
+        return sum(path == JWKS for path, _ in self.requests)
+
+    def respond(self, handler: BaseHTTPRequestHandler) -> None:
+        sent = {name.lower(): value for name, value in handler.headers.items()}
+        self.requests.append((handler.path, sent))
+        self.gate.wait(30)
+        body = self.document if handler.path == JWKS else json.dumps(self.metadata).encode()
+        etag = f'"{hash(body):x}"'
+        status = self.status
+        if status == 200 and sent.get("if-none-match") == etag:
+            status, body = 304, b""
+        handler.send_response(status)
+        for name, value in {"ETag": etag, **self.headers}.items():
+            handler.send_header(name, value)
+        if status != 304:
+            handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+@contextmanager
+def key_server() -> Iterator[KeyServer]:
+    """One, on a free port, that publishes the first test key."""
+    server = KeyServer()
+    server.publish(0)
+    server.gate.set()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            server.respond(self)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's
+            del format, args
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listener.daemon_threads = True
+    server.origin = f"http://127.0.0.1:{listener.server_address[1]}"
+    server.metadata = {"issuer": server.origin, "jwks_uri": server.origin + JWKS}
+    thread = Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.gate.set()
+        listener.shutdown()
+        thread.join()
+        listener.server_close()
+
+
+def settle(verifier: TokenVerifier) -> None:
+    """Wait until no fetch is under way."""
+    flight = verifier._keys._flight
+    if flight is not None:
+        flight.result(10)

@@ -1,0 +1,186 @@
+"""FastAPI: the dependencies, and what they say in the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Form
+
+from authsvc.verifier import AccessTokenClaims, CookieSessions
+from authsvc.verifier.fastapi import (
+    CurrentCaller,
+    CurrentUser,
+    protect,
+    require_roles,
+    require_scope,
+)
+from tests.verifier.adapters import PAGE, bearer, cases, cookies
+from tests.verifier.conftest import NewToken, NewVerifier
+from tests.verifier.key_server import KeyServer, MovableClock
+
+
+def application() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/hello")
+    async def hello(user: CurrentUser) -> str:
+        return user.sub
+
+    @app.post("/hello")
+    async def greet(user: CurrentUser) -> str:
+        return user.sub
+
+    @app.get("/any")
+    async def anybody(caller: CurrentCaller) -> str:
+        return caller.client_id
+
+    @app.get("/admin", dependencies=[require_roles("admin", "root")])
+    async def admin() -> str:
+        return "admin"
+
+    @app.get("/orders")
+    async def orders(
+        caller: Annotated[AccessTokenClaims, require_scope("orders:read", "orders:list")],
+    ) -> str:
+        return caller.scope
+
+    @app.post("/named")
+    async def named(user: CurrentUser, name: Annotated[str, Form()]) -> str:
+        return f"{user.sub} {name}"
+
+    return app
+
+
+NewClient = Callable[..., httpx.AsyncClient]
+
+
+@pytest.fixture
+async def client(new_verifier: NewVerifier) -> AsyncIterator[httpx.AsyncClient]:
+    app = application()
+    protect(app, new_verifier(), cookies=CookieSessions(origins=[PAGE]))
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as opened:
+        yield opened
+
+
+@pytest.mark.requirement("T13", "X1", "X2")
+async def test_every_case_is_answered_as_by_the_others(
+    client: httpx.AsyncClient, token: NewToken, clock: MovableClock
+) -> None:
+    old = token()
+    clock.advance(931)
+    service = token(sid=None, sub="billing", client_id="billing")
+
+    for case in cases(
+        token(roles=["reader"]),
+        expired=old,
+        service=service,
+        admin=token(roles=["root"]),
+        scoped=token(scope="orders:list orders:read"),
+    ):
+        case.check(await client.request(**({"method": "GET"} | case.request)))
+
+
+async def test_the_endpoint_still_gets_the_form(client: httpx.AsyncClient, token: NewToken) -> None:
+    """Though the dependency has read its CSRF field."""
+    presented = token()
+    for encoding in ("data", "files"):
+        fields: Any = {"csrf_token": "t0ken", "name": "n"}
+        if encoding == "files":
+            fields = {name: (None, value) for name, value in fields.items()}
+        answer = await client.post(
+            "/named", headers=cookies(presented) | {"origin": PAGE}, **{encoding: fields}
+        )
+        assert (200, True) == (answer.status_code, answer.text.endswith(' n"')), answer.text
+
+
+async def test_the_form_of_a_stranger_is_not_parsed(client: httpx.AsyncClient) -> None:
+    """Nor is its body waited for beyond what FastAPI itself reads."""
+    body = "&".join(f"f{number}=" for number in range(5000))  # more fields than Starlette takes
+    headers = cookies("a.b.c") | {
+        "origin": PAGE,
+        "content-type": "application/x-www-form-urlencoded",
+    }
+
+    answer = await client.post("/hello", headers=headers, content=body)
+
+    assert 401 == answer.status_code
+
+
+async def test_header_twice_is_refused(client: httpx.AsyncClient, token: NewToken) -> None:
+    presented = f"Bearer {token()}"
+
+    answer = await client.get(
+        "/hello", headers=[("authorization", presented), ("authorization", presented)]
+    )
+
+    assert 400 == answer.status_code
+
+
+async def test_nobody_is_blamed_while_the_keys_cannot_be_had(
+    client: httpx.AsyncClient, server: KeyServer, token: NewToken
+) -> None:
+    server.status = 500
+
+    answer = await client.get("/hello", headers=bearer(token()))
+
+    assert (503, "1") == (answer.status_code, answer.headers["retry-after"])
+    assert "www-authenticate" not in answer.headers
+
+
+async def test_one_request_is_verified_once(new_verifier: NewVerifier, token: NewToken) -> None:
+    """However many dependencies ask."""
+    asked: list[str] = []
+
+    class Counting:
+        def check(self, claims: AccessTokenClaims, *, now: object) -> None:
+            del now
+            asked.append(claims.jti)
+
+    app = FastAPI()
+    protect(app, new_verifier(revocations=Counting()))
+
+    @app.get("/", dependencies=[require_roles("admin"), require_roles("root")])
+    async def both(user: CurrentUser, caller: CurrentCaller) -> bool:
+        return user is caller
+
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        answer = await client.get("/", headers=bearer(token(roles=["admin", "root"])))
+
+    assert (200, True) == (answer.status_code, answer.json())
+    assert 1 == len(asked)
+
+
+async def test_a_forgotten_protect_is_a_mistake_and_no_open_door(token: NewToken) -> None:
+    transport = httpx.ASGITransport(app=application(), raise_app_exceptions=False)
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        answer = await client.get("/hello", headers=bearer(token()))
+
+    assert 500 == answer.status_code
+
+
+def test_the_document_has_the_scheme_on_every_guarded_operation() -> None:
+    document = application().openapi()
+
+    (name,) = document["components"]["securitySchemes"]
+    assert "bearer" == document["components"]["securitySchemes"][name]["scheme"]
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert [{name: []}] == operation["security"]
+
+
+@pytest.mark.parametrize("names", [(), ("",), ("two words",), ('quote"',), ("é",), ("x" * 65,)])
+def test_names_that_no_token_can_have_are_mistakes(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="at least one role"):
+        require_roles(*names)
+
+
+@pytest.mark.parametrize("names", [(), ("",), ("two words",), ('quote"',), ("é",), ("a\\b",)])
+def test_scopes_that_no_token_can_have_are_mistakes(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="at least one scope"):
+        require_scope(*names)
