@@ -27,6 +27,7 @@ from tests.bench import measurements as m
 from tests.bench.machine import ROOT, machine
 from tests.bench.page import write_page
 from tests.bench.profile import profile_refresh
+from tests.bench.verification import measure_verifier
 from tests.bench.world import World, world
 
 RESULTS = ROOT / "docs" / "performance" / "results.json"
@@ -63,6 +64,11 @@ async def _start(on: World) -> Any:
     return m.measure_start(on)
 
 
+async def _verifier(on: World) -> Any:
+    del on  # it needs neither the service nor its database
+    return measure_verifier(seconds=SECONDS)
+
+
 MEASUREMENTS: dict[str, Callable[[World], Awaitable[Any]]] = {
     "limits": _limits,
     "start": _start,
@@ -72,6 +78,7 @@ MEASUREMENTS: dict[str, Callable[[World], Awaitable[Any]]] = {
     "isolation": lambda on: m.measure_isolation(on, seconds=SECONDS),
     "orm": lambda on: m.measure_orm(on, seconds=SECONDS),
     "avx2": _login_with_avx2,
+    "verifier": _verifier,
     "profile": profile_refresh,
     "scale": lambda on: m.measure_scale(on, sizes=SIZES, seconds=2 * SECONDS, rotations=ROTATIONS),
 }

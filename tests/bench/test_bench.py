@@ -11,6 +11,7 @@ import pytest
 from tests.bench import measurements, page
 from tests.bench.charts import line_chart
 from tests.bench.profile import shares
+from tests.bench.verification import measure_verifier
 from tests.bench.world import world
 
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk: apt-get install wrk")
@@ -73,3 +74,19 @@ def test_a_chart_is_whole_xml() -> None:
     )
 
     assert fromstring(chart).tag.endswith("svg")  # noqa: S314 - our own text
+
+
+def test_the_verifier_is_measured_against_its_limit_and_another() -> None:
+    found = measure_verifier(seconds=0.3, rounds=1)
+
+    # Less than the signature alone would mean that it was not checked.
+    assert 0.02 < found["of_rsa"] < 1
+    assert 1 == found["fetches"]
+    assert {"rsa", "verifier", "verifier_async", "pyjwt"} == set(found["per_second"])
+    machine = dict.fromkeys(
+        ("date", "commit", "cpu", "memory", "system", "python", "libraries"), ""
+    )
+    text = "\n".join(
+        page._verifier({"verifier": {"machine": machine, "seconds": 1, "found": found}})
+    )
+    assert "| plain PyJWT |" in text
