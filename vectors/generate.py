@@ -456,11 +456,11 @@ def _claims() -> Iterator[Json]:
     for name in ("iss", "aud", "exp", "iat", "sub", "jti", "client_id", "nbf"):
         yield refuse(f"no {name}", "bad_claims", "T8", signed(HEADER, without(CLAIMS, name)))
     for name in ("exp", "iat", "nbf"):
-        for value in (str(NOW + 60), True, None, [NOW], {}):
+        for value in (True, None, [NOW], {}):
             yield refuse(
                 f"{name}: {json.dumps(value)}", "bad_claims", "T8", _with_claims(**{name: value})
             )
-        for value in (-1, NOW + 0.5, 253_402_300_800):
+        for value in (str(NOW + 60), -1, NOW + 0.5, 253_402_300_800):
             yield refuse(
                 f"{name}: {json.dumps(value)}",
                 "bad_claims",

@@ -165,6 +165,7 @@ async def test_the_node_snippet_lets_in_whom_it_should(live: Live, node_snippet:
         async with httpx.AsyncClient() as client:
             for number in (port, dead):
                 while not await _listens(client, number):
+                    assert [None, None] == [service.poll() for service in services]
                     await asyncio.sleep(0.01)
             url = f"http://localhost:{port}/"
             good = await client.get(url, headers=bearer(live.token))

@@ -84,8 +84,8 @@ class TokenVerifier:
         self._leeway = leeway
         self._clock = clock or SystemClock()
         self._revocations = revocations
-        # A fetch is two requests at most, and connecting is not part of reading.
-        self._patience = 4 * timeout.total_seconds()
+        # A fetch is two requests at most. Whoever gives up waiting leaves it to go on.
+        self._patience = 2 * timeout.total_seconds()
         self._keys = KeyCache(
             lambda etag, past_caches: source.fetch(etag, past_caches=past_caches),
             clock=self._clock,
