@@ -37,6 +37,10 @@ TWINS: dict[str, tuple[Story, Story]] = {
         begun().refresh(0, at=1).refresh(0, at=1.001),
         begun().refresh(0, at=1).refresh(0, "err", at=1.001),
     ),
+    "I1 who hears of a rotation without having made it has a key": (
+        begun().refresh(0, "replayed", delivery="native"),
+        begun().refresh(0, "replayed", key="k", delivery="native"),
+    ),
     "I1 a second request with its key has not rotated": (
         begun().refresh(0, key="k", at=1).refresh(0, key="k", at=1.001),
         begun().refresh(0, key="k", at=1).refresh(0, "replayed", key="k", at=1.001),

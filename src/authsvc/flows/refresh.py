@@ -58,6 +58,7 @@ async def refresh(
     caller: Caller,
     now: datetime,
     under_way: Callable[[], timedelta],
+    abandoned: Callable[[], Awaitable[bool]],
     database_now: datetime | None = None,
 ) -> Session:
     """
@@ -66,6 +67,7 @@ async def refresh(
     Args:
         now: The process's clock.
         under_way: How long ago the request came.
+        abandoned: Whether the client has hung up, so that nobody will read the answer.
         database_now: Only tests pass one; None is the database's clock.
 
     Raises:
@@ -92,6 +94,7 @@ async def refresh(
         lifetimes=lifetimes,
         caller=caller,
         under_way=under_way,
+        abandoned=abandoned,
         now=database_now,
     )
     decided = await rotation.decide()
@@ -126,6 +129,7 @@ class _Rotation:
     lifetimes: Lifetimes
     caller: Caller
     under_way: Callable[[], timedelta]
+    abandoned: Callable[[], Awaitable[bool]]
     now: datetime | None
 
     async def decide(self) -> Decided:
@@ -165,6 +169,10 @@ class _Rotation:
                 healed = await self._advance(refresh_families.heal)
                 return replace(healed, healed=True) if healed else None
             case Verdict.REUSED:
+                if await self.abandoned():
+                    # What its client gave up may be read and judged long after its repetition
+                    # (decision 0011). A thief who does not wait for an answer has none.
+                    raise DatabaseUnavailable("abandoned", retry_after=RETRY_AFTER)
                 await self._revoke(family.id)
             case Verdict.OVERTAKEN:
                 raise DatabaseUnavailable("overtaken", retry_after=RETRY_AFTER)

@@ -48,6 +48,7 @@ REFRESH_OUTCOMES = (
         {Verdict.REUSED, Verdict.OVERTAKEN, Verdict.FAR_AHEAD, Verdict.REVOKED, Verdict.EXPIRED}
     ),
     Verdict.USER_DISABLED,
+    "abandoned",
     "family_absent",
     "wrong_transport",
     "none_presented",

@@ -122,6 +122,7 @@ async def refresh(request: Request) -> JSONResponse:
             caller=caller(request),
             now=came,
             under_way=lambda: held.clock.now() - came,
+            abandoned=request.is_disconnected,
             database_now=held.clock.database_now(),
         )
     except Refusal as refusal:

@@ -100,6 +100,10 @@ def refresh(
             )
             successor = Alive(presented + 1, key, moment, state.password)
             yield successor, ("rotated", presented + 1)
+            if key is not None:
+                # After a lost reply of the database nobody can tell which of the requests with
+                # this key has rotated: "replayed" is true of all.
+                yield successor, ("replayed", presented + 1)
     elif behind == 1 and key is not None and key == state.key:
         yield state, ("replayed", state.generation)
     elif behind > 0:
