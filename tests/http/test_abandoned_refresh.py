@@ -45,7 +45,7 @@ async def test_a_reused_token_ends_its_family_only_for_a_client_that_waits(
 ) -> None:
     async with serving(database_url, tmp_path) as (port, *_):
         client = await Connection.open(port)
-        body = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
+        body: dict[str, object] = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
         tokens = [(await client.ask(post("/auth/login", body))).body["refresh_token"]]
         for _ in range(3):
             answer = await client.ask(_refresh(tokens[-1]))
