@@ -84,6 +84,10 @@ MEASUREMENTS: dict[str, Callable[[World], Awaitable[Any]]] = {
 }
 
 
+def _results() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
 async def main(names: list[str]) -> None:
     if shutil.which("wrk") is None:
         sys.exit("make bench needs the load generator wrk: apt-get install wrk")
@@ -91,7 +95,6 @@ async def main(names: list[str]) -> None:
     if unknown:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(MEASUREMENTS)}, page")
     RESULTS.parent.mkdir(exist_ok=True)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in names or MEASUREMENTS:
         if name == "page":
             continue
@@ -103,9 +106,10 @@ async def main(names: list[str]) -> None:
             async with world(Path(directory), FAMILIES) as on:
                 found = await MEASUREMENTS[name](on)
         seconds = round(time.monotonic() - began)
-        results[name] = {"machine": machine(), "seconds": seconds, "found": found}
+        # Read as late as this: another run may have written its own meanwhile.
+        results = _results() | {name: {"machine": machine(), "seconds": seconds, "found": found}}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    write_page(results, ROOT / "docs")
+    write_page(_results(), ROOT / "docs")
     print("docs/performance.md is written.")
 
 
