@@ -53,6 +53,9 @@ few per cent; see the profile.
 - **Ten million families** were measured right after they were made, and walked at random: each
   rotation touches a page of its own that is not in memory, and writes its whole image to the WAL
   once after a checkpoint. Nothing in the statement or its plan depends on their number.
+- **The errors** are logins of the mixed load that were answered 503 `overloaded`: the other
+  requests saturate both cores, and at the lowest priority two passwords had no turn within
+  `HASH_QUEUE_SECONDS`. No refresh failed, and no chain was lost.
 - **Login** loses its share to the same switching: 22 ms of CPU for a login of which argon2 is 20.
 """
 REPEAT = """\
@@ -103,8 +106,8 @@ def targets(results: Json) -> Iterator[Target]:
                 f"{p99:.1f} ms",
                 p99 <= allowed,
             )
-        wrong = sum(run["failed"] + run["lost_chains"] for run in found["refresh"])
-        yield Target("errors and lost chains", "0", str(wrong), wrong == 0)
+        wrong = _wrong(found)
+        yield Target("errors and lost chains, all runs", "0", str(wrong), wrong == 0)
     if "orm" in found:
         ratio = found["orm"]["ours"]["rate"] / found["orm"]["orm"]["rate"]
         yield Target("refresh, of the same through an ORM", "≥ 5 x", f"{ratio:.1f} x", ratio >= 5)
@@ -142,6 +145,16 @@ def targets(results: Json) -> Iterator[Target]:
         )
         yield Target("memory (PSS), one idle worker", "≤ 100 MB", f"{pss:.0f} MB", pss <= 100)
         yield Target("from `serve` to the first answer", "≤ 1.5 s", f"{first:.2f} s", first <= 1.5)
+
+
+def _wrong(found: Any) -> int:
+    """Failed answers and lost chains of every load below."""
+    if isinstance(found, list):
+        return sum(map(_wrong, found))
+    if not isinstance(found, dict):
+        return 0
+    here: int = found.get("failed", 0) + found.get("lost_chains", 0)
+    return here + sum(map(_wrong, found.values()))
 
 
 def _headroom(rounds: list[Json]) -> Iterator[Target]:
