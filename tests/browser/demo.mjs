@@ -78,8 +78,11 @@ try {
   result.sessions = await page.locator("#sessions li").count();
   await photograph(page, "home");
 
+  // The second visit: the page comes from the browser's cache, confirmed by a 304.
+  const other = await open(context);
+  await other.locator("#who", { hasText: "@" }).waitFor();
   await page.getByRole("button", { name: "Sign out", exact: true }).click();
-  await page.locator("#stranger").waitFor();
+  await other.locator("#stranger").waitFor();
   result.signedOut = await page.locator("#stranger").isVisible();
 } finally {
   await browser.close();

@@ -45,14 +45,15 @@ class Document:
 
     def response(self, scope: Scope) -> Response:
         """The body, or 304 for a client that has it."""
-        # A 304 repeats what a cache needs to keep its copy fresh (RFC 9110 §15.4.5).
+        # A 304 repeats what a cache needs to keep its copy fresh (RFC 9110 §15.4.5), and its
+        # fields replace those of the copy (RFC 9111 §3.2): also the policy of the page.
         headers = {"Cache-Control": self.cache_control, "ETag": self.etag}
+        if self.content_security_policy is not None:
+            headers["Content-Security-Policy"] = self.content_security_policy
         conditions = (value for name, value in scope["headers"] if name == b"if-none-match")
         if is_held(conditions, self.etag.encode("ascii")):
             return Response(status_code=304, headers=headers)
         headers["Content-Type"] = self.media_type
-        if self.content_security_policy is not None:
-            headers["Content-Security-Policy"] = self.content_security_policy
         if scope["method"] == "HEAD":
             return Response(headers={**headers, "Content-Length": str(len(self.body))})
         return Response(self.body, headers=headers)
