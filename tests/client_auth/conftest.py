@@ -141,7 +141,7 @@ async def authsvc(database_url: str, tmp_path: Path, clock: MovableClock) -> Asy
     app = create_app(settings, clock=clock)
     gateway = Gateway(app)
     config = uvicorn.Config(
-        gateway, host="127.0.0.1", port=port, lifespan="off", log_level="error", ws="none"
+        gateway, host="127.0.0.1", port=port, lifespan="off", log_config=None, ws="none"
     )
     server = uvicorn.Server(config)
     async with app.router.lifespan_context(app):

@@ -39,7 +39,7 @@ async def test_the_snippets_log_in_and_call_a_service(
             return source
 
         app = module_of(snippet("protect-a-service.md", "FastAPI")).app
-        config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", ws="none")
+        config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, ws="none")
         server = uvicorn.Server(config)
         task = asyncio.create_task(server._serve())
         while not server.started:

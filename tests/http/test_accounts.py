@@ -324,7 +324,9 @@ async def test_a_flood_of_logins_is_overloaded_and_blocks_nobody(
     overloaded = [answer for answer in answers if answer.status_code == 503]
     assert overloaded
     assert {401, 503} == {answer.status_code for answer in answers}
-    assert {"overloaded"} == {answer.json()["code"] for answer in overloaded}
+    # On a busy machine some wait too long for a connection to the database as well.
+    codes = {answer.json()["code"] for answer in overloaded}
+    assert {"overloaded"} <= codes <= {"overloaded", "database_unavailable"}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in overloaded)
 
 

@@ -17,7 +17,13 @@ from authsvc.http.problem_schema import BY_CODE, PROBLEM_JSON, status_of
 from tests.http.small import ORIGIN
 
 # Served, but no part of the API.
-UNDOCUMENTED = {"/docs", "/openapi.json", "/docs/assets/{version}/{name}"}
+UNDOCUMENTED = {
+    "/docs",
+    "/docs/assets/{version}/{name}",
+    "/demo",
+    "/demo/assets/{version}/{name}",
+    "/openapi.json",
+}
 OPERATIONS = {
     "register": "post /auth/register",
     "me": "get /auth/me",
