@@ -68,6 +68,21 @@ PLANTED = """\
 A checker that passes everything proves nothing. Each of these builds breaks one promise, and
 `make test` demands that the checker finds it, and finds nothing in the service as it is.
 """
+FOUND = """\
+## What it has found
+
+Each was mended at the root, and has a regression test named for its fault. Runs from before a
+mending are not counted above.
+
+- **F08, F11**: a request that its client had given up, and repeated, was judged after the client
+  had gone on, and ended the session as reuse. Twice: while it waited for a connection to the
+  database, and while its bytes lay unread in the kernel
+  ([decision 0011](decisions/0011-overtaken-requests.md)).
+- **F09**: after a lost reply of the database two requests with one key were both told `rotated`.
+- **F22, F26**: during a rolling upgrade, old processes called a newer schema not ready.
+- **F24**: a client that did not read kept megabytes of answers in the kernel.
+- **F30**: pipelined requests were still served after their client had hung up.
+"""
 REPEAT = """\
 ## Repeat it
 
@@ -122,6 +137,7 @@ def write_page(
     """The page."""
     sums = summed(results)
     parts = [HEAD, *_table(sums, experiments), *_honest(docs / "proof"), *_planted()]
+    parts += [FOUND]
     parts += [*_details(sums, experiments), *_when(results)]
     (docs / "proof.md").write_text("\n".join([*parts, REPEAT]))
 
