@@ -32,11 +32,11 @@ async def fill(url: str, families: int, *, keys: KeyDirectory) -> None:
         await connection.close()
 
 
-async def tokens(url: str, number: int, *, keys: KeyDirectory) -> list[str]:
-    """The newest tokens of families chosen at random over the whole table."""
+async def tokens(url: str, number: int, *, after: int, keys: KeyDirectory) -> list[str]:
+    """The newest tokens of families at random places of the table, `after` skipping so many."""
     connection = await asyncpg.connect(url)
     try:
-        rows = await connection.fetch(CHOOSE, number)
+        rows = await connection.fetch(CHOOSE, number, after)
     finally:
         await connection.close()
     return [
@@ -68,5 +68,5 @@ FROM added, LATERAL (
 """
 CHOOSE = """
 SELECT id, generation, mac_key_id FROM refresh_families
-WHERE delivery = 'native' AND revoked_at IS NULL ORDER BY id LIMIT $1
+WHERE delivery = 'native' AND revoked_at IS NULL ORDER BY id LIMIT $1 OFFSET $2
 """

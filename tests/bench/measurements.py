@@ -263,7 +263,8 @@ async def measure_scale(
     found = []
     for size in sizes:
         await families.fill(world.url, size, keys=world.keys)
-        walk = min(size // 16, 6_000)
+        world.families = size
+        walk = min(size // 32, 6_000)
         done: Json = {"families": size}
         with world.serving(workers=2) as serving:
             await refresh_load(world, serving, users=4, seconds=2)

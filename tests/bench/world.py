@@ -48,14 +48,23 @@ class World:
     url: str
     place: Path
     keys: KeyDirectory
+    families: int
+    _chosen: int = 0
 
     @property
     def postgres(self) -> EmbeddedPostgres:
         return self.stage.postgres
 
     async def tokens(self, users: int, *, each: int = 1) -> list[str]:
-        """Lines for the generator: for every user the newest tokens of `each` families."""
-        found = await families.tokens(self.url, users * each, keys=self.keys)
+        """
+        Lines for the generator: for every user the newest tokens of `each` families.
+
+        They are others than those of the load before: its last requests may still be under way.
+        """
+        number = users * each
+        after = self._chosen if self._chosen + number <= self.families else 0
+        self._chosen = after + number
+        found = await families.tokens(self.url, number, after=after, keys=self.keys)
         return [",".join(found[n * each : (n + 1) * each]) for n in range(users)]
 
     async def rotations(self) -> int:
@@ -146,7 +155,7 @@ async def world(directory: Path, number: int) -> AsyncIterator[World]:
                 strict_modes=False,
             )
             keys.load(datetime.now(UTC))
-            made = World(on, url, place, keys)
+            made = World(on, url, place, keys, number)
             await families.fill(url, number, keys=keys)
             yield made
 
