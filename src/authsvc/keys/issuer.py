@@ -14,7 +14,13 @@ from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.keyring import NoSigningKey
 from authsvc.protocol import base64url
 from authsvc.protocol.access_token import verify_access_token, verify_authentic
-from authsvc.protocol.claims import AccessTokenClaims, Grant, to_json
+from authsvc.protocol.claims import (
+    AccessTokenClaims,
+    ClientGrant,
+    Grant,
+    client_to_json,
+    to_json,
+)
 from authsvc.protocol.secret import Secret
 
 JTI_BYTES = 16  # 128 random bits; a random UUID has only 122
@@ -50,9 +56,6 @@ class Issuer:
         Raises:
             NoSigningKey: No key is active.
         """
-        key = self._keys.ring.signing_key(now)
-        if key.private_key is None:
-            raise NoSigningKey("no_signing_key")  # unreachable: a public half never signs
         claims = to_json(
             grant,
             issuer=self.issuer,
@@ -61,10 +64,23 @@ class Issuer:
             now=now,
             ttl=self.access_ttl,
         )
-        payload = ENCODER.encode(claims).encode()
-        signed = f"{self._header(key.kid)}.{base64url.encode(payload)}"
-        signature = key.private_key.sign(signed.encode("ascii"), PADDING, DIGEST)
-        return Secret(f"{signed}.{base64url.encode(signature)}")
+        return self._sign(claims, now)
+
+    def client_access_token(self, grant: ClientGrant, *, now: datetime) -> Secret:
+        """
+        Sign an access token of a client itself.
+
+        Raises:
+            NoSigningKey: No key is active.
+        """
+        claims = client_to_json(
+            grant,
+            issuer=self.issuer,
+            jti=secrets.token_urlsafe(JTI_BYTES),
+            now=now,
+            ttl=self.access_ttl,
+        )
+        return self._sign(claims, now)
 
     def verify(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
@@ -81,6 +97,21 @@ class Issuer:
             now=now,
         )
 
+    def verify_for_others(self, token: str, *, now: datetime) -> AccessTokenClaims:
+        """
+        The claims of a token of ours that is valid now, whoever it is for.
+
+        Raises:
+            Unauthenticated: It is not.
+        """
+        return verify_access_token(
+            token,
+            public_key=lambda kid: self._public_key(kid, now),
+            issuer=self.issuer,
+            audience=None,
+            now=now,
+        )
+
     def verify_authentic(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
         The claims of a token of ours, though it may have expired.
@@ -94,6 +125,15 @@ class Issuer:
             issuer=self.issuer,
             audience=self.audience,
         )
+
+    def _sign(self, claims: dict[str, object], now: datetime) -> Secret:
+        key = self._keys.ring.signing_key(now)
+        if key.private_key is None:
+            raise NoSigningKey("no_signing_key")  # unreachable: a public half never signs
+        payload = ENCODER.encode(claims).encode()
+        signed = f"{self._header(key.kid)}.{base64url.encode(payload)}"
+        signature = key.private_key.sign(signed.encode("ascii"), PADDING, DIGEST)
+        return Secret(f"{signed}.{base64url.encode(signature)}")
 
     def _public_key(self, kid: str, now: datetime) -> RSAPublicKey | None:
         return self._keys.ring.public_key(kid, now)

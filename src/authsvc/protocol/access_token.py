@@ -40,7 +40,7 @@ def verify_access_token(
     *,
     public_key: Callable[[str], RSAPublicKey | None],
     issuer: str,
-    audience: str,
+    audience: str | None,
     now: datetime,
     leeway: timedelta = LEEWAY,
 ) -> AccessTokenClaims:
@@ -52,7 +52,7 @@ def verify_access_token(
         public_key: Our key of that `kid`; None if we publish none. Nothing in the token itself
             is ever used as a key or fetched (RFC 7515 §4.1.2-4.1.6).
         issuer: The exact `iss`.
-        audience: Must be (in) `aud`.
+        audience: Must be (in) `aud`; None where the caller looks at it itself.
         leeway: Between our clock and the issuer's, both ways.
 
     Raises:
@@ -71,7 +71,7 @@ def verify_authentic(
     *,
     public_key: Callable[[str], RSAPublicKey | None],
     issuer: str,
-    audience: str,
+    audience: str | None,
 ) -> AccessTokenClaims:
     """
     The claims of a token that we did issue, whenever that was: what a logout needs.
@@ -116,13 +116,13 @@ def _key_id(header: dict[str, object]) -> str:
     return kid
 
 
-def _claims(payload: dict[str, object], *, issuer: str, audience: str) -> AccessTokenClaims:
+def _claims(payload: dict[str, object], *, issuer: str, audience: str | None) -> AccessTokenClaims:
     """Check every claim we know by type; `iss` and `aud` by value."""
     iss = _text(payload, "iss")
     aud = _audiences(payload.get("aud"))
     if iss != issuer:
         raise Unauthenticated("wrong_issuer")
-    if audience not in aud:
+    if audience is not None and audience not in aud:
         raise Unauthenticated("wrong_audience")
     exp, iat, nbf = (_moment(payload[name]) for name in _present(payload, "exp", "iat", "nbf"))
     if iat >= exp or nbf >= exp:

@@ -24,6 +24,13 @@ class AuditEvent(StrEnum):
     REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105 - the name of an event
     DATABASE_ROLLBACK_DETECTED = "database_rollback_detected"
     GENERATION_FAR_AHEAD = "generation_far_ahead"
+    CLIENT_CREATED = "client_created"
+    CLIENT_DISABLED = "client_disabled"
+    CLIENT_ENABLED = "client_enabled"
+    CLIENT_KEYS_CHANGED = "client_keys_changed"
+    CLIENT_SECRET_ROTATED = "client_secret_rotated"  # noqa: S105 - the name of an event
+    CLIENT_AUTHENTICATION_FAILED = "client_authentication_failed"
+    CLIENT_TOKEN_REVOKED = "client_token_revoked"  # noqa: S105 - the name of an event
 
 
 class RevokeReason(StrEnum):
@@ -39,6 +46,7 @@ class RevokeReason(StrEnum):
     USER_DISABLED = "user_disabled"
     USER_DELETED = "user_deleted"
     ADMINISTRATOR = "administrator"
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a reason, not a token
 
 
 @dataclass(frozen=True, slots=True)

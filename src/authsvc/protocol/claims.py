@@ -38,6 +38,21 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientGrant:
+    """
+    What a client earned by proving who it is.
+
+    Args:
+        audience: The one resource that the token is for (`aud`).
+        scope: As in `Grant`.
+    """
+
+    client_id: str
+    audience: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccessTokenClaims:
     """The verified claims of an access token; moments are aware and in UTC."""
 
@@ -84,6 +99,31 @@ def to_json(
         claims["roles"] = list(grant.roles)
     if grant.amr:
         claims["amr"] = list(grant.amr)
+    return claims
+
+
+def client_to_json(
+    grant: ClientGrant, *, issuer: str, jti: str, now: datetime, ttl: timedelta
+) -> dict[str, object]:
+    """
+    The payload of a client's own access token (RFC 9068 §2.2, RFC 6749 §4.4).
+
+    The client is its own subject. There is no `sid` and no `auth_time`: nobody logged in, and
+    whatever wants a user can tell by that.
+    """
+    iat = int(now.timestamp())
+    claims: dict[str, object] = {
+        "iss": issuer,
+        "sub": grant.client_id,
+        "aud": grant.audience,
+        "exp": iat + int(ttl.total_seconds()),
+        "iat": iat,
+        "nbf": iat - int(NOT_BEFORE_SLACK.total_seconds()),
+        "jti": jti,
+        "client_id": grant.client_id,
+    }
+    if grant.scope:
+        claims["scope"] = grant.scope
     return claims
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Index,
     Integer,
@@ -98,6 +99,59 @@ class ThrottleCounter(SQLModel, table=True):
     last_at: datetime
 
 
+class ClientRow(SQLModel, table=True):
+    """
+    An OAuth client: a service that authenticates itself. Rows are never deleted, so that no id
+    is ever given to somebody else (RFC 9700 §4.15).
+    """
+
+    __tablename__ = "clients"
+    __table_args__ = (
+        # A token of a client has its id as `sub`, where users have a UUID.
+        CheckConstraint(
+            "client_id !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'", name="no_uuid"
+        ),
+        # Whoever has keys has no secret, and the other way round.
+        CheckConstraint(
+            "(auth_method = 'private_key_jwt') = (assertion_alg IS NOT NULL)"
+            " AND (auth_method = 'private_key_jwt') = (secret_digest IS NULL)"
+            " AND (auth_method = 'private_key_jwt') = (num_nonnulls(jwks, jwks_uri) = 1)",
+            name="one_credential",
+        ),
+    )
+
+    client_id: str = Field(sa_type=Text, primary_key=True)
+    name: str = Field(sa_type=Text)
+    auth_method: str = Field(sa_type=Text)
+    secret_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
+    secret_created_at: datetime | None = None
+    previous_secret_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
+    previous_secret_expires_at: datetime | None = None
+    assertion_alg: str | None = Field(default=None, sa_type=Text)
+    jwks: str | None = Field(default=None, sa_type=Text)
+    jwks_uri: str | None = Field(default=None, sa_type=Text)
+    grant_types: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    scopes: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    resources: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    audiences: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    created_at: datetime = Field(sa_column_kwargs={"server_default": func.clock_timestamp()})
+    disabled_at: datetime | None = None
+
+
+class SpentJti(SQLModel, table=True):
+    """
+    A `jti` that must not be accepted (any more): of an assertion that was used, of an access
+    token that was revoked. Kept until its token is refused for its age.
+    """
+
+    __tablename__ = "spent_jtis"
+
+    kind: str = Field(sa_type=Text, primary_key=True)
+    client_id: str = Field(sa_type=Text, primary_key=True)
+    digest: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    expires_at: datetime = Field(index=True)
+
+
 class AuditRecord(SQLModel, table=True):
     """
     The audit trail: append-only, written in the statement or transaction it tells about.
@@ -140,3 +194,5 @@ users = _table("users")
 refresh_families = _table("refresh_families")
 throttle_counters = _table("throttle_counters")
 audit_records = _table("audit_records")
+clients = _table("clients")
+spent_jtis = _table("spent_jtis")

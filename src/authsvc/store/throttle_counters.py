@@ -60,6 +60,16 @@ def registration_key(network: str) -> bytes:
     return _key("registration", network)
 
 
+def client_key(client_id: str, network: str) -> bytes:
+    """The counter of a client's name as it is used from one network."""
+    return _key("client", f"{network} {client_id}")
+
+
+def client_network_key(network: str) -> bytes:
+    """The failures of clients from a network; apart from those of users."""
+    return _key("client_network", network)
+
+
 async def count_failure(
     connection: HotConnection,
     keys: list[bytes],

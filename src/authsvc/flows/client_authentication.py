@@ -1,0 +1,136 @@
+"""Authenticate a client (RFC 6749 §3.2.1): throttled, by its registered method and no other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from authsvc.flows.admission import Gate, admitted, give_back
+from authsvc.keys import client_secrets
+from authsvc.protocol.audit import AuditEvent, Caller
+from authsvc.protocol.client_assertion import key_id, verify_assertion
+from authsvc.protocol.client_auth import PresentedClient
+from authsvc.protocol.client_keys import BadKeySet, find_key, read_jwks
+from authsvc.protocol.clients import AuthMethod, Client
+from authsvc.protocol.oauth_errors import InvalidClient
+from authsvc.protocol.throttle import ACCOUNT, FORGET_AFTER, NETWORK
+from authsvc.store import clients, spent_jtis, throttle_counters
+from authsvc.store.clients import Found
+from authsvc.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAttempt:
+    """
+    Who says to be a client, from where.
+
+    Args:
+        network: The caller's IPv4 address or IPv6 /64.
+    """
+
+    presented: PresentedClient
+    network: str
+    caller: Caller
+
+
+async def authenticate_client(
+    db: Database,
+    *,
+    attempt: ClientAttempt,
+    issuer: str,
+    throttle: bool,
+    now: datetime,
+    database_now: datetime | None = None,
+) -> Client:
+    """
+    The client whose credential this is.
+
+    Failures count per client *and* network, so that a stranger elsewhere cannot lock a service
+    out by using its name.
+
+    Args:
+        issuer: What the `aud` of an assertion must be.
+
+    Raises:
+        InvalidClient: It is nobody's; the failure is counted and committed.
+        TooManyAttempts: Nothing was tried.
+        DatabaseUnavailable: Nothing is known.
+    """
+    name = attempt.presented.client_id
+    own_key = throttle_counters.client_key(name, attempt.network)
+    network_key = throttle_counters.client_network_key(attempt.network)
+    async with db.autocommit() as connection:
+        found = await clients.find_for_authentication(
+            connection, name, own_key=own_key, network_key=network_key, now=database_now
+        )
+    gates = (Gate(network_key, found.network, NETWORK), Gate(own_key, found.own, ACCOUNT))
+    async with admitted(
+        db, gates if throttle else (), now=found.now, database_now=database_now
+    ) as claims:
+        try:
+            client = await _verified(db, attempt.presented, found, issuer=issuer, now=now)
+        except InvalidClient as refusal:
+            cause = refusal.detail
+        else:
+            await give_back(db, claims)
+            if found.own is not None:
+                async with db.autocommit() as connection:
+                    await clients.forgive(connection, own_key)
+            return client
+    async with db.autocommit() as connection:
+        await throttle_counters.count_failure(
+            connection,
+            [own_key, network_key],
+            forget_after=FORGET_AFTER,
+            event=AuditEvent.CLIENT_AUTHENTICATION_FAILED,
+            user_id=None,
+            cause=cause,
+            caller=attempt.caller,
+            now=database_now,
+        )
+    raise InvalidClient(cause)
+
+
+async def _verified(
+    db: Database, presented: PresentedClient, found: Found, *, issuer: str, now: datetime
+) -> Client:
+    client = found.client
+    # The same comparison for a client that is not there, so that its answer takes as long.
+    right = client_secrets.matches(presented.credential, found.secret_digests)
+    if client is None:
+        raise InvalidClient("client_disabled" if found.disabled else "unknown_client")
+    if presented.method is not client.auth_method:
+        raise InvalidClient("other_method")
+    if client.auth_method is AuthMethod.PRIVATE_KEY_JWT:
+        await _verify_assertion(db, presented, client, issuer=issuer, now=now)
+    elif not right:
+        raise InvalidClient("wrong_secret")
+    return client
+
+
+async def _verify_assertion(
+    db: Database, presented: PresentedClient, client: Client, *, issuer: str, now: datetime
+) -> None:
+    """Signature and claims first: a forged assertion must not use up the `jti` of a real one."""
+    alg = client.assertion_alg
+    if alg is None or client.jwks is None:
+        raise InvalidClient("no_keys")
+    try:
+        keys = read_jwks(client.jwks, alg=alg)
+    except BadKeySet:
+        raise InvalidClient("no_keys") from None
+    key = find_key(keys, key_id(presented.credential))
+    if key is None:
+        raise InvalidClient("unknown_kid")
+    assertion = verify_assertion(
+        presented.credential, client_id=client.client_id, alg=alg, key=key, issuer=issuer, now=now
+    )
+    async with db.autocommit() as connection:
+        fresh = await spent_jtis.consume_assertion(
+            connection,
+            client_id=client.client_id,
+            jti=assertion.jti,
+            expires_at=assertion.expires_at,
+        )
+    if not fresh:
+        raise InvalidClient("assertion_replayed")

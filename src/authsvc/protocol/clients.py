@@ -1,0 +1,195 @@
+"""
+OAuth clients: services that authenticate themselves (RFC 6749 §2), and what each may have.
+
+Everything is an allow-list, and an empty one allows nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from authsvc.protocol.claims import FIRST_PARTY
+from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.oauth_errors import InvalidScope, InvalidTarget
+
+CLIENT_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
+SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}", re.ASCII)  # RFC 6749 §3.3
+AUDIENCE = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+MAX_NAME = 100  # characters
+MAX_SCOPES = 64
+MAX_AUDIENCES = 32
+
+
+class AuthMethod(StrEnum):
+    """How a client proves who it is; exactly one per client (OIDC Core §9)."""
+
+    CLIENT_SECRET_BASIC = "client_secret_basic"  # noqa: S105 - the name of a method
+    CLIENT_SECRET_POST = "client_secret_post"  # noqa: S105 - as above
+    PRIVATE_KEY_JWT = "private_key_jwt"
+
+    @property
+    def by_secret(self) -> bool:
+        """Whether the client has a secret (else a key pair)."""
+        return self is not AuthMethod.PRIVATE_KEY_JWT
+
+
+class GrantType(StrEnum):
+    """The grants of the token endpoint."""
+
+    CLIENT_CREDENTIALS = "client_credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """
+    A registered client; its secrets are elsewhere.
+
+    Args:
+        assertion_alg: The one algorithm of its assertions; None unless `private_key_jwt`.
+        jwks: Its public keys as JSON (RFC 7517 §5).
+        jwks_uri: Or where they are.
+        scopes: What its tokens may say.
+        resources: What its tokens may be for (RFC 8707): their `aud`.
+        audiences: What it is itself: it may introspect tokens with one of these in `aud`.
+    """
+
+    client_id: str
+    name: str
+    auth_method: AuthMethod
+    grant_types: tuple[str, ...]
+    scopes: tuple[str, ...]
+    resources: tuple[str, ...]
+    audiences: tuple[str, ...]
+    assertion_alg: str | None = None
+    jwks: str | None = None
+    jwks_uri: str | None = None
+    disabled_at: datetime | None = None
+
+
+def granted_scope(client: Client, requested: str | None) -> str:
+    """
+    The scope of a token (RFC 6749 §3.3); without a wish, all that the client was given.
+
+    Raises:
+        InvalidScope: Malformed, or more than the client was given.
+    """
+    if requested is None:
+        return " ".join(client.scopes)
+    tokens = requested.split(" ")
+    if not all(SCOPE_TOKEN.fullmatch(token) for token in tokens):
+        raise InvalidScope("malformed")
+    if not set(tokens) <= set(client.scopes):
+        raise InvalidScope("not_allowed")
+    return " ".join(sorted(set(tokens)))
+
+
+def granted_audience(client: Client, resources: Sequence[str]) -> str:
+    """
+    The `aud` of a token (RFC 8707 §2), compared byte for byte with the client's allow-list.
+
+    One token is for one resource: what one service is sent must be of no use at another.
+
+    Raises:
+        InvalidTarget: Not allowed, more than one, or none where there is a choice.
+    """
+    if not resources:
+        if len(client.resources) != 1:
+            raise InvalidTarget("none_named")
+        return client.resources[0]
+    if len(resources) > 1:
+        raise InvalidTarget("several_named")
+    if resources[0] not in client.resources:
+        raise InvalidTarget("not_allowed")
+    return resources[0]
+
+
+def check_client(client: Client) -> None:
+    """
+    Refuse a registration that could not work, or could be taken for something else.
+
+    Raises:
+        ValidationFailed: Says which member, and what to use instead.
+    """
+    check_client_id(client.client_id)
+    if not 1 <= len(client.name) <= MAX_NAME or not client.name.isprintable():
+        raise _invalid("name", f"Use 1 to {MAX_NAME} printable characters.")
+    if len(client.scopes) > MAX_SCOPES or not all(map(SCOPE_TOKEN.fullmatch, client.scopes)):
+        raise _invalid(
+            "scope",
+            f"Use at most {MAX_SCOPES} scopes of visible ASCII characters without quotation "
+            "marks and backslashes.",
+        )
+    for member, values in (("resource", client.resources), ("audience", client.audiences)):
+        if len(values) > MAX_AUDIENCES or not all(map(AUDIENCE.fullmatch, values)):
+            raise _invalid(
+                member,
+                f"Use at most {MAX_AUDIENCES} names of 1 to 255 visible ASCII characters, such "
+                "as https://orders.example.com.",
+            )
+    if any("#" in resource for resource in client.resources):
+        raise _invalid("resource", "A resource has no fragment (RFC 8707 §2).")
+    if client.jwks_uri is not None:
+        check_jwks_uri(client.jwks_uri)
+
+
+def check_client_id(client_id: str) -> None:
+    """
+    Refuse an id that is not one, or that could be somebody's `sub`.
+
+    A client's tokens carry its id as `sub`, where users have their UUID (RFC 9700 §4.15); the
+    first-party name is taken by every login.
+
+    Raises:
+        ValidationFailed: It is.
+    """
+    if not CLIENT_ID.fullmatch(client_id):
+        raise _invalid(
+            "client_id",
+            "Use 1 to 64 characters of a-z 0-9 . _ and -, a letter or digit first and last.",
+        )
+    if client_id == FIRST_PARTY or _is_uuid(client_id):
+        raise _invalid(
+            "client_id", f"Choose another: neither {FIRST_PARTY} nor a UUID, which users have."
+        )
+
+
+def check_jwks_uri(uri: str) -> None:
+    """
+    Refuse what we would never fetch.
+
+    Raises:
+        ValidationFailed: It is not an https URL without credentials and fragment.
+    """
+    try:
+        parts = urlsplit(uri)
+        sound = (
+            AUDIENCE.fullmatch(uri) is not None
+            and parts.scheme == "https"
+            and bool(parts.hostname)
+            and parts.port != 0
+            and "@" not in parts.netloc
+            and "#" not in uri
+        )
+    except ValueError:  # a port that is none, an unclosed bracket
+        sound = False
+    if not sound:
+        raise _invalid("jwks_uri", "Use an https URL without credentials and fragment.")
+
+
+def _is_uuid(text: str) -> bool:
+    """Whether anybody could read it as a UUID; braces, dashes and `urn:uuid:` are optional."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _invalid(member: str, message: str) -> ValidationFailed:
+    return ValidationFailed(member, errors=(FieldError(("body", member), message, member),))

@@ -1,0 +1,72 @@
+"""
+The refusals of the OAuth endpoints (RFC 6749 §5.2, RFC 8707 §2).
+
+    OAuthRefusal
+    ├── InvalidRequest         ├── UnauthorizedClient     ├── InvalidScope
+    └── InvalidClient          └── UnsupportedGrantType   └── InvalidTarget
+
+`code` and `description` are public and constant per class, so that an answer tells nothing but
+which rule was broken; `detail` goes to the log only.
+"""
+
+from __future__ import annotations
+
+from authsvc.protocol.errors import Refusal
+
+
+class OAuthRefusal(Refusal):
+    """A request to an OAuth endpoint that is answered with no."""
+
+
+class InvalidRequest(OAuthRefusal):
+    """A parameter is missing, repeated or malformed, or two credentials came at once."""
+
+    code = "invalid_request"
+    title = "Invalid request"
+    description = (
+        "The form is malformed: a parameter is missing, repeated or not allowed here, or the "
+        "client is authenticated in more than one way."
+    )
+
+
+class InvalidClient(OAuthRefusal):
+    """Client authentication failed, for one of several reasons that look the same."""
+
+    code = "invalid_client"
+    title = "Invalid client"
+    description = "Client authentication failed."
+
+
+class UnauthorizedClient(OAuthRefusal):
+    """The client may not use this grant."""
+
+    code = "unauthorized_client"
+    title = "Unauthorized client"
+    description = "The client may not use this grant type."
+
+
+class UnsupportedGrantType(OAuthRefusal):
+    """Not a grant of ours."""
+
+    code = "unsupported_grant_type"
+    title = "Unsupported grant type"
+    description = "The only grant type here is client_credentials."
+
+
+class InvalidScope(OAuthRefusal):
+    """A scope that is malformed or that the client was not given."""
+
+    code = "invalid_scope"
+    title = "Invalid scope"
+    description = "The scope is malformed, or the client may not have all of it."
+
+
+class InvalidTarget(OAuthRefusal):
+    """A resource the client was not given, or none where there is a choice (RFC 8707 §2)."""
+
+    code = "invalid_target"
+    title = "Invalid target"
+    description = (
+        "Name exactly one resource that the client may use; only a client that has a single one "
+        "may leave it out."
+    )

@@ -1,0 +1,261 @@
+"""Clients: their row, as authentication finds it and as the administrator changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+
+from sqlalchemy import ARRAY, LargeBinary, Text, bindparam, case, delete, func, null, select
+from sqlalchemy import literal as value
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, update
+from sqlmodel import select as model_select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from authsvc.protocol.clients import AuthMethod, Client
+from authsvc.protocol.throttle import Counter
+from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.tables import ClientRow, clients, throttle_counters
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    What there is to compare a credential with.
+
+    Args:
+        client: None if there is no such client, or it is disabled.
+        secret_digests: The current secret and, during a change, the one before.
+        own: Failures of this client from this network; `network`: of all from there.
+        now: The database's clock.
+    """
+
+    client: Client | None
+    disabled: bool
+    secret_digests: tuple[bytes | None, bytes | None]
+    own: Counter | None
+    network: Counter | None
+    now: datetime
+
+
+async def find_for_authentication(
+    connection: HotConnection,
+    client_id: str,
+    *,
+    own_key: bytes,
+    network_key: bytes,
+    now: datetime | None = None,
+) -> Found:
+    """The client with its digests and its counters, in one round trip."""
+    row = await _find().fetchrow(
+        connection, id=client_id, own_key=own_key, network_key=network_key, now=now
+    )
+    if row is None:  # unreachable: the one row of `clock` is always there
+        raise AssertionError
+    there = row["client_id"] is not None
+    client = _client(row) if there and row["disabled_at"] is None else None
+    return Found(
+        client=client,
+        disabled=there and client is None,
+        secret_digests=(row["secret_digest"], row["valid_previous_digest"]),
+        own=_counter(row, "own"),
+        network=_counter(row, "network"),
+        now=row["now"],
+    )
+
+
+async def is_enabled(connection: HotConnection, client_id: str) -> bool:
+    """Whether there is such a client, and it is not disabled."""
+    return await _is_enabled().fetchrow(connection, id=client_id) is not None
+
+
+async def forgive(connection: HotConnection, key: bytes) -> None:
+    """Set a counter back."""
+    await _forgive().fetchrow(connection, keys=[key])
+
+
+async def create(
+    session: AsyncSession,
+    client: Client,
+    *,
+    secret_digest: bytes | None,
+    now: datetime | None = None,
+) -> ClientRow | None:
+    """
+    Add a client.
+
+    Returns:
+        The row; None if the id is taken.
+    """
+    moment = func.coalesce(now, func.clock_timestamp())
+    statement = (
+        insert(ClientRow)
+        .values(
+            client_id=client.client_id,
+            name=client.name,
+            auth_method=client.auth_method,
+            secret_digest=secret_digest,
+            secret_created_at=None if secret_digest is None else moment,
+            assertion_alg=client.assertion_alg,
+            jwks=client.jwks,
+            jwks_uri=client.jwks_uri,
+            grant_types=list(client.grant_types),
+            scopes=list(client.scopes),
+            resources=list(client.resources),
+            audiences=list(client.audiences),
+            created_at=moment,
+        )
+        .on_conflict_do_nothing(index_elements=["client_id"])
+        .returning(ClientRow)
+    )
+    return (await session.exec(statement)).scalar_one_or_none()
+
+
+async def find(session: AsyncSession, client_id: str) -> ClientRow | None:
+    """The client of this id."""
+    return await session.get(ClientRow, client_id)
+
+
+async def list_all(session: AsyncSession, *, limit: int, after: str = "") -> Sequence[ClientRow]:
+    """A page of clients in the order of their ids; `after` is the last one seen."""
+    id_ = col(ClientRow.client_id)
+    return (
+        await session.exec(model_select(ClientRow).where(id_ > after).order_by(id_).limit(limit))
+    ).all()
+
+
+async def rotate_secret(
+    session: AsyncSession,
+    client_id: str,
+    *,
+    new_digest: bytes,
+    overlap: timedelta,
+    now: datetime | None = None,
+) -> datetime | None:
+    """
+    Give a client that has a secret a new one; the old one stays good for `overlap`.
+
+    Returns:
+        When the old secret ends; None if there is no such client, or it has no secret.
+    """
+    moment = func.coalesce(now, func.clock_timestamp())
+    statement = (
+        update(ClientRow)
+        .where(col(ClientRow.client_id) == client_id, col(ClientRow.secret_digest).is_not(None))
+        .values(
+            previous_secret_digest=col(ClientRow.secret_digest),
+            previous_secret_expires_at=moment + value(overlap),
+            secret_digest=new_digest,
+            secret_created_at=moment,
+        )
+        .returning(col(ClientRow.previous_secret_expires_at))
+    )
+    return (await session.exec(statement)).scalar_one_or_none()
+
+
+async def set_keys(
+    session: AsyncSession, client_id: str, *, alg: str, jwks: str | None, jwks_uri: str | None
+) -> bool:
+    """Replace the keys of a `private_key_jwt` client; whether there is one of that id."""
+    statement = (
+        update(ClientRow)
+        .where(
+            col(ClientRow.client_id) == client_id,
+            col(ClientRow.auth_method) == AuthMethod.PRIVATE_KEY_JWT,
+        )
+        .values(assertion_alg=alg, jwks=jwks, jwks_uri=jwks_uri)
+        .returning(col(ClientRow.client_id))
+    )
+    return (await session.exec(statement)).one_or_none() is not None
+
+
+async def set_disabled(
+    session: AsyncSession, client_id: str, *, disabled: bool, now: datetime | None = None
+) -> bool:
+    """Disable or enable; returns whether that changed anything."""
+    statement = (
+        update(ClientRow)
+        .where(
+            col(ClientRow.client_id) == client_id,
+            col(ClientRow.disabled_at).is_(None) == disabled,
+        )
+        .values(disabled_at=func.coalesce(now, func.clock_timestamp()) if disabled else None)
+        .returning(col(ClientRow.client_id))
+    )
+    return (await session.exec(statement)).one_or_none() is not None
+
+
+def _client(row: Row) -> Client:
+    return Client(
+        client_id=row["client_id"],
+        name=row["name"],
+        auth_method=AuthMethod(row["auth_method"]),
+        grant_types=tuple(row["grant_types"]),
+        scopes=tuple(row["scopes"]),
+        resources=tuple(row["resources"]),
+        audiences=tuple(row["audiences"]),
+        assertion_alg=row["assertion_alg"],
+        jwks=row["jwks"],
+        jwks_uri=row["jwks_uri"],
+        disabled_at=row["disabled_at"],
+    )
+
+
+def _counter(row: Row, name: str) -> Counter | None:
+    count = row[f"{name}_count"]
+    return None if count is None else Counter(count=count, last_at=row[f"{name}_at"])
+
+
+@cache
+def _find() -> HotStatement:
+    one_row = clock()
+    c = clients.c
+    previous = case(
+        (c.previous_secret_expires_at > one_row.c.now, c.previous_secret_digest), else_=null()
+    )
+    columns = [
+        one_row.c.now,
+        c.client_id,
+        c.name,
+        c.auth_method,
+        c.grant_types,
+        c.scopes,
+        c.resources,
+        c.audiences,
+        c.assertion_alg,
+        c.jwks,
+        c.jwks_uri,
+        c.disabled_at,
+        c.secret_digest,
+        previous.label("valid_previous_digest"),
+    ]
+    joined = one_row.outerjoin(clients, c.client_id == bindparam("id", type_=Text))
+    for name in ("own", "network"):
+        counter = throttle_counters.alias(name)
+        joined = joined.outerjoin(
+            counter, counter.c.key == bindparam(f"{name}_key", type_=LargeBinary)
+        )
+        columns += [counter.c.count.label(f"{name}_count"), counter.c.last_at.label(f"{name}_at")]
+    return HotStatement(select(*columns).select_from(joined))
+
+
+@cache
+def _is_enabled() -> HotStatement:
+    c = clients.c
+    return HotStatement(
+        select(c.client_id).where(
+            c.client_id == bindparam("id", type_=Text), c.disabled_at.is_(None)
+        )
+    )
+
+
+@cache
+def _forgive() -> HotStatement:
+    key = throttle_counters.c.key
+    return HotStatement(
+        delete(throttle_counters).where(
+            key == func.any(bindparam("keys", type_=ARRAY(LargeBinary)))
+        )
+    )
