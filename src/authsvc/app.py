@@ -56,6 +56,7 @@ PRUNE_INTERVAL = timedelta(minutes=5)
 # What is asked for most (see Edge).
 DIRECT: Direct = {
     ("POST", refresh.PATH): refresh.refresh,
+    ("POST", login.PATH): login.login,
     ("GET", jwks.PATH): jwks.jwks,
 }
 

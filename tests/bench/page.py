@@ -44,12 +44,10 @@ few per cent; see the profile.
   when both cores sign, so it is not the arithmetic. A statement from the service costs PostgreSQL
   three times what it costs under pgbench, which sends 16 to 32 at once and shares their fsyncs.
 - **p99 with 16 users** is the queue: 8 requests for each worker of 1 ms.
-- **Refresh under a login flood.** The hashing threads have the lowest priority, but share the
-  interpreter's lock with the event loop: we take it that a niced thread which holds it when the
-  kernel takes its core away makes every refresh of its process wait. And Linux counts niceness
-  only within a session where `sched_autogroup_enabled` is on: with it off, refresh keeps 64 % of
-  its rate and login 20 %, with the same p99. Hashing in a niced process of its
-  own is to be tried next, at the price of memory.
+- **Refresh under a login flood.** 16 users that are never idle wait 16 / rate on average, so a p99
+  below that average is out of reach at any share of today's rate. What was tried, with figures:
+  refusing before the look-up, seven priorities, and a process of its own for argon2
+  ([decision 0012](decisions/0012-passwords-under-load.md)).
 - **Ten million families** were measured right after they were made, and walked at random: each
   rotation touches a page of its own that is not in memory, and writes its whole image to the WAL
   once after a checkpoint. Nothing in the statement or its plan depends on their number.
@@ -308,8 +306,8 @@ def _others(results: Json) -> Iterator[str]:
         yield "## Refresh while wrong logins flood\n"
         yield (
             f"{found['asked_per_second']:,.0f} wrong logins a second, ten times what the cores can "
-            "hash. They are queued up to the memory budget and then refused with 503; the hashing "
-            "threads run at the lowest priority.\n"
+            "hash. They are queued for as long as a caller may wait and then refused with 503; the "
+            "hashing threads run at a lower priority.\n"
         )
         yield "| | refreshes/s | p50 ms | p99 ms | failed |\n|---|---|---|---|---|"
         for name in ("alone", "flooded"):

@@ -11,10 +11,12 @@ from uuid import UUID
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from authsvc.protocol.errors import DatabaseUnavailable
+from authsvc.protocol.errors import DatabaseUnavailable, Overloaded
 from authsvc.store import users
 from authsvc.store.database import Database
+from tests.conftest import Statements
 from tests.http.conftest import (
     EMAIL,
     PASSWORD,
@@ -296,6 +298,28 @@ async def test_a_token_in_the_query_is_not_read(client: httpx.AsyncClient) -> No
     token = (await log_in(client)).json()["access_token"]
 
     assert 401 == (await client.get("/auth/me", params={"access_token": token})).status_code
+
+
+@pytest.mark.requirement("P7", "F23")
+@pytest.mark.settings(argon2_memory_kib=8192, argon2_time=3, hash_queue_seconds=0.1)
+async def test_a_full_queue_refuses_before_the_database_is_asked(
+    app: FastAPI, client: httpx.AsyncClient, statements: Statements
+) -> None:
+    hasher = app.state.service.hasher
+    waiting: list[asyncio.Task[bool]] = []
+    with pytest.raises(Overloaded):  # noqa: PT012 - it is full when it says so
+        while True:
+            hasher.refuse_if_full()
+            waiting.append(asyncio.create_task(hasher.verify(None, "x")))
+            await asyncio.sleep(0)
+    statements.clear()
+
+    answer = await client.post("/auth/login", json={"email": EMAIL, "password": PASSWORD})
+
+    assert (503, "overloaded") == (answer.status_code, answer.json()["code"])
+    assert int(answer.headers["retry-after"]) >= 1
+    assert 0 == len(statements)
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 @pytest.mark.requirement("P7")

@@ -1,6 +1,6 @@
 """POST /auth/login."""
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -11,12 +11,13 @@ from authsvc.flows.login import Attempt, Device
 from authsvc.flows.login import login as login_flow
 from authsvc.http.client_ip import client_network
 from authsvc.http.csrf import check_login_origin, is_cross_site
-from authsvc.http.dependencies import OurCookies, Service, TheCaller, TheService
+from authsvc.http.dependencies import Service, caller, our_cookies, service
 from authsvc.http.errors import refusals
 from authsvc.http.fields import Email, Password, StrictBody
 from authsvc.http.metrics import login_total
-from authsvc.http.strict_json import StrictJSONRoute
+from authsvc.http.strict_json import read_object
 from authsvc.http.token_answer import TokenAnswer, remember_device, token_answer
+from authsvc.http.validation import read_body
 from authsvc.keys.device_cookies import open_device_cookie
 from authsvc.protocol.email_address import normal_form
 from authsvc.protocol.errors import (
@@ -29,11 +30,14 @@ from authsvc.protocol.errors import (
     Overloaded,
     Refusal,
     TooManyAttempts,
+    ValidationFailed,
 )
 from authsvc.protocol.refresh import Delivery
 from authsvc.protocol.secret import Secret
 
-router = APIRouter(route_class=StrictJSONRoute)
+PATH = "/auth/login"
+
+router = APIRouter()
 
 
 class Login(StrictBody):
@@ -54,8 +58,17 @@ class Login(StrictBody):
     )
 
 
+# The endpoint reads its request itself (see app.DIRECT), so FastAPI has to be told.
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": Login.model_json_schema()}},
+    }
+}
+
+
 @router.post(
-    "/auth/login",
+    PATH,
     response_model=TokenAnswer,
     tags=["session"],
     summary="Log in",
@@ -64,25 +77,35 @@ class Login(StrictBody):
         CookiesImpossible,
         DuplicateCredentials,
         CsrfFailed,
+        ValidationFailed,
         TooManyAttempts,
         Overloaded,
         DatabaseUnavailable,
     ),
+    openapi_extra=BODY,
 )
-async def login(
-    body: Login, request: Request, held: TheService, caller: TheCaller, cookies: OurCookies
-) -> JSONResponse:
+async def login(request: Request) -> JSONResponse:
     """
     Log in and begin a session.
 
     A wrong password, an unknown address and a disabled account get the same answer in the same
     time. A cookie login ends the session whose refresh cookie it arrives with.
     """
+    held = service(request)
+    try:
+        held.hasher.refuse_if_full()  # before anything that costs: a flood is refused here
+    except Overloaded as refusal:
+        login_total.labels(outcome=refusal.code).inc()
+        raise
+    members = await read_object(request, optional=False)
+    body = read_body(Login, members or {})
+    cookies = our_cookies(request)
     check_login_origin(request.headers, held.origins)
     delivery = Delivery(body.delivery)
     if delivery.by_cookie and is_cross_site(request.headers):
         raise CookiesImpossible
     now = held.clock.now()
+    who = caller(request)
     presented_device = cookies.get(held.cookies.device.name)
     device = open_device_cookie(held.keys.refresh, presented_device) if presented_device else None
     try:
@@ -94,8 +117,8 @@ async def login(
             attempt=Attempt(
                 email=normal_form(body.email),
                 password=Secret(body.password),
-                network=client_network(caller.ip),
-                caller=caller,
+                network=client_network(who.ip),
+                caller=who,
                 device=Device(*device) if device else None,
             ),
             delivery=delivery,

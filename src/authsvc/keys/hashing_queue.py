@@ -20,7 +20,9 @@ from authsvc.protocol.errors import Overloaded
 
 T = TypeVar("T")
 
-LOWEST_PRIORITY = 19
+# Weighed against the event loops, which a flood of logins must not hold up, and honest logins,
+# which at 19 had no turn for seconds on a busy machine (docs/performance.md).
+NICENESS = 4
 NEWEST = 0.1  # the weight of the newest measurement in the running average
 
 
@@ -102,6 +104,16 @@ class HashingQueue:
         result, _ = await asyncio.wrap_future(future)
         return result
 
+    def refuse_if_full(self) -> None:
+        """
+        Refuse early what `run` would refuse later.
+
+        Raises:
+            Overloaded: Work that came now would wait too long.
+        """
+        if self._waiting and self._expected() > self._queue_seconds:
+            raise self._overloaded("the queue is full")
+
     def close(self) -> None:
         """Refuse what waits and whatever comes; what runs is finished."""
         self._closed = True
@@ -115,8 +127,7 @@ class HashingQueue:
         if not self._waiting and self._fits(memory_kib):
             self._running_kib.append(memory_kib)
             return
-        expected = (len(self._waiting) + 1) * self._mean_seconds / self._threads
-        if expected > self._queue_seconds:
+        if self._expected() > self._queue_seconds:
             raise self._overloaded("the queue is full")
         turn = _Turn(asyncio.get_running_loop().create_future(), memory_kib)
         self._waiting.append(turn)
@@ -158,9 +169,13 @@ class HashingQueue:
                 self._running_kib.append(turn.memory_kib)
                 turn.granted.set_result(None)
 
+    def _expected(self) -> float:
+        """Seconds that work which comes now will wait."""
+        return (len(self._waiting) + 1) * self._mean_seconds / self._threads
+
     def _overloaded(self, detail: str) -> Overloaded:
         """A whole number of seconds after which the queue should be shorter."""
-        wait = (len(self._waiting) + 1) * self._mean_seconds / self._threads
+        wait = self._expected()
         return Overloaded(detail, retry_after=timedelta(seconds=max(1, math.ceil(wait))))
 
 
@@ -172,10 +187,10 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
 
 def _lower_priority() -> None:
     """
-    Let everything else go first; on Linux a thread has a niceness of its own.
+    Let everything else go before; on Linux a thread has a niceness of its own.
 
     Elsewhere it would be the whole process that steps back.
     """
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

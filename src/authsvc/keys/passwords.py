@@ -2,7 +2,7 @@
 Hash and verify passwords with argon2id (RFC 9106), off the event loop and within a budget.
 
 Hashing is the one expensive thing a stranger can make us do. So it has threads of its own, at
-the lowest priority; no more hashes run at once than the memory budget allows; and a request
+a lower priority; no more hashes run at once than the memory budget allows; and a request
 that would have to wait too long is refused at once rather than kept (`hashing_queue`).
 """
 
@@ -121,6 +121,15 @@ class PasswordHasher:
                 stored, parameters = password_hash.encode("ascii"), found
         work = partial(self._matches, stored, _bytes(password), parameters.type)
         return await self._queue.run(work, memory_kib=parameters.memory_cost)
+
+    def refuse_if_full(self) -> None:
+        """
+        Refuse a password before anything else is done for it.
+
+        Raises:
+            Overloaded: It would wait too long.
+        """
+        self._queue.refuse_if_full()
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether it was made with other parameters than today's."""
