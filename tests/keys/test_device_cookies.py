@@ -50,7 +50,7 @@ def test_a_cookie_of_a_pruned_key_is_worth_nothing() -> None:
     assert open_device_cookie(RefreshKeys([NEW]), cookie) is None
 
 
-@pytest.mark.parametrize("nonce", ["", "abc", NONCE + "A", NONCE[:-1], "=" * 22])
+@pytest.mark.parametrize("nonce", ["", "abc", NONCE + "A", NONCE[:-1], "=" * 22], ids=range(5))
 def test_a_nonce_has_sixteen_bytes(nonce: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         device_cookie(KEYS, USER, nonce, now=T0)

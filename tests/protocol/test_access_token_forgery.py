@@ -147,7 +147,7 @@ def test_every_crit_is_refused(crit: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [None, 7, "", [kid()], {"kid": kid()}, "../../../dev/null", "' OR 1=1 --", "x" * 43, kid(1)],
-    ids=str,
+    ids=range(9),
 )
 def test_the_kid_names_a_key_of_ours(value: object) -> None:
     assert refused(sign(HEADER | {"kid": value}, CLAIMS, rsa_key(1))) in {
@@ -258,6 +258,7 @@ def test_a_mebibyte_is_refused_at_once(unit: str) -> None:
         f'{{"alg":"RS256","typ":"at+jwt","kid":"{kid(1)}","kid":"{kid()}"}}',
         f'{{"alg":"RS256","\\u0061lg":"RS256","typ":"at+jwt","kid":"{kid()}"}}',
     ],
+    ids=range(4),
 )
 def test_duplicate_members_of_the_header_are_refused(header: str) -> None:
     assert "malformed" == refused(sign(header, CLAIMS))

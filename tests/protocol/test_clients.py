@@ -83,6 +83,7 @@ def test_any_other_target_is_invalid(allowed: tuple[str, ...], resources: list[s
 @pytest.mark.parametrize(
     "client_id",
     [str(uuid4()), uuid4().hex, "authsvc", "", "Shop", "a b", "-shop", "shop-", "x" * 65, "a:b"],
+    ids=range(10),
 )
 def test_no_client_can_be_named_like_a_user_or_the_first_party(client_id: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
