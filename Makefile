@@ -19,7 +19,7 @@ run: run-environment
 
 test: lint client-environment
 	@echo '== tests'
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 bench: dev-environment
 	@exec $(PYTHON) -m tests.bench $(ARGS)

@@ -15,8 +15,10 @@ import asyncpg
 import pytest
 
 from authsvc.embedded_postgres import EmbeddedPostgres, start_temporary
+from authsvc.http.logging import configure_logging
 from authsvc.protocol.audit import Caller
 from authsvc.protocol.refresh import Lifetimes
+from authsvc.settings import Settings
 from authsvc.store import migrate
 from authsvc.store.database import Database
 
@@ -25,6 +27,12 @@ LIFETIMES = Lifetimes(
     idle=timedelta(days=7), absolute=timedelta(days=30), retry_window=timedelta(seconds=10)
 )
 CALLER = Caller(ip="203.0.113.7", user_agent="tests", request_id=str(uuid4()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logging_as_in_a_service() -> None:
+    """Set up once: else the first test that makes an application decides for those after it."""
+    configure_logging(Settings.load(log_level="warning", log_format="json"))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ async def test_a_broken_chain_is_seen(tmp_path: Path) -> None:
             run = measurements._run("refresh", on, serving, [token, token], 1)
 
         assert run.failed > 0
-        assert "invalid_refresh_token" in run.failure
+        assert run.failure
         assert await on.lost_chains(run) > 0
 
 

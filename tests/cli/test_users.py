@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -560,3 +561,5 @@ def _take_terminal() -> None:
     import termios  # noqa: PLC0415
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Whoever runs the tests in the background has it ignored, and a child would inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
