@@ -25,6 +25,7 @@ from authsvc.http import (
     refresh,
     register,
     sessions,
+    token,
 )
 from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins
@@ -129,7 +130,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.include_router(metadata_router(settings))
     app.include_router(health_router(settings, version=app.version))
     app.include_router(metrics_router(settings))
-    for module in (register, login, refresh, logout, me, sessions, change_password):
+    for module in (register, login, refresh, logout, me, sessions, change_password, token):
         app.include_router(module.router)
     install_openapi(app, settings)
     return app

@@ -25,8 +25,21 @@ async def test_only_what_is_true_is_said() -> None:
     assert {
         "issuer": ORIGIN,
         "jwks_uri": f"{ORIGIN}/.well-known/jwks.json",
+        "token_endpoint": f"{ORIGIN}/oauth/token",
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt",
+        ],
+        "token_endpoint_auth_signing_alg_values_supported": [
+            "RS256",
+            "PS256",
+            "ES256",
+            "EdDSA",
+            "Ed25519",
+        ],
         "response_types_supported": [],
-        "grant_types_supported": [],
+        "grant_types_supported": ["client_credentials"],
         "service_documentation": f"{ORIGIN}/docs",
     } == answer.json()
 
@@ -42,6 +55,18 @@ async def test_every_url_in_it_works(client: httpx.AsyncClient, path: str) -> No
 
     assert f"{ORIGIN}{path}" in named
     assert 200 == (await client.get(path)).status_code
+
+
+@pytest.mark.requirement("K6")
+async def test_every_endpoint_in_it_speaks_oauth(client: httpx.AsyncClient) -> None:
+    named = {k: v for k, v in (await client.get(PATH)).json().items() if k.endswith("_endpoint")}
+
+    answers = [
+        await client.post(url.removeprefix(ORIGIN), data={"x": "y"}) for url in named.values()
+    ]
+
+    assert named
+    assert {(401, "invalid_client")} == {(a.status_code, a.json()["error"]) for a in answers}
 
 
 @pytest.mark.requirement("K6")

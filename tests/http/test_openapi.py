@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
+from authsvc.http.oauth_errors import OAUTH_PATHS
 from authsvc.http.openapi import EXAMPLES, SECURITY, TAGS
 from authsvc.http.problem_schema import BY_CODE, PROBLEM_JSON, status_of
 from tests.http.small import ORIGIN
@@ -40,6 +41,7 @@ OPERATIONS = {
     "readyz": "get /readyz",
     "read_version": "get /version",
     "metrics": "get /metrics",
+    "token": "post /oauth/token",
 }
 
 
@@ -118,6 +120,8 @@ def test_every_code_stands_under_its_status_with_an_example(document: dict[str, 
 
 def test_what_every_operation_refuses_stands_at_every_operation(document: dict[str, Any]) -> None:
     for place, operation in operations(document):
+        if place.partition(" ")[2] in OAUTH_PATHS:
+            continue
         found = codes(operation)
         assert "bad_request" in found["400"], place
         assert "payload_too_large" in found["413"], place
@@ -126,6 +130,24 @@ def test_what_every_operation_refuses_stands_at_every_operation(document: dict[s
             assert "malformed_json" in found["400"], place
             assert "unsupported_media_type" in found["415"], place
             assert "validation_error" in found["422"], place
+
+
+def test_the_oauth_endpoints_refuse_in_the_words_of_rfc_6749(document: dict[str, Any]) -> None:
+    for path in OAUTH_PATHS:
+        responses = document["paths"][path]["post"]["responses"]
+        words = {
+            status: set(content["schema"]["properties"]["error"]["enum"])
+            for status, response in responses.items()
+            for media_type, content in response["content"].items()
+            if status != "200" and media_type == "application/json"
+        }
+        assert {"400", "401", "405", "413", "415", "429", "500", "503"} == set(words)
+        assert {"invalid_client"} == words["401"]
+        assert "invalid_request" in words["400"]
+        assert set(responses) == {*words, "200"}
+        for status, response in responses.items():
+            assert (status in {"429", "503"}) == ("Retry-After" in response.get("headers", {}))
+            assert (status == "401") == ("WWW-Authenticate" in response.get("headers", {}))
 
 
 def test_every_code_but_those_of_no_operation_is_documented(document: dict[str, Any]) -> None:
@@ -154,6 +176,8 @@ def test_whoever_needs_a_credential_says_which(document: dict[str, Any]) -> None
 
     for place, operation in operations(document):
         wanted = codes(operation).get("401", set()) & {"unauthenticated", "invalid_refresh_token"}
+        if place.partition(" ")[2] in OAUTH_PATHS:
+            wanted = {"invalid_client"}
         assert bool(wanted) == ("security" in operation), place
         for way in operation.get("security", []):
             assert set(way) <= schemes, place

@@ -86,6 +86,7 @@ async def authenticate_client(
             user_id=None,
             cause=cause,
             caller=attempt.caller,
+            client_id=name,
             now=database_now,
         )
     raise InvalidClient(cause)

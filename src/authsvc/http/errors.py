@@ -1,5 +1,5 @@
 """
-Refusals as HTTP answers: `application/problem+json` (RFC 9457).
+Refusals as HTTP answers: `application/problem+json` (RFC 9457), but for the OAuth endpoints.
 
 The only place that knows both a refusal's status and its JSON. Nothing that a caller sent comes
 back in an answer; the private detail goes to the log with the request id.
@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from authsvc.http.oauth_errors import OAUTH_PATHS, oauth_response
 from authsvc.http.problem_schema import PROBLEM_JSON, STATUS, catalogue, refusals, status_of
 from authsvc.http.validation import validation_failed
 from authsvc.protocol.errors import (
@@ -37,7 +38,7 @@ from authsvc.protocol.errors import (
     ValidationFailed,
 )
 
-__all__ = ["PROBLEM_JSON", "STATUS", "install_errors", "problem_response", "refusals", "status_of"]
+__all__ = ["PROBLEM_JSON", "STATUS", "install_errors", "refusal_response", "refusals", "status_of"]
 
 SHORTLY = timedelta(seconds=1)  # when a 429 or 503 does not know better
 CHALLENGE = 'Bearer realm="authsvc"'
@@ -111,17 +112,24 @@ async def list_errors() -> ErrorCatalogue:
     )
 
 
-def problem_response(
+def refusal_response(
     refusal: Refusal, request: Request, *, headers: Mapping[str, str] | None = None
 ) -> Response:
     """
-    The answer to a refused request (RFC 9457 §3); the log line of the request names the cause.
+    The answer to a refused request, in the form of its endpoint; its log line names the cause.
 
     Args:
         headers: More headers, such as `Allow`.
     """
     # The access log reads it: one line per request has it all.
     request.state.refusal = refusal
+    if request.scope["path"] in OAUTH_PATHS:
+        return oauth_response(refusal, headers=headers)
+    return _problem_response(refusal, request, headers or {})
+
+
+def _problem_response(refusal: Refusal, request: Request, headers: Mapping[str, str]) -> Response:
+    """RFC 9457 §3."""
     status = status_of(type(refusal))
     request_id = getattr(request.state, "request_id", "")
     problem: dict[str, Any] = {
@@ -132,7 +140,7 @@ def problem_response(
         "instance": f"urn:uuid:{request_id}",
         "code": refusal.code,
     }
-    sent = {"Cache-Control": "no-store", **(headers or {})}
+    sent = {"Cache-Control": "no-store", **headers}
     if isinstance(refusal, ValidationFailed) and refusal.errors:
         problem["errors"] = [
             {"loc": list(error.loc), "msg": error.msg, "type": error.type}
@@ -161,13 +169,13 @@ def _challenge(refusal: Refusal) -> str:
 async def _on_refusal(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, Refusal):  # unreachable: registered for refusals only
         raise exc
-    return problem_response(exc, request)
+    return refusal_response(exc, request)
 
 
 async def _on_validation_error(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, RequestValidationError):  # unreachable, as above
         raise exc
-    return problem_response(validation_failed(exc.errors()), request)
+    return refusal_response(validation_failed(exc.errors()), request)
 
 
 async def _on_http_exception(request: Request, exc: Exception) -> Response:
@@ -180,13 +188,13 @@ async def _on_http_exception(request: Request, exc: Exception) -> Response:
     headers = {}
     if isinstance(refusal, MethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(_methods(request)))
-    return problem_response(refusal, request, headers=headers)
+    return refusal_response(refusal, request, headers=headers)
 
 
 async def _on_defect(request: Request, exc: Exception) -> Response:
     """Answer; the framework raises the exception on, and the edge logs it."""
     del exc
-    return problem_response(InternalError("unhandled exception"), request)
+    return refusal_response(InternalError("unhandled exception"), request)
 
 
 def _methods(request: Request) -> set[str]:

@@ -16,7 +16,7 @@ from authsvc.http.dependencies import (
     TheService,
     bearer_token,
 )
-from authsvc.http.errors import problem_response, refusals
+from authsvc.http.errors import refusal_response, refusals
 from authsvc.http.fields import StrictBody
 from authsvc.http.strict_json import OptionalJSONRoute
 from authsvc.protocol.errors import (
@@ -90,7 +90,7 @@ async def logout(
         )
     except Unauthenticated as refusal:
         # Dead cookies go all the same: whoever asks to log out must not stay half logged in.
-        answer = problem_response(refusal, request)
+        answer = refusal_response(refusal, request)
         _clear_cookies(held, answer)
         return answer
     answer = Response(status_code=204, headers={"Cache-Control": "no-store"})

@@ -13,6 +13,9 @@ from fastapi import APIRouter
 
 from authsvc.http import jwks
 from authsvc.http.document import Document
+from authsvc.http.oauth_errors import TOKEN_PATH
+from authsvc.protocol.client_keys import HEADER_ALGORITHMS
+from authsvc.protocol.clients import AuthMethod, GrantType
 from authsvc.settings import Settings
 
 PATH = "/.well-known/oauth-authorization-server"
@@ -35,6 +38,7 @@ PATH_ITEM: dict[str, Any] = {
                             "properties": {
                                 "issuer": {"type": "string", "format": "uri"},
                                 "jwks_uri": {"type": "string", "format": "uri"},
+                                "token_endpoint": {"type": "string", "format": "uri"},
                                 "service_documentation": {"type": "string", "format": "uri"},
                                 "response_types_supported": {"type": "array"},
                                 "grant_types_supported": {"type": "array"},
@@ -43,8 +47,10 @@ PATH_ITEM: dict[str, Any] = {
                         "example": {
                             "issuer": "https://auth.example.com",
                             "jwks_uri": f"https://auth.example.com{jwks.PATH}",
+                            "token_endpoint": f"https://auth.example.com{TOKEN_PATH}",
+                            "token_endpoint_auth_methods_supported": [*AuthMethod],
                             "response_types_supported": [],
-                            "grant_types_supported": [],
+                            "grant_types_supported": [*GrantType],
                             "service_documentation": "https://auth.example.com/docs",
                         },
                     }
@@ -75,14 +81,17 @@ def metadata(settings: Settings) -> dict[str, object]:
     """
     The members of RFC 8414 §2 that are true.
 
-    There is no authorization endpoint and no token endpoint, so no response type and no grant
-    type; left out, `grant_types_supported` would claim the authorization code.
+    There is no authorization endpoint, so no response type; left out, `grant_types_supported`
+    would claim the authorization code.
     """
     members: dict[str, object] = {
         "issuer": settings.issuer,
         "jwks_uri": settings.issuer + jwks.PATH,
+        "token_endpoint": settings.issuer + TOKEN_PATH,
+        "token_endpoint_auth_methods_supported": [*AuthMethod],
+        "token_endpoint_auth_signing_alg_values_supported": [*HEADER_ALGORITHMS],
         "response_types_supported": [],
-        "grant_types_supported": [],
+        "grant_types_supported": [*GrantType],
     }
     if settings.docs:
         members["service_documentation"] = f"{settings.issuer}/docs"

@@ -66,6 +66,24 @@ LOGIN_OUTCOMES = (
     "database_unavailable",
 )
 
+# Of the OAuth endpoints: first the successes.
+OAUTH_REFUSALS = (
+    "invalid_request",
+    "invalid_client",
+    "payload_too_large",
+    "unsupported_media_type",
+    "too_many_attempts",
+    "database_unavailable",
+)
+CLIENT_TOKEN_OUTCOMES = (
+    "issued",
+    *OAUTH_REFUSALS,
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+)
+
 # When a counter began, as a metric beside each: twice the lines, and nobody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # no types there
 # Not the library's global one, which other libraries share.
@@ -89,6 +107,9 @@ refresh_total = OutcomeCounter(
     "authsvc_refresh_total", "Refresh requests by outcome.", REFRESH_OUTCOMES
 )
 login_total = OutcomeCounter("authsvc_login_total", "Logins by outcome.", LOGIN_OUTCOMES)
+client_token_total = OutcomeCounter(
+    "authsvc_client_token_total", "Access tokens for services, by outcome.", CLIENT_TOKEN_OUTCOMES
+)
 key_problems_total = Counter(
     "authsvc_key_problems_total",
     "Key files that were refused, and keys that appeared after their activation.",

@@ -15,8 +15,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
-from authsvc.http import jwks, metadata
+from authsvc.http import jwks, metadata, oauth_request
 from authsvc.http.cookies import Cookies
+from authsvc.http.oauth_errors import OAUTH_ERROR, OAUTH_PATHS
 from authsvc.http.problem_schema import PROBLEM, PROBLEM_JSON, documented, refusals
 from authsvc.protocol.errors import (
     BadRequest,
@@ -49,13 +50,18 @@ every write.
 [/.well-known/jwks.json](/.well-known/jwks.json): RS256, `typ` `at+jwt`, and `iss`, `aud` and `exp`
 checked.
 
+**Services** get tokens of their own at `POST /oauth/token`, as the clients that an administrator
+has made of them.
+
 **Errors** are `application/problem+json` (RFC 9457). Decide by `code`; all codes are listed at
-[/auth/errors.json](/auth/errors.json). `instance` is the request id for the server's log.
+[/auth/errors.json](/auth/errors.json). `instance` is the request id for the server's log. Below
+`/oauth` they are those of RFC 6749 §5.2: decide by `error`.
 """
 
 TAGS = [
     {"name": "account", "description": "Register, read the own account, change the password."},
     {"name": "session", "description": "Log in, refresh, log out; see and end sessions."},
+    {"name": "clients", "description": "Services that authenticate themselves (OAuth 2)."},
     {"name": "keys", "description": "What a service needs to verify access tokens."},
     {"name": "service", "description": "Health, metrics and the list of error codes."},
 ]
@@ -76,6 +82,7 @@ SECURITY: dict[str, list[Json]] = {
     "refresh": BY_REFRESH_TOKEN,
     "logout": [*BY_REFRESH_TOKEN, *WRITE],
     "metrics": [{"bearer": []}, {}],
+    "token": oauth_request.SECURITY,
 }
 
 
@@ -140,14 +147,15 @@ def describe(app: FastAPI, settings: Settings) -> Json:
     for path, method, operation in _operations(document):
         operation["operationId"] = names[path, method]
         _describe_success(operation)
-        _add_shared_refusals(operation)
+        if path not in OAUTH_PATHS:  # which describe all of theirs themselves
+            _add_shared_refusals(operation)
         if operation["operationId"] in SECURITY:
             operation["security"] = SECURITY[operation["operationId"]]
     schemas = document["components"]["schemas"]
     # FastAPI's form of a 422, which we never answer with.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas |= {"Problem": PROBLEM, **jwks.SCHEMAS}
+    schemas |= {"Problem": PROBLEM, "OAuthError": OAUTH_ERROR, **jwks.SCHEMAS}
     document["components"]["securitySchemes"] = _security_schemes(settings)
     return document
 
@@ -205,6 +213,11 @@ def _security_schemes(settings: Settings) -> Json:
             "in": "cookie",
             "name": cookies.refresh.name,
             "description": "Set by a login with `spa` or `web` delivery.",
+        },
+        "client_secret_basic": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "Id and secret of a client, each form-encoded (RFC 6749 §2.3.1).",
         },
         "csrf_token": {
             "type": "apiKey",

@@ -10,15 +10,15 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
 from authsvc.protocol.client_assertion import unverified_client_id
-from authsvc.protocol.clients import AuthMethod
+from authsvc.protocol.clients import CLIENT_ID, AuthMethod
+from authsvc.protocol.form import form_decoded
 from authsvc.protocol.oauth_errors import InvalidClient, InvalidRequest
 from authsvc.protocol.secret import Secret
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 §2.2
-MAX_CREDENTIAL = 1024  # characters of an id or a secret; ours have 64 and 48
+MAX_BASIC = 4096  # characters; an id and a secret of ours have 112 together
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class PresentedClient:
     A client's credential as it was sent.
 
     Args:
+        client_id: Of the form that ids have; nothing else is known of it.
         method: None: the client names itself and proves nothing.
         credential: The secret, or the assertion.
     """
@@ -66,7 +67,8 @@ def presented_client(authorization: str | None, form: Mapping[str, str]) -> Pres
     # Whoever authenticates is the client; the body must not name a stronger one.
     if named is not None and named != found.client_id:
         raise InvalidRequest("client_id_differs")
-    if not found.client_id or len(found.client_id) > MAX_CREDENTIAL:
+    # Nobody has another; the rest of us can then log it, and ask the database for it.
+    if not CLIENT_ID.fullmatch(found.client_id):
         raise InvalidClient("malformed")
     return found
 
@@ -85,7 +87,7 @@ def parse_basic(header: str) -> tuple[str, Secret]:
         InvalidClient: Not Basic, not base64, no colon, or not form-encoded UTF-8.
     """
     scheme, _, encoded = header.strip().partition(" ")
-    if scheme.lower() != "basic" or len(encoded) > 4 * MAX_CREDENTIAL:
+    if scheme.lower() != "basic" or len(encoded) > MAX_BASIC:
         raise InvalidClient("malformed")
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode("ascii")
@@ -98,18 +100,6 @@ def parse_basic(header: str) -> tuple[str, Secret]:
         return form_decoded(client_id), Secret(form_decoded(secret))
     except ValueError:
         raise InvalidClient("malformed") from None
-
-
-def form_decoded(text: str) -> str:
-    """
-    One name or value of application/x-www-form-urlencoded (RFC 6749 appendix B).
-
-    Raises:
-        ValueError: A `%` without two hexadecimal digits, or not UTF-8.
-    """
-    for part in text.split("%")[1:]:
-        int(part[:2] if part[:2].isalnum() and len(part) > 1 else "", 16)
-    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
 
 
 def _basic(authorization: str) -> PresentedClient:

@@ -79,12 +79,14 @@ async def count_failure(
     user_id: UUID | None,
     cause: str,
     caller: Caller,
+    client_id: str | None = None,
     now: datetime | None = None,
 ) -> None:
     """
     Count a failed attempt on every key and audit it, in one statement.
 
     Args:
+        client_id: What a client called itself.
         forget_after: A counter whose last attempt is older starts anew.
     """
     await _count_failure().fetchrow(
@@ -96,7 +98,9 @@ async def count_failure(
         caller_ip=caller.ip,
         caller_agent=caller.user_agent,
         request_id=caller.request_id,
-        details=json.dumps({"cause": cause}),
+        details=json.dumps(
+            {"cause": cause} if client_id is None else {"cause": cause, "client_id": client_id}
+        ),
         now=now,
     )
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authsvc.http.client_ip import resolve_client
 from authsvc.http.csrf import Origins
-from authsvc.http.errors import problem_response
+from authsvc.http.errors import refusal_response
 from authsvc.http.logging import configure_logging, request_id_var
 from authsvc.http.metrics import observe_request
 from authsvc.http.middleware.body_limit import limited
@@ -225,7 +225,7 @@ class _Answer:
         if self.started:
             request.state.refusal = refusal
             return
-        await problem_response(refusal, request)(request.scope, receive, self.send)
+        await refusal_response(refusal, request)(request.scope, receive, self.send)
 
 
 def _is_preflight(scope: Scope, head: Headers) -> bool:
