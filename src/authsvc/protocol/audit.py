@@ -25,6 +25,7 @@ class AuditEvent(StrEnum):
     DATABASE_ROLLBACK_DETECTED = "database_rollback_detected"
     GENERATION_FAR_AHEAD = "generation_far_ahead"
     CLIENT_CREATED = "client_created"
+    CLIENT_CHANGED = "client_changed"
     CLIENT_DISABLED = "client_disabled"
     CLIENT_ENABLED = "client_enabled"
     CLIENT_KEYS_CHANGED = "client_keys_changed"

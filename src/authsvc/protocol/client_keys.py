@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from authsvc.protocol import base64url
+from authsvc.protocol.clients import AuthMethod, Client, invalid_member
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
@@ -54,6 +55,31 @@ class ClientKey:
 
     kid: str | None
     public_key: PublicKey
+
+
+def check_keys(client: Client) -> None:
+    """
+    Refuse keys that could never verify an assertion, or keys where there is a secret.
+
+    Raises:
+        ValidationFailed: Says what to give instead.
+    """
+    named = [member for member in (client.jwks, client.jwks_uri) if member is not None]
+    if client.auth_method.by_secret:
+        if named or client.assertion_alg is not None:
+            raise invalid_member("jwks", f"Only a {AuthMethod.PRIVATE_KEY_JWT} client has keys.")
+        return
+    if client.assertion_alg is None or client.assertion_alg not in ALGORITHMS:
+        raise invalid_member(
+            "alg", f"Name the algorithm of its assertions: {', '.join(ALGORITHMS)}."
+        )
+    if len(named) != 1:
+        raise invalid_member("jwks", "Give its public keys, once: as a JWK Set, or where it is.")
+    if client.jwks is not None:
+        try:
+            read_jwks(client.jwks, alg=client.assertion_alg)
+        except BadKeySet as exc:
+            raise invalid_member("jwks", str(exc)) from None
 
 
 def read_jwks(text: str, *, alg: str) -> tuple[ClientKey, ...]:

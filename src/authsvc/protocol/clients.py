@@ -7,8 +7,8 @@ Everything is an allow-list, and an empty one allows nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -45,6 +45,30 @@ class GrantType(StrEnum):
     CLIENT_CREDENTIALS = "client_credentials"
 
 
+class Listed(StrEnum):
+    """The allow-lists of a client; the values name its members."""
+
+    SCOPES = "scopes"
+    RESOURCES = "resources"
+    AUDIENCES = "audiences"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeys:
+    """
+    The keys of a `private_key_jwt` client.
+
+    Args:
+        alg: The one algorithm of its assertions.
+        jwks: The public keys as JSON (RFC 7517 §5).
+        jwks_uri: Or where they are.
+    """
+
+    alg: str | None
+    jwks: str | None = None
+    jwks_uri: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """
@@ -70,6 +94,25 @@ class Client:
     jwks: str | None = None
     jwks_uri: str | None = None
     disabled_at: datetime | None = None
+
+    @property
+    def lists(self) -> Mapping[Listed, tuple[str, ...]]:
+        """Its allow-lists."""
+        return {
+            Listed.SCOPES: self.scopes,
+            Listed.RESOURCES: self.resources,
+            Listed.AUDIENCES: self.audiences,
+        }
+
+    def with_list(self, listed: Listed, values: tuple[str, ...]) -> Client:
+        """The same client with another allow-list, and the grants that follow from it."""
+        changed = replace(self, **{listed: values})  # type: ignore[arg-type]  # all of one type
+        return replace(changed, grant_types=grants_of(changed.resources))
+
+
+def grants_of(resources: Sequence[str]) -> tuple[str, ...]:
+    """Whoever has nothing to get a token for has no grant."""
+    return (GrantType.CLIENT_CREDENTIALS,) if resources else ()
 
 
 def granted_scope(client: Client, requested: str | None) -> str:
@@ -118,22 +161,22 @@ def check_client(client: Client) -> None:
     """
     check_client_id(client.client_id)
     if not 1 <= len(client.name) <= MAX_NAME or not client.name.isprintable():
-        raise _invalid("name", f"Use 1 to {MAX_NAME} printable characters.")
+        raise invalid_member("name", f"Use 1 to {MAX_NAME} printable characters.")
     if len(client.scopes) > MAX_SCOPES or not all(map(SCOPE_TOKEN.fullmatch, client.scopes)):
-        raise _invalid(
+        raise invalid_member(
             "scope",
             f"Use at most {MAX_SCOPES} scopes of visible ASCII characters without quotation "
             "marks and backslashes.",
         )
     for member, values in (("resource", client.resources), ("audience", client.audiences)):
         if len(values) > MAX_AUDIENCES or not all(map(AUDIENCE.fullmatch, values)):
-            raise _invalid(
+            raise invalid_member(
                 member,
                 f"Use at most {MAX_AUDIENCES} names of 1 to 255 visible ASCII characters, such "
                 "as https://orders.example.com.",
             )
     if any("#" in resource for resource in client.resources):
-        raise _invalid("resource", "A resource has no fragment (RFC 8707 §2).")
+        raise invalid_member("resource", "A resource has no fragment (RFC 8707 §2).")
     if client.jwks_uri is not None:
         check_jwks_uri(client.jwks_uri)
 
@@ -149,12 +192,12 @@ def check_client_id(client_id: str) -> None:
         ValidationFailed: It is.
     """
     if not CLIENT_ID.fullmatch(client_id):
-        raise _invalid(
+        raise invalid_member(
             "client_id",
             "Use 1 to 64 characters of a-z 0-9 . _ and -, a letter or digit first and last.",
         )
     if client_id == FIRST_PARTY or _is_uuid(client_id):
-        raise _invalid(
+        raise invalid_member(
             "client_id", f"Choose another: neither {FIRST_PARTY} nor a UUID, which users have."
         )
 
@@ -179,7 +222,7 @@ def check_jwks_uri(uri: str) -> None:
     except ValueError:  # a port that is none, an unclosed bracket
         sound = False
     if not sound:
-        raise _invalid("jwks_uri", "Use an https URL without credentials and fragment.")
+        raise invalid_member("jwks_uri", "Use an https URL without credentials and fragment.")
 
 
 def _is_uuid(text: str) -> bool:
@@ -191,5 +234,6 @@ def _is_uuid(text: str) -> bool:
     return True
 
 
-def _invalid(member: str, message: str) -> ValidationFailed:
+def invalid_member(member: str, message: str) -> ValidationFailed:
+    """The refusal of a registration for one member."""
     return ValidationFailed(member, errors=(FieldError(("body", member), message, member),))

@@ -14,7 +14,7 @@ from sqlmodel import col, update
 from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from authsvc.protocol.clients import AuthMethod, Client
+from authsvc.protocol.clients import AuthMethod, Client, ClientKeys
 from authsvc.protocol.throttle import Counter
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
 from authsvc.store.tables import ClientRow, clients, throttle_counters
@@ -118,6 +118,32 @@ async def find(session: AsyncSession, client_id: str) -> ClientRow | None:
     return await session.get(ClientRow, client_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """
+    A client whose row is ours until the transaction ends.
+
+    Args:
+        previous_secret_is_valid: Whether the secret before the current one is still good.
+    """
+
+    client: Client
+    previous_secret_is_valid: bool
+
+
+async def lock(
+    session: AsyncSession, client_id: str, *, now: datetime | None = None
+) -> Locked | None:
+    """The client of this id, locked until the transaction ends."""
+    moment = func.coalesce(now, func.clock_timestamp())
+    overlap = col(ClientRow.previous_secret_expires_at) > moment
+    statement = (
+        model_select(ClientRow, overlap).where(ClientRow.client_id == client_id).with_for_update()
+    )
+    found = (await session.exec(statement)).one_or_none()
+    return None if found is None else Locked(_client(found[0].model_dump()), bool(found[1]))
+
+
 async def list_all(session: AsyncSession, *, limit: int, after: str = "") -> Sequence[ClientRow]:
     """A page of clients in the order of their ids; `after` is the last one seen."""
     id_ = col(ClientRow.client_id)
@@ -155,20 +181,29 @@ async def rotate_secret(
     return (await session.exec(statement)).scalar_one_or_none()
 
 
-async def set_keys(
-    session: AsyncSession, client_id: str, *, alg: str, jwks: str | None, jwks_uri: str | None
-) -> bool:
-    """Replace the keys of a `private_key_jwt` client; whether there is one of that id."""
+async def set_keys(session: AsyncSession, client_id: str, keys: ClientKeys) -> None:
+    """Replace the keys of a `private_key_jwt` client."""
     statement = (
         update(ClientRow)
-        .where(
-            col(ClientRow.client_id) == client_id,
-            col(ClientRow.auth_method) == AuthMethod.PRIVATE_KEY_JWT,
-        )
-        .values(assertion_alg=alg, jwks=jwks, jwks_uri=jwks_uri)
-        .returning(col(ClientRow.client_id))
+        .where(col(ClientRow.client_id) == client_id)
+        .values(assertion_alg=keys.alg, jwks=keys.jwks, jwks_uri=keys.jwks_uri)
     )
-    return (await session.exec(statement)).one_or_none() is not None
+    await session.exec(statement)
+
+
+async def set_lists(session: AsyncSession, client: Client) -> None:
+    """Store the allow-lists of a client, and its grants."""
+    statement = (
+        update(ClientRow)
+        .where(col(ClientRow.client_id) == client.client_id)
+        .values(
+            grant_types=list(client.grant_types),
+            scopes=list(client.scopes),
+            resources=list(client.resources),
+            audiences=list(client.audiences),
+        )
+    )
+    await session.exec(statement)
 
 
 async def set_disabled(

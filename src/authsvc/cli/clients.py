@@ -1,0 +1,372 @@
+"""`authsvc clients`: services that authenticate themselves (docs/service-to-service.md)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from authsvc.cli.configuration import load_settings
+from authsvc.cli.console import print_json, print_table, printable, timestamp
+from authsvc.cli.database import with_database
+from authsvc.cli.errors import CommandError
+from authsvc.protocol.clients import AuthMethod, Client, ClientKeys, Listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from authsvc.store.tables import ClientRow
+
+app = typer.Typer(
+    help="Clients: services with tokens of their own.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+MAX_JWKS = 65_536  # bytes; 20 keys of 8192 bits take half of it
+SHOWN_ONCE = "The secret is not shown again: authsvc keeps only its hash."
+
+TheClient = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Alg = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ALG", help="The one algorithm of its assertions: RS256, PS256, ES256 or EdDSA."
+    ),
+]
+Jwks = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Its public keys, a JWK Set; - is standard input."),
+]
+
+
+@app.command(
+    epilog="Example: authsvc clients create shop --resource https://orders.example.com "
+    "--scope orders:read"
+)
+def create(
+    client_id: Annotated[
+        str, typer.Argument(metavar="CLIENT", help="Its id, for ever: a-z 0-9 . _ and -.")
+    ],
+    *,
+    name: Annotated[str | None, typer.Option(help="For people; else the id.")] = None,
+    auth_method: Annotated[
+        AuthMethod, typer.Option(help="How it authenticates, always.")
+    ] = AuthMethod.CLIENT_SECRET_BASIC,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(help="A service that its tokens may be for (`aud`); repeat it for more."),
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope it may have; repeat it for more.")
+    ] = None,
+    audience: Annotated[
+        list[str] | None,
+        typer.Option(help="What it is itself: it introspects tokens for this `aud`."),
+    ] = None,
+    alg: Alg = None,
+    jwks: Jwks = None,
+    json_wanted: Json = False,
+) -> None:
+    """Register a client; shows its secret, this once."""
+    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
+
+    client = Client(
+        client_id=client_id,
+        name=client_id if name is None else name,
+        auth_method=auth_method,
+        grant_types=(),
+        scopes=_listed(scope),
+        resources=_listed(resource),
+        audiences=_listed(audience),
+        assertion_alg=alg,
+        jwks=_jwks(jwks),
+    )
+    created = with_database(
+        load_settings(), lambda db: administer_clients.create_client(db, client)
+    )
+    if json_wanted:
+        secret = {} if created.secret is None else {"client_secret": created.secret}
+        print_json({**_as_json(created.client), **secret})
+        return
+    typer.echo(f"Created {client.client_id}.")
+    if created.secret is not None:
+        _show_secret(client_id, created.secret)
+
+
+@app.command("list", epilog="Example: authsvc clients list --limit 20 --after shop")
+def list_clients(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    after: Annotated[str, typer.Option(help="The last id of the page before.")] = "",
+    json_wanted: Json = False,
+) -> None:
+    """List clients in the order of their ids."""
+    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
+
+    page = with_database(
+        load_settings(),
+        lambda db: administer_clients.list_clients(db, limit=limit + 1, after=after),
+    )
+    clients = page[:limit]
+    following = clients[-1].client_id if len(page) > limit else None
+    if json_wanted:
+        print_json({"clients": [_as_json(client) for client in clients], "next": following})
+        return
+    if not clients:
+        typer.echo("No clients." if not after else "No more clients.")
+        return
+    rows = [("CLIENT", "NAME", "METHOD", "STATE", "RESOURCES", "SCOPES")]
+    rows += [
+        (
+            client.client_id,
+            client.name,
+            client.auth_method,
+            "disabled" if client.disabled_at else "active",
+            " ".join(client.resources),
+            " ".join(client.scopes),
+        )
+        for client in clients
+    ]
+    print_table(rows)
+    if following:
+        typer.echo(f"There are more: authsvc clients list --after {following}", err=True)
+
+
+@app.command(epilog="Example: authsvc clients show shop --json")
+def show(client_id: TheClient, *, json_wanted: Json = False) -> None:
+    """Show one client; its secret is never shown again."""
+    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
+
+    found = with_database(load_settings(), lambda db: administer_clients.find_client(db, client_id))
+    if json_wanted:
+        print_json(_as_json(found))
+        return
+    for label, value in (
+        ("client", found.client_id),
+        ("name", found.name),
+        ("method", found.auth_method),
+        ("resources", " ".join(found.resources) or "none: it gets no tokens"),
+        ("scopes", " ".join(found.scopes) or "none"),
+        ("audiences", " ".join(found.audiences) or "none: it introspects nothing"),
+        ("credential", _credential(found)),
+        ("created", timestamp(found.created_at)),
+        ("disabled", timestamp(found.disabled_at) if found.disabled_at else "no"),
+    ):
+        typer.echo(f"{label:<12}{value}")
+
+
+@app.command("rotate-secret", epilog="Example: authsvc clients rotate-secret shop --overlap 48")
+def rotate_secret(
+    client_id: TheClient,
+    *,
+    overlap: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=24 * 90,
+            help="Hours for which the old secret stays good; 0 ends it now (a leak).",
+        ),
+    ] = 24,
+    json_wanted: Json = False,
+) -> None:
+    """Make a new secret; the old one stays good for a while."""
+    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
+
+    rotated = with_database(
+        load_settings(),
+        lambda db: administer_clients.rotate_client_secret(
+            db, client_id, overlap=timedelta(hours=overlap)
+        ),
+    )
+    if json_wanted:
+        print_json(
+            {
+                "client_id": client_id,
+                "client_secret": rotated.secret,
+                "previous_secret_expires_at": timestamp(rotated.old_until),
+            }
+        )
+    else:
+        _show_secret(client_id, rotated.secret)
+        until = f"is good until {timestamp(rotated.old_until)}" if overlap else "has ended"
+        typer.echo(f"The old secret {until}.", err=True)
+    if rotated.ended_early:
+        typer.echo(
+            "The secret before the old one was still good, and has ended: there are never "
+            "more than two.",
+            err=True,
+        )
+
+
+@app.command("set-keys", epilog="Example: authsvc clients set-keys shop --alg ES256 --jwks k.json")
+def set_keys(client_id: TheClient, *, alg: Alg = None, jwks: Jwks = None) -> None:
+    """Replace the public keys of a private_key_jwt client; to change over, list old and new."""
+    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
+
+    keys = ClientKeys(alg=alg, jwks=_jwks(jwks))
+    with_database(
+        load_settings(), lambda db: administer_clients.set_client_keys(db, client_id, keys)
+    )
+    typer.echo(f"{client_id} has new keys; they count from now on.")
+
+
+@app.command("set-scopes", epilog="Example: authsvc clients set-scopes shop orders:read")
+def set_scopes(
+    client_id: TheClient,
+    scopes: Annotated[
+        list[str] | None, typer.Argument(help="All it may have; none takes all away.")
+    ] = None,
+) -> None:
+    """Replace the scopes that a client may have."""
+    _set_list(client_id, Listed.SCOPES, scopes)
+
+
+@app.command(
+    "set-resources", epilog="Example: authsvc clients set-resources shop https://orders.example.com"
+)
+def set_resources(
+    client_id: TheClient,
+    resources: Annotated[
+        list[str] | None, typer.Argument(help="All its tokens may be for; none: no tokens.")
+    ] = None,
+) -> None:
+    """Replace the services that a client's tokens may be for."""
+    _set_list(client_id, Listed.RESOURCES, resources)
+
+
+@app.command(
+    "set-audiences",
+    epilog="Example: authsvc clients set-audiences orders https://orders.example.com",
+)
+def set_audiences(
+    client_id: TheClient,
+    audiences: Annotated[
+        list[str] | None, typer.Argument(help="All it is; none: it introspects nothing.")
+    ] = None,
+) -> None:
+    """Replace what a client is: it introspects tokens for these audiences."""
+    _set_list(client_id, Listed.AUDIENCES, audiences)
+
+
+@app.command(epilog="Example: authsvc clients disable shop")
+def disable(client_id: TheClient) -> None:
+    """Refuse a client from now on."""
+    settings = load_settings()
+    changed = _set_disabled(client_id, disabled=True)
+    left = int(settings.access_ttl.total_seconds())
+    if changed:
+        typer.echo(
+            f"Disabled {client_id}. Introspection refuses its access tokens from now on; "
+            f"services that verify them by themselves, within {left} s."
+        )
+    else:
+        typer.echo(f"{client_id} was disabled already.")
+
+
+@app.command(epilog="Example: authsvc clients enable shop")
+def enable(client_id: TheClient) -> None:
+    """Let a disabled client in again, with the credential it had."""
+    changed = _set_disabled(client_id, disabled=False)
+    typer.echo(f"Enabled {client_id}." if changed else f"{client_id} is not disabled.")
+
+
+def _set_list(client_id: str, listed: Listed, values: Sequence[str] | None) -> None:
+    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
+
+    changed = with_database(
+        load_settings(),
+        lambda db: administer_clients.set_client_list(db, client_id, listed, values or ()),
+    )
+    named = " ".join(sorted(set(values or ()))) or "none"
+    if changed:
+        typer.echo(f"{client_id} now has the {listed}: {named}. Tokens from now on say so.")
+    else:
+        typer.echo(f"{client_id} has these {listed} already: {named}.")
+
+
+def _set_disabled(client_id: str, *, disabled: bool) -> bool:
+    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
+
+    return with_database(
+        load_settings(),
+        lambda db: administer_clients.set_client_disabled(db, client_id, disabled=disabled),
+    )
+
+
+def _listed(values: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(sorted(set(values or ())))
+
+
+def _jwks(file: Path | None) -> str | None:
+    """
+    A file of keys, as it is stored.
+
+    Raises:
+        CommandError: It cannot be read.
+    """
+    if file is None:
+        return None
+    try:
+        if str(file) == "-":
+            data = sys.stdin.buffer.read(MAX_JWKS + 1)
+        else:
+            with file.open("rb") as stream:
+                data = stream.read(MAX_JWKS + 1)
+        if len(data) > MAX_JWKS:
+            raise CommandError(f"{file} has more than {MAX_JWKS} bytes; a JWK Set has fewer.")
+        return json.dumps(json.loads(data.decode("utf-8")), separators=(",", ":"))
+    except OSError as exc:
+        raise CommandError(f"{file} cannot be read: {exc.strerror}") from exc
+    except (ValueError, RecursionError):
+        raise CommandError(f"{file} is not JSON; give a JWK Set (RFC 7517 §5).") from None
+
+
+def _show_secret(client_id: str, secret: str) -> None:
+    """What whoever runs the client has to be given."""
+    typer.echo(f"{'client_id':<15}{client_id}")
+    typer.echo(f"{'client_secret':<15}{secret}")
+    typer.echo(SHOWN_ONCE, err=True)
+
+
+def _credential(client: ClientRow) -> str:
+    if client.assertion_alg is not None:
+        where = client.jwks_uri or ", ".join(_kids(client)) or "one key without a kid"
+        return f"{client.assertion_alg} keys: {where}"
+    made = timestamp(client.secret_created_at or client.created_at)
+    previous = _previous_until(client)
+    return f"secret of {made}" + (f"; the one before is good until {previous}" if previous else "")
+
+
+def _previous_until(client: ClientRow) -> str | None:
+    ends = client.previous_secret_expires_at
+    return timestamp(ends) if ends is not None and ends > datetime.now(UTC) else None
+
+
+def _kids(client: ClientRow) -> list[str]:
+    keys = json.loads(client.jwks or '{"keys":[]}')["keys"]
+    return [printable(str(key["kid"])) for key in keys if "kid" in key]
+
+
+def _as_json(client: ClientRow) -> dict[str, object]:
+    created = client.secret_created_at
+    return {
+        "client_id": client.client_id,
+        "name": client.name,
+        "auth_method": client.auth_method,
+        "grant_types": client.grant_types,
+        "scopes": client.scopes,
+        "resources": client.resources,
+        "audiences": client.audiences,
+        "assertion_alg": client.assertion_alg,
+        "jwks": json.loads(client.jwks) if client.jwks else None,
+        "jwks_uri": client.jwks_uri,
+        "secret_created_at": timestamp(created) if created else None,
+        "previous_secret_expires_at": _previous_until(client),
+        "created_at": timestamp(client.created_at),
+        "disabled_at": timestamp(client.disabled_at) if client.disabled_at else None,
+    }

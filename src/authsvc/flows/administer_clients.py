@@ -1,0 +1,313 @@
+"""What an administrator does to clients, one transaction each, all of it audited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from authsvc.keys import client_secrets
+from authsvc.protocol.audit import AuditEvent, Caller
+from authsvc.protocol.client_keys import check_keys
+from authsvc.protocol.clients import (
+    CLIENT_ID,
+    AuthMethod,
+    Client,
+    ClientKeys,
+    Listed,
+    check_client,
+    grants_of,
+    invalid_member,
+)
+from authsvc.protocol.errors import NotFound
+from authsvc.protocol.secret import Secret
+from authsvc.store import audit, clients
+from authsvc.store.database import Database, uninterrupted
+from authsvc.store.tables import ClientRow
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """
+    A new client.
+
+    Args:
+        secret: To be shown now or never; None for one that has keys.
+    """
+
+    client: ClientRow
+    secret: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """
+    A new secret beside the old one.
+
+    Args:
+        old_until: When the old one ends.
+        ended_early: Whether a still older one was good until now, and is not any more.
+    """
+
+    secret: Secret
+    old_until: datetime
+    ended_early: bool
+
+
+async def find_client(db: Database, client_id: str) -> ClientRow:
+    """
+    The client of an id.
+
+    Raises:
+        NotFound: There is none.
+    """
+    _require_form(client_id)
+    async with db.transaction() as session:
+        client = await clients.find(session, client_id)
+    if client is None:
+        raise NotFound("client")
+    return client
+
+
+async def list_clients(db: Database, *, limit: int, after: str = "") -> Sequence[ClientRow]:
+    """
+    A page of clients in the order of their ids; `after` is the last one seen.
+
+    Raises:
+        NotFound: `after` is no id.
+    """
+    if after:
+        _require_form(after)
+    async with db.transaction() as session:
+        return await clients.list_all(session, limit=limit, after=after)
+
+
+@uninterrupted
+async def create_client(
+    db: Database,
+    client: Client,
+    *,
+    caller: Caller | None = None,
+    database_now: datetime | None = None,
+) -> Created:
+    """
+    Register a client, and make its secret if its method needs one.
+
+    Args:
+        client: Its grants follow from its resources.
+        caller: None for the command line.
+
+    Raises:
+        ValidationFailed: A member will not do, or the id was given before.
+    """
+    client = replace(client, grant_types=grants_of(client.resources))
+    check_client(client)
+    check_keys(client)
+    if not client.resources and not client.audiences:
+        raise invalid_member(
+            "resource",
+            "Name what its tokens are for (--resource), or what it introspects tokens as "
+            "(--audience); without either it could do nothing.",
+        )
+    secret = client_secrets.new_client_secret() if client.auth_method.by_secret else None
+    async with db.transaction() as session:
+        row = await clients.create(
+            session,
+            client,
+            secret_digest=client_secrets.digest(secret) if secret else None,
+            now=database_now,
+        )
+        if row is None:
+            raise invalid_member(
+                "client_id", "There is a client of this id already; choose another."
+            )
+        await audit.record(
+            session,
+            AuditEvent.CLIENT_CREATED,
+            user_id=None,
+            caller=caller,
+            details={
+                "client_id": client.client_id,
+                "auth_method": client.auth_method,
+                **{listed: list(values) for listed, values in client.lists.items()},
+            },
+            now=database_now,
+        )
+    return Created(row, secret)
+
+
+@uninterrupted
+async def rotate_client_secret(
+    db: Database,
+    client_id: str,
+    *,
+    overlap: timedelta,
+    caller: Caller | None = None,
+    database_now: datetime | None = None,
+) -> Rotated:
+    """
+    Give a client a new secret; the one it has stays good for `overlap`.
+
+    Raises:
+        NotFound: There is no such client.
+        ValidationFailed: It has keys, and no secret.
+    """
+    _require_form(client_id)
+    secret = client_secrets.new_client_secret()
+    async with db.transaction() as session:
+        client = await clients.lock(session, client_id, now=database_now)
+        if client is None:
+            raise NotFound("client")
+        old_until = await clients.rotate_secret(
+            session,
+            client_id,
+            new_digest=client_secrets.digest(secret),
+            overlap=overlap,
+            now=database_now,
+        )
+        if old_until is None:
+            raise invalid_member(
+                "client_id", "This client has keys instead of a secret; see set-keys."
+            )
+        await audit.record(
+            session,
+            AuditEvent.CLIENT_SECRET_ROTATED,
+            user_id=None,
+            caller=caller,
+            details={"client_id": client_id, "old_until": old_until.isoformat()},
+            now=database_now,
+        )
+    return Rotated(secret, old_until, client.previous_secret_is_valid)
+
+
+@uninterrupted
+async def set_client_keys(
+    db: Database,
+    client_id: str,
+    keys: ClientKeys,
+    *,
+    caller: Caller | None = None,
+    database_now: datetime | None = None,
+) -> None:
+    """
+    Replace the keys of a client; assertions of the old ones are refused at once.
+
+    Raises:
+        NotFound: There is no such client.
+        ValidationFailed: It has a secret, or the keys will not do.
+    """
+    _require_form(client_id)
+    async with db.transaction() as session:
+        found = await clients.lock(session, client_id, now=database_now)
+        if found is None:
+            raise NotFound("client")
+        method = AuthMethod(found.client.auth_method)
+        if method.by_secret:
+            raise invalid_member(
+                "client_id", "This client has a secret and no keys; see rotate-secret."
+            )
+        changed = replace(
+            found.client, assertion_alg=keys.alg, jwks=keys.jwks, jwks_uri=keys.jwks_uri
+        )
+        check_client(changed)
+        check_keys(changed)
+        await clients.set_keys(session, client_id, keys)
+        await audit.record(
+            session,
+            AuditEvent.CLIENT_KEYS_CHANGED,
+            user_id=None,
+            caller=caller,
+            details={"client_id": client_id, "alg": keys.alg},
+            now=database_now,
+        )
+
+
+@uninterrupted
+async def set_client_list(
+    db: Database,
+    client_id: str,
+    listed: Listed,
+    values: Sequence[str],
+    *,
+    caller: Caller | None = None,
+    database_now: datetime | None = None,
+) -> bool:
+    """
+    Replace what a client may have of one kind; the next token has it.
+
+    Returns:
+        False if it was so already.
+
+    Raises:
+        NotFound: There is no such client.
+        ValidationFailed: A value will not do.
+    """
+    _require_form(client_id)
+    wanted = tuple(sorted(set(values)))
+    async with db.transaction() as session:
+        found = await clients.lock(session, client_id, now=database_now)
+        if found is None:
+            raise NotFound("client")
+        before = found.client.lists[listed]
+        if tuple(sorted(before)) == wanted:
+            return False
+        changed = found.client.with_list(listed, wanted)
+        check_client(changed)
+        await clients.set_lists(session, changed)
+        await audit.record(
+            session,
+            AuditEvent.CLIENT_CHANGED,
+            user_id=None,
+            caller=caller,
+            details={
+                "client_id": client_id,
+                "member": listed,
+                "before": list(before),
+                "after": list(wanted),
+            },
+            now=database_now,
+        )
+    return True
+
+
+@uninterrupted
+async def set_client_disabled(
+    db: Database,
+    client_id: str,
+    *,
+    disabled: bool,
+    caller: Caller | None = None,
+    database_now: datetime | None = None,
+) -> bool:
+    """
+    Refuse a client from now on, or let it in again.
+
+    Returns:
+        False if it was so already.
+
+    Raises:
+        NotFound: There is no such client.
+    """
+    _require_form(client_id)
+    async with db.transaction() as session:
+        changed = await clients.set_disabled(
+            session, client_id, disabled=disabled, now=database_now
+        )
+        if not changed and await clients.find(session, client_id) is None:
+            raise NotFound("client")
+        if changed:
+            await audit.record(
+                session,
+                AuditEvent.CLIENT_DISABLED if disabled else AuditEvent.CLIENT_ENABLED,
+                user_id=None,
+                caller=caller,
+                details={"client_id": client_id},
+                now=database_now,
+            )
+    return changed
+
+
+def _require_form(client_id: str) -> None:
+    """Nobody has an id of another form, and the database need not be asked for it."""
+    if not CLIENT_ID.fullmatch(client_id):
+        raise NotFound("client")
