@@ -18,12 +18,14 @@ from authsvc.flows.admission import InFlight
 from authsvc.flows.maintain import prune
 from authsvc.http import (
     change_password,
+    introspect,
     jwks,
     login,
     logout,
     me,
     refresh,
     register,
+    revoke,
     sessions,
     token,
 )
@@ -130,7 +132,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.include_router(metadata_router(settings))
     app.include_router(health_router(settings, version=app.version))
     app.include_router(metrics_router(settings))
-    for module in (register, login, refresh, logout, me, sessions, change_password, token):
+    for module in (register, login, refresh, logout, me, sessions, change_password):
+        app.include_router(module.router)
+    for module in (token, introspect, revoke):
         app.include_router(module.router)
     install_openapi(app, settings)
     return app

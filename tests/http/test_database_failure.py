@@ -8,10 +8,12 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from authsvc.settings import Settings
 from tests.faults.database_proxy import DatabaseProxy, Mode
 from tests.http.conftest import CHEAP_ARGON2, EMAIL, PASSWORD, log_in, me, refresh
+from tests.http.oauth import GRANT, INTROSPECT, REVOKE, TOKEN, basic, register
 
 KEY = "6a1e0d1a2f6c4e0b9d3f"
 
@@ -57,13 +59,21 @@ async def test_without_the_database_a_refresh_is_503_and_loses_nothing_with_the_
 
 @pytest.mark.requirement("Z1", "Z2", "D7")
 async def test_without_the_database_nothing_that_needs_it_says_401_or_2xx(
-    client: httpx.AsyncClient, proxy: DatabaseProxy
+    client: httpx.AsyncClient, proxy: DatabaseProxy, app: FastAPI
 ) -> None:
     await log_in(client, "spa")
     session = (await log_in(client)).json()
+    service = basic("shop", await register(app, audiences=("authsvc",)))
     proxy.set(Mode.DOWN)
 
     answers = {
+        "token": await client.post(TOKEN, data=GRANT, headers=service),
+        "introspect": await client.post(
+            INTROSPECT, data={"token": session["access_token"]}, headers=service
+        ),
+        "revoke": await client.post(
+            REVOKE, data={"client_id": "authsvc", "token": session["refresh_token"]}
+        ),
         "login": await client.post("/auth/login", json={"email": EMAIL, "password": PASSWORD}),
         "register": await client.post(
             "/auth/register", json={"email": "bob@example.com", "password": PASSWORD}

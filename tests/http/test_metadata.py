@@ -9,6 +9,8 @@ from authsvc.http.metadata import metadata, metadata_router
 from authsvc.settings import Settings
 from tests.http.small import ORIGIN, application, client_of
 
+METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
 PATH = "/.well-known/oauth-authorization-server"
 
 
@@ -26,18 +28,14 @@ async def test_only_what_is_true_is_said() -> None:
         "issuer": ORIGIN,
         "jwks_uri": f"{ORIGIN}/.well-known/jwks.json",
         "token_endpoint": f"{ORIGIN}/oauth/token",
-        "token_endpoint_auth_methods_supported": [
-            "client_secret_basic",
-            "client_secret_post",
-            "private_key_jwt",
-        ],
-        "token_endpoint_auth_signing_alg_values_supported": [
-            "RS256",
-            "PS256",
-            "ES256",
-            "EdDSA",
-            "Ed25519",
-        ],
+        "token_endpoint_auth_methods_supported": METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "introspection_endpoint": f"{ORIGIN}/oauth/introspect",
+        "introspection_endpoint_auth_methods_supported": METHODS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "revocation_endpoint": f"{ORIGIN}/oauth/revoke",
+        "revocation_endpoint_auth_methods_supported": [*METHODS, "none"],
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
         "service_documentation": f"{ORIGIN}/docs",

@@ -13,7 +13,7 @@ from fastapi import APIRouter
 
 from authsvc.http import jwks
 from authsvc.http.document import Document
-from authsvc.http.oauth_errors import TOKEN_PATH
+from authsvc.http.oauth_errors import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 from authsvc.protocol.client_keys import HEADER_ALGORITHMS
 from authsvc.protocol.clients import AuthMethod, GrantType
 from authsvc.settings import Settings
@@ -84,12 +84,20 @@ def metadata(settings: Settings) -> dict[str, object]:
     There is no authorization endpoint, so no response type; left out, `grant_types_supported`
     would claim the authorization code.
     """
+    methods, algorithms = [*AuthMethod], [*HEADER_ALGORITHMS]
     members: dict[str, object] = {
         "issuer": settings.issuer,
         "jwks_uri": settings.issuer + jwks.PATH,
         "token_endpoint": settings.issuer + TOKEN_PATH,
-        "token_endpoint_auth_methods_supported": [*AuthMethod],
-        "token_endpoint_auth_signing_alg_values_supported": [*HEADER_ALGORITHMS],
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint": settings.issuer + INTROSPECTION_PATH,
+        "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint": settings.issuer + REVOCATION_PATH,
+        # The first-party client is a public one: who holds a refresh token may end it.
+        "revocation_endpoint_auth_methods_supported": [*methods, "none"],
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "response_types_supported": [],
         "grant_types_supported": [*GrantType],
     }

@@ -83,6 +83,14 @@ CLIENT_TOKEN_OUTCOMES = (
     "invalid_scope",
     "invalid_target",
 )
+INTROSPECTION_OUTCOMES = ("active", "inactive", *OAUTH_REFUSALS)
+REVOCATION_OUTCOMES = (
+    "session",
+    "access_token",
+    "nothing",
+    *OAUTH_REFUSALS,
+    "unsupported_token_type",
+)
 
 # When a counter began, as a metric beside each: twice the lines, and nobody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # no types there
@@ -109,6 +117,12 @@ refresh_total = OutcomeCounter(
 login_total = OutcomeCounter("authsvc_login_total", "Logins by outcome.", LOGIN_OUTCOMES)
 client_token_total = OutcomeCounter(
     "authsvc_client_token_total", "Access tokens for services, by outcome.", CLIENT_TOKEN_OUTCOMES
+)
+introspection_total = OutcomeCounter(
+    "authsvc_introspection_total", "Introspected tokens, by outcome.", INTROSPECTION_OUTCOMES
+)
+revocation_total = OutcomeCounter(
+    "authsvc_revocation_total", "Revocations by token, by outcome.", REVOCATION_OUTCOMES
 )
 key_problems_total = Counter(
     "authsvc_key_problems_total",

@@ -38,7 +38,9 @@ from authsvc.protocol.oauth_errors import (
 )
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
-OAUTH_PATHS = frozenset({TOKEN_PATH})
+INTROSPECTION_PATH = "/oauth/introspect"
+REVOCATION_PATH = "/oauth/revoke"
+OAUTH_PATHS = frozenset({TOKEN_PATH, INTROSPECTION_PATH, REVOCATION_PATH})
 
 CHALLENGE = 'Basic realm="authsvc", charset="UTF-8"'
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 §5.1 asks for both

@@ -18,6 +18,7 @@ from authsvc.protocol.clients import Client
 from authsvc.protocol.errors import Refusal, UnsupportedMediaType
 from authsvc.protocol.form import Form, read_form
 from authsvc.protocol.oauth_errors import InvalidRequest
+from authsvc.protocol.secret import Secret
 
 FORM = "application/x-www-form-urlencoded"
 _CONTENT_TYPE = re.compile(rf'{FORM}(?:\s*;\s*charset\s*=\s*("?)utf-8\1)?', re.IGNORECASE)
@@ -44,6 +45,14 @@ CREDENTIALS: dict[str, Any] = {
             "With `private_key_jwt`: a JWT with `iss` and `sub` = the client's id, `aud` = our "
             "issuer and nothing else, `exp` at most 5 minutes ahead, a `jti` that is used once."
         ),
+    },
+}
+TOKEN_PARAMETERS: dict[str, Any] = {
+    "token": {"type": "string"},
+    "token_type_hint": {
+        "type": "string",
+        "description": "Not needed: every token says what it is.",
+        "examples": ["access_token"],
     },
 }
 # A secret may also stand in the form, and an assertion always does.
@@ -122,6 +131,18 @@ async def authenticated(held: Service, request: Request, presented: PresentedCli
         now=held.clock.now(),
         database_now=held.clock.database_now(),
     )
+
+
+def token_of(form: Form) -> Secret:
+    """
+    The `token` parameter.
+
+    Raises:
+        InvalidRequest: There is none.
+    """
+    if "token" not in form.parameters:
+        raise InvalidRequest("no_token")
+    return Secret(form.parameters["token"])
 
 
 @contextmanager

@@ -82,7 +82,7 @@ SECURITY: dict[str, list[Json]] = {
     "refresh": BY_REFRESH_TOKEN,
     "logout": [*BY_REFRESH_TOKEN, *WRITE],
     "metrics": [{"bearer": []}, {}],
-    "token": oauth_request.SECURITY,
+    **dict.fromkeys(("token", "introspect", "revoke"), oauth_request.SECURITY),
 }
 
 

@@ -1,9 +1,10 @@
 """
-The refusals of the OAuth endpoints (RFC 6749 §5.2, RFC 8707 §2).
+The refusals of the OAuth endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 8707 §2).
 
     OAuthRefusal
     ├── InvalidRequest         ├── UnauthorizedClient     ├── InvalidScope
-    └── InvalidClient          └── UnsupportedGrantType   └── InvalidTarget
+    ├── InvalidClient          ├── UnsupportedGrantType   ├── InvalidTarget
+    └── UnsupportedTokenType
 
 `code` and `description` are public and constant per class, so that an answer tells nothing but
 which rule was broken; `detail` goes to the log only.
@@ -51,6 +52,17 @@ class UnsupportedGrantType(OAuthRefusal):
     code = "unsupported_grant_type"
     title = "Unsupported grant type"
     description = "The only grant type here is client_credentials."
+
+
+class UnsupportedTokenType(OAuthRefusal):
+    """A token of a kind that is not revoked one by one."""
+
+    code = "unsupported_token_type"
+    title = "Unsupported token type"
+    description = (
+        "An access token of a user is not revoked by itself. Revoke the refresh token: that ends "
+        "the session with all its tokens."
+    )
 
 
 class InvalidScope(OAuthRefusal):
