@@ -18,6 +18,8 @@ from authsvc.embedded_postgres import EmbeddedPostgres, start_temporary
 from authsvc.http.logging import configure_logging
 from authsvc.protocol.audit import Caller
 from authsvc.protocol.refresh import Lifetimes
+from authsvc.remote.client_jwks import RemoteKeys
+from authsvc.remote.fetch import Fetcher
 from authsvc.settings import Settings
 from authsvc.store import migrate
 from authsvc.store.database import Database
@@ -26,6 +28,7 @@ START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 LIFETIMES = Lifetimes(
     idle=timedelta(days=7), absolute=timedelta(days=30), retry_window=timedelta(seconds=10)
 )
+NO_REMOTE_KEYS = RemoteKeys(Fetcher(loopback=False).fetch)
 CALLER = Caller(ip="203.0.113.7", user_agent="tests", request_id=str(uuid4()))
 
 

@@ -48,6 +48,8 @@ from authsvc.keys.passwords import PasswordHasher
 from authsvc.parent_death import die_with_parent
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.protocol.refresh import Lifetimes
+from authsvc.remote.client_jwks import RemoteKeys
+from authsvc.remote.fetch import Fetcher
 from authsvc.settings import Settings, usable_cores
 from authsvc.store import migrate
 from authsvc.store.database import Database
@@ -164,6 +166,8 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
         queue_seconds=settings.hash_queue_seconds,
     )
     stack.callback(hasher.close)
+    remote_keys = RemoteKeys(Fetcher(loopback=not settings.production).fetch)
+    stack.callback(remote_keys.close)
     return Service(
         settings=settings,
         db=db,
@@ -184,6 +188,7 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
         ),
         cookies=Cookies.configured(settings),
         origins=Origins.configured(settings),
+        remote_keys=remote_keys,
         clock=clock,
     )
 

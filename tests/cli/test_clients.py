@@ -17,8 +17,8 @@ from authsvc.protocol.oauth_errors import InvalidClient
 from authsvc.protocol.secret import Secret
 from authsvc.store.database import Database
 from authsvc.store.tables import AuditRecord, ClientRow
-from tests.cli.conftest import Command
-from tests.conftest import CALLER
+from tests.cli.conftest import Command, Done
+from tests.conftest import CALLER, NO_REMOTE_KEYS
 
 ORDERS, BILLING = "https://orders.example.com", "https://billing.example.com"
 CREATE = ("clients", "create", "shop", "--resource", ORDERS, "--scope", "orders:read")
@@ -47,6 +47,7 @@ async def authenticates(db: Database, secret: str, client_id: str = "shop") -> C
                 network="203.0.113.7/32",
                 caller=CALLER,
             ),
+            remote_keys=NO_REMOTE_KEYS,
             issuer="https://auth.example.com",
             throttle=False,
             now=datetime.now(UTC),
@@ -256,6 +257,34 @@ async def test_a_key_client_needs_keys_and_their_file_must_be_there(authsvc: Com
 
     assert "jwks: Give its public keys" in without.err
     assert "absent.json cannot be read: No such file or directory\n" == absent.err
+
+
+@pytest.mark.requirement("A7")
+async def test_keys_may_be_published_by_https_and_in_development_on_this_machine(
+    authsvc: Command, environment: pytest.MonkeyPatch
+) -> None:
+    method = ("--auth-method", "private_key_jwt", "--alg", "ES256", "--resource", ORDERS)
+
+    async def create(client_id: str, uri: str) -> Done:
+        return await authsvc("clients", "create", client_id, *method, "--jwks-uri", uri)
+
+    public = await create("a", "https://shop.example/jwks.json")
+    local = await create("b", "http://localhost:9000/jwks.json")
+    foreign = await create("c", "http://shop.example/jwks.json")
+    shown = await authsvc("clients", "show", "a")
+    moved = await authsvc(
+        "clients", "set-keys", "a", "--alg", "PS256", "--jwks-uri", "https://shop.example/2"
+    )
+    environment.setenv("AUTHSVC_ENV", "production")
+    environment.setenv("AUTHSVC_ISSUER", "https://auth.example.com")
+    environment.setenv("AUTHSVC_ARGON2_MEMORY_KIB", "19456")
+    environment.setenv("AUTHSVC_ARGON2_TIME", "2")
+    in_production = await create("d", "http://localhost:9000/jwks.json")
+
+    assert [0, 0, 1, 0, 1] == [done.code for done in (public, local, foreign, moved, in_production)]
+    assert "ES256 keys: https://shop.example/jwks.json" in shown.out
+    for refused in (foreign, in_production):
+        assert "jwks_uri: Use an https URL without credentials and fragment.\n" == refused.err
 
 
 @pytest.mark.requirement("O16", "O12")

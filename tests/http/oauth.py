@@ -50,14 +50,13 @@ async def register(app: FastAPI, client: Client = SHOP, **changes: Any) -> Secre
 
 
 async def register_with_keys(app: FastAPI, **changes: Any) -> None:
-    jwk = json.loads(ECAlgorithm.to_jwk(PRIVATE_KEY.public_key()))
-    await register(
-        app,
-        auth_method=AuthMethod.PRIVATE_KEY_JWT,
-        assertion_alg="ES256",
-        jwks=json.dumps({"keys": [jwk]}),
-        **changes,
-    )
+    method = {"auth_method": AuthMethod.PRIVATE_KEY_JWT, "assertion_alg": "ES256"}
+    await register(app, **{**method, "jwks": jwks(), **changes})
+
+
+def jwks() -> str:
+    """The key set of whoever signs an `assertion`."""
+    return json.dumps({"keys": [json.loads(ECAlgorithm.to_jwk(PRIVATE_KEY.public_key()))]})
 
 
 def basic(client_id: str, secret: str) -> dict[str, str]:

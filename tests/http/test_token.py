@@ -27,10 +27,12 @@ from tests.http.oauth import (
     assertion,
     basic,
     error,
+    jwks,
     register,
     register_with_keys,
 )
 from tests.http.small import client_of
+from tests.remote.web import web
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -459,3 +461,34 @@ async def test_tokens_and_refusals_are_counted(client: httpx.AsyncClient, app: F
 
     after = [await count("issued"), await count("invalid_client"), await count("invalid_scope")]
     assert [1, 1, 1] == [now - then for now, then in zip(after, before, strict=True)]
+
+
+@pytest.mark.requirement("A7")
+async def test_keys_that_a_client_publishes_itself_are_used(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    with web() as shop:
+        await register_with_keys(app, jwks=None, jwks_uri=f"http://localhost:{shop.port}/jwks.json")
+        shop.body = jwks().encode()
+
+        answers = [await client.post(TOKEN, data={**GRANT, **assertion()}) for _ in range(3)]
+
+        assert [200, 200, 200] == [answer.status_code for answer in answers]
+        assert 1 == len(shop.requests)
+
+
+@pytest.mark.requirement("A7")
+async def test_while_its_keys_cannot_be_had_a_client_waits_and_is_not_blamed(
+    client: httpx.AsyncClient, app: FastAPI, clock: MovableClock
+) -> None:
+    with web() as shop:
+        await register_with_keys(app, jwks=None, jwks_uri=f"http://localhost:{shop.port}/jwks.json")
+        shop.status = 500
+
+        failed = [await client.post(TOKEN, data={**GRANT, **assertion()}) for _ in range(7)]
+        shop.status, shop.body = 200, jwks().encode()
+        clock.advance(timedelta(seconds=10))
+        later = await client.post(TOKEN, data={**GRANT, **assertion(now=clock.now())})
+
+        assert 7 * [(503, "temporarily_unavailable")] == [error(answer) for answer in failed]
+        assert 200 == later.status_code

@@ -16,7 +16,7 @@ from authsvc.protocol.oauth_errors import InvalidClient
 from authsvc.protocol.secret import Secret
 from authsvc.store import clients, spent_jtis
 from authsvc.store.database import Database
-from tests.conftest import CALLER, START
+from tests.conftest import CALLER, NO_REMOTE_KEYS, START
 
 CLIENT = Client(
     client_id="shop",
@@ -44,6 +44,7 @@ async def authenticated(db: Database, secret: str, *, at: timedelta = timedelta(
             network="203.0.113.7/32",
             caller=CALLER,
         ),
+        remote_keys=NO_REMOTE_KEYS,
         issuer="https://auth.example.com",
         throttle=True,
         now=START + at,

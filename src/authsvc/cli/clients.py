@@ -43,6 +43,10 @@ Jwks = Annotated[
     typer.Option(metavar="FILE", help="Its public keys, a JWK Set; - is standard input."),
 ]
 
+JwksUri = Annotated[
+    str | None, typer.Option(metavar="URL", help="Or where it publishes them, by https.")
+]
+
 
 @app.command(
     epilog="Example: authsvc clients create shop --resource https://orders.example.com "
@@ -70,6 +74,7 @@ def create(
     ] = None,
     alg: Alg = None,
     jwks: Jwks = None,
+    jwks_uri: JwksUri = None,
     json_wanted: Json = False,
 ) -> None:
     """Register a client; shows its secret, this once."""
@@ -85,9 +90,12 @@ def create(
         audiences=_listed(audience),
         assertion_alg=alg,
         jwks=_jwks(jwks),
+        jwks_uri=jwks_uri,
     )
+    settings = load_settings()
     created = with_database(
-        load_settings(), lambda db: administer_clients.create_client(db, client)
+        settings,
+        lambda db: administer_clients.create_client(db, client, loopback=not settings.production),
     )
     if json_wanted:
         secret = {} if created.secret is None else {"client_secret": created.secret}
@@ -204,13 +212,19 @@ def rotate_secret(
 
 
 @app.command("set-keys", epilog="Example: authsvc clients set-keys shop --alg ES256 --jwks k.json")
-def set_keys(client_id: TheClient, *, alg: Alg = None, jwks: Jwks = None) -> None:
+def set_keys(
+    client_id: TheClient, *, alg: Alg = None, jwks: Jwks = None, jwks_uri: JwksUri = None
+) -> None:
     """Replace the public keys of a private_key_jwt client; to change over, list old and new."""
     from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
 
-    keys = ClientKeys(alg=alg, jwks=_jwks(jwks))
+    keys = ClientKeys(alg=alg, jwks=_jwks(jwks), jwks_uri=jwks_uri)
+    settings = load_settings()
     with_database(
-        load_settings(), lambda db: administer_clients.set_client_keys(db, client_id, keys)
+        settings,
+        lambda db: administer_clients.set_client_keys(
+            db, client_id, keys, loopback=not settings.production
+        ),
     )
     typer.echo(f"{client_id} has new keys; they count from now on.")
 

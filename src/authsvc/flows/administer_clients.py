@@ -87,6 +87,7 @@ async def create_client(
     db: Database,
     client: Client,
     *,
+    loopback: bool = False,
     caller: Caller | None = None,
     database_now: datetime | None = None,
 ) -> Created:
@@ -95,13 +96,14 @@ async def create_client(
 
     Args:
         client: Its grants follow from its resources.
+        loopback: Whether keys may be fetched from this machine by http: development.
         caller: None for the command line.
 
     Raises:
         ValidationFailed: A member will not do, or the id was given before.
     """
     client = replace(client, grant_types=grants_of(client.resources))
-    check_client(client)
+    check_client(client, loopback=loopback)
     check_keys(client)
     if not client.resources and not client.audiences:
         raise invalid_member(
@@ -186,11 +188,15 @@ async def set_client_keys(
     client_id: str,
     keys: ClientKeys,
     *,
+    loopback: bool = False,
     caller: Caller | None = None,
     database_now: datetime | None = None,
 ) -> None:
     """
     Replace the keys of a client; assertions of the old ones are refused at once.
+
+    Args:
+        loopback: As `create_client`.
 
     Raises:
         NotFound: There is no such client.
@@ -209,7 +215,7 @@ async def set_client_keys(
         changed = replace(
             found.client, assertion_alg=keys.alg, jwks=keys.jwks, jwks_uri=keys.jwks_uri
         )
-        check_client(changed)
+        check_client(changed, loopback=loopback)
         check_keys(changed)
         await clients.set_keys(session, client_id, keys)
         await audit.record(
@@ -252,7 +258,7 @@ async def set_client_list(
         if tuple(sorted(before)) == wanted:
             return False
         changed = found.client.with_list(listed, wanted)
-        check_client(changed)
+        check_client(replace(changed, jwks_uri=None))  # which was looked at when it was given
         await clients.set_lists(session, changed)
         await audit.record(
             session,

@@ -10,10 +10,11 @@ from authsvc.keys import client_secrets
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.protocol.client_assertion import key_id, verify_assertion
 from authsvc.protocol.client_auth import PresentedClient
-from authsvc.protocol.client_keys import BadKeySet, find_key, read_jwks
+from authsvc.protocol.client_keys import BadKeySet, ClientKey, find_key, read_jwks
 from authsvc.protocol.clients import AuthMethod, Client
 from authsvc.protocol.oauth_errors import InvalidClient
 from authsvc.protocol.throttle import ACCOUNT, FORGET_AFTER, NETWORK
+from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.store import clients, spent_jtis, throttle_counters
 from authsvc.store.clients import Found
 from authsvc.store.database import Database
@@ -37,6 +38,7 @@ async def authenticate_client(
     db: Database,
     *,
     attempt: ClientAttempt,
+    remote_keys: RemoteKeys,
     issuer: str,
     throttle: bool,
     now: datetime,
@@ -49,11 +51,12 @@ async def authenticate_client(
     out by using its name.
 
     Args:
+        remote_keys: Those of clients that publish them themselves.
         issuer: What the `aud` of an assertion must be.
 
     Raises:
         InvalidClient: It is nobody's; the failure is counted and committed.
-        TooManyAttempts: Nothing was tried.
+        TooManyAttempts, ClientKeysUnavailable: Nothing was tried.
         DatabaseUnavailable: Nothing is known.
     """
     name = attempt.presented.client_id
@@ -68,7 +71,9 @@ async def authenticate_client(
         db, gates if throttle else (), now=found.now, database_now=database_now
     ) as claims:
         try:
-            client = await _verified(db, attempt.presented, found, issuer=issuer, now=now)
+            client = await _verified(
+                db, attempt.presented, found, remote_keys=remote_keys, issuer=issuer, now=now
+            )
         except InvalidClient as refusal:
             cause = refusal.detail
         else:
@@ -93,7 +98,13 @@ async def authenticate_client(
 
 
 async def _verified(
-    db: Database, presented: PresentedClient, found: Found, *, issuer: str, now: datetime
+    db: Database,
+    presented: PresentedClient,
+    found: Found,
+    *,
+    remote_keys: RemoteKeys,
+    issuer: str,
+    now: datetime,
 ) -> Client:
     client = found.client
     # The same comparison for a client that is not there, so that its answer takes as long.
@@ -103,28 +114,47 @@ async def _verified(
     if presented.method is not client.auth_method:
         raise InvalidClient("other_method")
     if client.auth_method is AuthMethod.PRIVATE_KEY_JWT:
-        await _verify_assertion(db, presented, client, issuer=issuer, now=now)
+        key = await _key(client, key_id(presented.credential), remote_keys, now)
+        await _verify_assertion(db, presented, client, key=key, issuer=issuer, now=now)
     elif not right:
         raise InvalidClient("wrong_secret")
     return client
 
 
-async def _verify_assertion(
-    db: Database, presented: PresentedClient, client: Client, *, issuer: str, now: datetime
-) -> None:
-    """Signature and claims first: a forged assertion must not use up the `jti` of a real one."""
-    alg = client.assertion_alg
-    if alg is None or client.jwks is None:
-        raise InvalidClient("no_keys")
-    try:
-        keys = read_jwks(client.jwks, alg=alg)
-    except BadKeySet:
-        raise InvalidClient("no_keys") from None
-    key = find_key(keys, key_id(presented.credential))
+async def _key(
+    client: Client, kid: str | None, remote_keys: RemoteKeys, now: datetime
+) -> ClientKey:
+    """The key of that name; no connection to the database is held meanwhile."""
+    alg = client.assertion_alg or ""
+    if client.jwks_uri is not None:
+        key = await remote_keys.find(client.jwks_uri, alg=alg, kid=kid, now=now)
+    else:
+        try:
+            key = find_key(read_jwks(client.jwks or "", alg=alg), kid)
+        except BadKeySet:  # a set that was good when it was registered
+            raise InvalidClient("no_keys") from None
     if key is None:
         raise InvalidClient("unknown_kid")
+    return key
+
+
+async def _verify_assertion(
+    db: Database,
+    presented: PresentedClient,
+    client: Client,
+    *,
+    key: ClientKey,
+    issuer: str,
+    now: datetime,
+) -> None:
+    """Signature and claims first: a forged assertion must not use up the `jti` of a real one."""
     assertion = verify_assertion(
-        presented.credential, client_id=client.client_id, alg=alg, key=key, issuer=issuer, now=now
+        presented.credential,
+        client_id=client.client_id,
+        alg=client.assertion_alg or "",
+        key=key,
+        issuer=issuer,
+        now=now,
     )
     async with db.autocommit() as connection:
         fresh = await spent_jtis.consume_assertion(

@@ -20,6 +20,7 @@ from authsvc.protocol.audit import Caller
 from authsvc.protocol.errors import BadRequest, CsrfFailed, Unauthenticated
 from authsvc.protocol.refresh import Lifetimes
 from authsvc.protocol.secret import Secret
+from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc.store.database import Database
 from authsvc.store.users import Account
@@ -53,6 +54,7 @@ class Service:
     lifetimes: Lifetimes
     cookies: Cookies
     origins: Origins
+    remote_keys: RemoteKeys
     clock: Clock
 
 

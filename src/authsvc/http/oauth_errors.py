@@ -28,6 +28,7 @@ from authsvc.protocol.errors import (
     UnsupportedMediaType,
 )
 from authsvc.protocol.oauth_errors import (
+    ClientKeysUnavailable,
     InvalidClient,
     InvalidRequest,
     InvalidScope,
@@ -66,8 +67,14 @@ IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
     ),
     InternalError: ("server_error", "Something went wrong inside the server."),
 }
+OAUTH_STATUS: dict[type[Refusal], int] = {InvalidClient: 401, ClientKeysUnavailable: 503}
 # What every OAuth endpoint may answer.
-SHARED: tuple[type[Refusal], ...] = (InvalidRequest, InvalidClient, *IN_OAUTH_WORDS)
+SHARED: tuple[type[Refusal], ...] = (
+    InvalidRequest,
+    InvalidClient,
+    ClientKeysUnavailable,
+    *IN_OAUTH_WORDS,
+)
 GRANTING = (UnauthorizedClient, UnsupportedGrantType, InvalidScope, InvalidTarget)
 
 OAUTH_ERROR: dict[str, Any] = {
@@ -124,8 +131,7 @@ def oauth_refusals(*classes: type[Refusal]) -> dict[int | str, dict[str, Any]]:
 def _in_words(refusal: type[Refusal]) -> tuple[int, str, str]:
     """Status, `error` and `error_description`."""
     if issubclass(refusal, OAuthRefusal):
-        status = 401 if issubclass(refusal, InvalidClient) else 400
-        return status, refusal.code, refusal.description
+        return OAUTH_STATUS.get(refusal, 400), refusal.code, refusal.description
     # Whatever else is raised here is a mistake of ours.
     known = next((c for c in refusal.__mro__ if c in IN_OAUTH_WORDS), InternalError)
     return STATUS[known], *IN_OAUTH_WORDS[known]

@@ -126,6 +126,7 @@ async def authenticated(held: Service, request: Request, presented: PresentedCli
     return await authenticate_client(
         held.db,
         attempt=ClientAttempt(presented, network=client_network(who.ip), caller=who),
+        remote_keys=held.remote_keys,
         issuer=held.settings.issuer,
         throttle=held.settings.throttle,
         now=held.clock.now(),

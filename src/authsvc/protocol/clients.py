@@ -16,6 +16,7 @@ from uuid import UUID
 
 from authsvc.protocol.claims import FIRST_PARTY
 from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.loopback import is_loopback
 from authsvc.protocol.oauth_errors import InvalidScope, InvalidTarget
 
 CLIENT_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
@@ -152,9 +153,12 @@ def granted_audience(client: Client, resources: Sequence[str]) -> str:
     return resources[0]
 
 
-def check_client(client: Client) -> None:
+def check_client(client: Client, *, loopback: bool = False) -> None:
     """
     Refuse a registration that could not work, or could be taken for something else.
+
+    Args:
+        loopback: As `check_jwks_uri`.
 
     Raises:
         ValidationFailed: Says which member, and what to use instead.
@@ -178,7 +182,7 @@ def check_client(client: Client) -> None:
     if any("#" in resource for resource in client.resources):
         raise invalid_member("resource", "A resource has no fragment (RFC 8707 §2).")
     if client.jwks_uri is not None:
-        check_jwks_uri(client.jwks_uri)
+        check_jwks_uri(client.jwks_uri, loopback=loopback)
 
 
 def check_client_id(client_id: str) -> None:
@@ -202,9 +206,12 @@ def check_client_id(client_id: str) -> None:
         )
 
 
-def check_jwks_uri(uri: str) -> None:
+def check_jwks_uri(uri: str, *, loopback: bool = False) -> None:
     """
     Refuse what we would never fetch.
+
+    Args:
+        loopback: Whether this machine may be asked by http: development.
 
     Raises:
         ValidationFailed: It is not an https URL without credentials and fragment.
@@ -213,8 +220,11 @@ def check_jwks_uri(uri: str) -> None:
         parts = urlsplit(uri)
         sound = (
             AUDIENCE.fullmatch(uri) is not None
-            and parts.scheme == "https"
             and bool(parts.hostname)
+            and (
+                parts.scheme == "https"
+                or (loopback and parts.scheme == "http" and is_loopback(parts.hostname or ""))
+            )
             and parts.port != 0
             and "@" not in parts.netloc
             and "#" not in uri

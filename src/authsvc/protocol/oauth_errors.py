@@ -4,7 +4,7 @@ The refusals of the OAuth endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 8707 
     OAuthRefusal
     ├── InvalidRequest         ├── UnauthorizedClient     ├── InvalidScope
     ├── InvalidClient          ├── UnsupportedGrantType   ├── InvalidTarget
-    └── UnsupportedTokenType
+    ├── UnsupportedTokenType   └── ClientKeysUnavailable
 
 `code` and `description` are public and constant per class, so that an answer tells nothing but
 which rule was broken; `detail` goes to the log only.
@@ -63,6 +63,14 @@ class UnsupportedTokenType(OAuthRefusal):
         "An access token of a user is not revoked by itself. Revoke the refresh token: that ends "
         "the session with all its tokens."
     )
+
+
+class ClientKeysUnavailable(OAuthRefusal):
+    """The keys of a client cannot be fetched from where it publishes them."""
+
+    code = "temporarily_unavailable"
+    title = "Client keys unavailable"
+    description = "The keys of the client cannot be fetched from its jwks_uri."
 
 
 class InvalidScope(OAuthRefusal):

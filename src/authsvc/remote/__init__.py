@@ -1,0 +1,1 @@
+"""What other servers publish, fetched with care: whoever names an address may mean us harm."""

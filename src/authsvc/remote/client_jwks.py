@@ -1,0 +1,106 @@
+"""
+The keys of clients that publish them themselves (`jwks_uri`), as this process holds them.
+
+- A set is used for 5 minutes, then renewed; while that fails, the old one is used for a day.
+- An unknown `kid` makes one fetch, which everybody who asks meanwhile shares.
+- Whatever the reason, a set is fetched at most once a minute: forged assertions cannot make us
+  knock at somebody's door more often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from authsvc.protocol.client_keys import BadKeySet, ClientKey, find_key, read_jwks
+from authsvc.protocol.oauth_errors import ClientKeysUnavailable
+from authsvc.remote.fetch import FetchFailed
+
+log = logging.getLogger("authsvc.remote")
+
+FRESH = timedelta(minutes=5)
+USABLE = timedelta(days=1)
+BETWEEN_FETCHES = timedelta(minutes=1)
+# As long as there is nothing to fall back on, its owner should not wait longer than that.
+BETWEEN_FIRST_FETCHES = timedelta(seconds=10)
+MOST_SETS = 1024  # beyond that the one that was asked for first is forgotten
+
+Fetch = Callable[[str], Awaitable[bytes]]
+
+
+@dataclass(slots=True)
+class _Held:
+    """One key set; `tried_at` is when a fetch last began."""
+
+    keys: tuple[ClientKey, ...] = ()
+    fetched_at: datetime | None = None
+    tried_at: datetime | None = None
+    flight: asyncio.Task[None] | None = None
+
+    def is_younger(self, age: timedelta, now: datetime) -> bool:
+        return self.fetched_at is not None and now - self.fetched_at < age
+
+    def is_due(self, now: datetime) -> bool:
+        usable = self.is_younger(USABLE, now)
+        pause = BETWEEN_FETCHES if usable else BETWEEN_FIRST_FETCHES
+        return self.tried_at is None or now - self.tried_at >= pause
+
+
+class RemoteKeys:
+    """The key sets of one process."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._sets: dict[tuple[str, str], _Held] = {}
+
+    async def find(self, uri: str, *, alg: str, kid: str | None, now: datetime) -> ClientKey | None:
+        """
+        The key of that name; without a name, the only one.
+
+        Args:
+            alg: The algorithm of the client's registration.
+
+        Raises:
+            ClientKeysUnavailable: There is no set to look in.
+        """
+        held = self._held(uri, alg)
+        key = find_key(held.keys, kid)
+        if key is None or not held.is_younger(FRESH, now):
+            await self._renew(held, uri, alg, now)
+            key = find_key(held.keys, kid)
+        if not held.is_younger(USABLE, now):
+            raise ClientKeysUnavailable("jwks_uri", retry_after=BETWEEN_FIRST_FETCHES)
+        return key
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        for held in self._sets.values():
+            if held.flight is not None:
+                held.flight.cancel()
+
+    def _held(self, uri: str, alg: str) -> _Held:
+        held = self._sets.setdefault((uri, alg), _Held())
+        if len(self._sets) > MOST_SETS:
+            del self._sets[next(iter(self._sets))]
+        return held
+
+    async def _renew(self, held: _Held, uri: str, alg: str, now: datetime) -> None:
+        if held.flight is None:
+            if not held.is_due(now):
+                return
+            held.tried_at = now
+            held.flight = asyncio.create_task(self._fly(held, uri, alg, now))
+        # Whoever asked first may go away; the others still wait for it.
+        await asyncio.shield(held.flight)
+
+    async def _fly(self, held: _Held, uri: str, alg: str, now: datetime) -> None:
+        try:
+            held.keys = read_jwks((await self._fetch(uri)).decode("utf-8"), alg=alg)
+            held.fetched_at = now
+        except (FetchFailed, BadKeySet, UnicodeDecodeError) as exc:
+            log.warning("the keys at %s could not be fetched: %s", uri, exc)
+        finally:
+            held.flight = None
