@@ -119,6 +119,7 @@ async def refresh(
         scope=family.scope,
         auth_time=family.auth_time,
         amr=tuple(family.amr),
+        ver=user.ver,
     )
     successor = RefreshToken(family.mac_key_id, family.id, family.generation, Delivery.NATIVE)
     return Tokens(

@@ -59,6 +59,7 @@ async def test_pyjwt_verifies_a_token_from_the_jwks_alone(live: Live) -> None:
     assert {"alg": "RS256", "typ": "at+jwt", "kid": header["kid"]} == header
     assert {
         "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "sid", "client_id", "auth_time", "amr",
+        "ver",
     } == set(claims)  # fmt: skip
     assert (900, 30) == (claims["exp"] - claims["iat"], claims["iat"] - claims["nbf"])
     assert len(live.token) < 900

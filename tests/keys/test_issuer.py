@@ -27,6 +27,7 @@ GRANT = Grant(
     scope="",
     auth_time=T0 - timedelta(hours=1),
     amr=("pwd",),
+    ver=1,
 )
 
 
@@ -66,6 +67,7 @@ def test_the_claims_are_those_of_the_profile(issuer: Issuer) -> None:
         "roles": ["admin", "staff"],
         "auth_time": now - 3600,
         "amr": ["pwd"],
+        "ver": 1,
     } == claims
     assert 22 == len(jti), "16 random bytes"
 

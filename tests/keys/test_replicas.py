@@ -35,6 +35,7 @@ GRANT = Grant(
     scope="",
     auth_time=T0,
     amr=("pwd",),
+    ver=1,
 )
 
 

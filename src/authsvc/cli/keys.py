@@ -1,7 +1,8 @@
 """
 `authsvc keys`: the life of signing keys and refresh MAC keys (CONTRACT §4).
 
-Nothing here talks to a running service: services read the same directory every 15 s.
+Nothing here talks to a running service: services read the same directory every 15 s. Only
+`revoke` tells the database as well, so that every verifier learns of it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from authsvc.cli.configuration import load_settings
+from authsvc.cli.database import database_url, with_database
 from authsvc.cli.errors import CommandError
 from authsvc.cli.key_texts import as_json, table, text, what_breaks
 
@@ -28,6 +31,10 @@ MINUTE = timedelta(minutes=1)
 CACHED = (
     "Verifiers that have cached the JWKS refuse its tokens until they fetch it again: up to "
     "15 minutes, unless they refetch on an unknown kid."
+)
+UNANNOUNCED = (
+    "The revocation feed was not told: verifiers that follow it trust the key until they fetch "
+    "the JWKS again."
 )
 WITHIN_15_S = "Running services read it within 15 s."
 
@@ -130,6 +137,13 @@ def revoke(
     key: Annotated[
         str, typer.Argument(metavar="KID", help="kid, MAC-key id, either's beginning, or file.")
     ],
+    *,
+    without_feed: Annotated[
+        bool,
+        typer.Option(
+            "--without-feed", help="Do not tell the revocation feed: when no database answers."
+        ),
+    ] = False,
 ) -> None:
     """Take a leaked key out at once; one in use gets a successor first."""
     from authsvc.keys import retirement  # noqa: PLC0415 - see cli/main.py
@@ -143,6 +157,7 @@ def revoke(
             now=clock,
             refresh_absolute_ttl=settings.refresh_absolute_ttl,
             passphrase=_passphrase(settings),
+            announce=_unannounced if without_feed else partial(_announce, settings),
         )
     typer.echo(f"Deleted {', '.join(revoked.files)}; running services drop it within 15 s.")
     state = revoked.key.state if revoked.key else "refused"
@@ -257,6 +272,28 @@ def export_public(
             typer.echo(pem.public_pem(each.public_key).decode("ascii"), nl=False)
     else:
         typer.echo(json.dumps({"keys": [rsa_jwk(each.public_key) for each in chosen]}, indent=2))
+
+
+def _announce(settings: Settings, kid: str) -> None:
+    """Tell the feed; without any database there is none, and nothing that could serve it."""
+    from authsvc.flows.revoke_key import announce_key  # noqa: PLC0415 - see cli/main.py
+
+    try:
+        database_url(settings)
+    except CommandError:
+        _unannounced(kid)
+        return
+    try:
+        with_database(settings, lambda db: announce_key(db, kid))
+    except CommandError as exc:
+        raise CommandError(
+            f"{exc}. The key is still there, since the revocation feed could not be told; "
+            "repeat this, or add --without-feed"
+        ) from exc
+
+
+def _unannounced(_: str) -> None:
+    typer.echo(UNANNOUNCED, err=True)
 
 
 @contextmanager

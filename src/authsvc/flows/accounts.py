@@ -220,6 +220,8 @@ async def set_account_roles(
     """
     Replace the roles of an account; access tokens carry them from the next refresh on.
 
+    Verifiers that follow the revocation feed ask for that refresh at once.
+
     Raises:
         NotFound: There is no such account.
         ValidationFailed: A name is not one of a role.
@@ -233,7 +235,7 @@ async def set_account_roles(
         if user.roles == wanted:
             return Changed(changed=False)
         before = user.roles
-        await users.set_roles(session, user_id, wanted)
+        await users.set_roles(session, user_id, wanted, now=database_now)
         await audit.record(
             session,
             AuditEvent.ROLES_CHANGED,

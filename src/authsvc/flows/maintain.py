@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from authsvc.protocol.throttle import FORGET_AFTER
-from authsvc.store import sessions, spent_jtis
+from authsvc.store import revocations, sessions, spent_jtis
 from authsvc.store.database import Database, uninterrupted
 
 BATCH = 500  # rows a transaction: its locks are held for milliseconds
@@ -23,6 +23,7 @@ class Pruned:
     counters: int
     audit_records: int
     spent_jtis: int
+    revocations: int
 
 
 async def prune(
@@ -39,6 +40,7 @@ async def prune(
             db, partial(sessions.prune_audit, older_than=audit_retention, now=database_now)
         ),
         spent_jtis=await _repeat(db, partial(spent_jtis.prune, now=database_now)),
+        revocations=await _repeat(db, partial(revocations.prune, now=database_now)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -57,6 +58,7 @@ def revoke(
     refresh_absolute_ttl: timedelta,
     passphrase: str | None = None,
     bits: int = pem.MIN_BITS,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> Revoked:
     """
     Delete a leaked key, after putting a successor in its place if it is in use.
@@ -67,6 +69,8 @@ def revoke(
     Args:
         identifier: A `kid`, a MAC-key id in hexadecimal, the beginning of either, or a file's
             name.
+        announce: Called with the `kid` of a signing key, while its successor is in force and
+            its own file still there. What it raises leaves it there.
 
     Raises:
         KeyDirectoryError: There is no such key, or the directory cannot be written.
@@ -89,6 +93,8 @@ def revoke(
             heir = _Heir(mac_key_id(secret).hex(), secret)
             successor = _succeed(path, Kind.MAC, heir, now, files)
         # From here on the successor is in force: whoever reads now may do without the rest.
+        if key is not None and key.kind is Kind.SIGNING and key.key_id is not None:
+            announce(key.key_id)
         for name in [*files, *([waiting.file] if waiting else [])]:
             if successor is None or name != successor.file:
                 (path / name).unlink(missing_ok=True)

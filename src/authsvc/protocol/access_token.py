@@ -27,6 +27,8 @@ MAX_LENGTH = 8192  # characters; ours stay under 900, and nothing is decoded bef
 LEEWAY = timedelta(seconds=30)
 LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last moment that datetime can hold
 
+LATEST_VER = 2**31 - 1
+
 HEADER_MEMBERS = {"alg", "typ", "kid"}
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 KID = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # a SHA-256 thumbprint (RFC 7638)
@@ -87,14 +89,15 @@ def verify_authentic(
         raise Unauthenticated("malformed")
     signed, _, signature_part = token.rpartition(".")
     header_part, _, payload_part = signed.partition(".")
-    key = public_key(_key_id(_json_object(_decode(header_part))))
+    kid = _key_id(_json_object(_decode(header_part)))
+    key = public_key(kid)
     if key is None:
         raise Unauthenticated("unknown_kid")
     try:
         key.verify(_decode(signature_part), signed.encode("ascii"), PADDING, DIGEST)
     except (InvalidSignature, ValueError):
         raise Unauthenticated("bad_signature") from None
-    return _claims(_json_object(_decode(payload_part)), issuer=issuer, audience=audience)
+    return _claims(_json_object(_decode(payload_part)), kid, issuer=issuer, audience=audience)
 
 
 def _key_id(header: dict[str, object]) -> str:
@@ -116,7 +119,9 @@ def _key_id(header: dict[str, object]) -> str:
     return kid
 
 
-def _claims(payload: dict[str, object], *, issuer: str, audience: str | None) -> AccessTokenClaims:
+def _claims(
+    payload: dict[str, object], kid: str, *, issuer: str, audience: str | None
+) -> AccessTokenClaims:
     """Check every claim we know by type; `iss` and `aud` by value."""
     iss = _text(payload, "iss")
     aud = _audiences(payload.get("aud"))
@@ -141,6 +146,8 @@ def _claims(payload: dict[str, object], *, issuer: str, audience: str | None) ->
         roles=_texts(payload.get("roles", [])),
         auth_time=_moment(payload["auth_time"]) if "auth_time" in payload else None,
         amr=_texts(payload.get("amr", [])),
+        ver=_version(payload["ver"]) if "ver" in payload else None,
+        kid=kid,
     )
 
 
@@ -187,6 +194,13 @@ def _moment(value: object) -> datetime:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LATEST:
         raise Unauthenticated("bad_claims")
     return moment(value)
+
+
+def _version(value: object) -> int:
+    """A version of claims: a number from 1 on."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LATEST_VER:
+        raise Unauthenticated("bad_claims")
+    return value
 
 
 def _uuid(text: str) -> UUID:

@@ -26,6 +26,7 @@ class Grant:
         scope: RFC 6749 §3.3 scope tokens, space separated; empty = none.
         auth_time: When the user last proved who they are.
         amr: Authentication methods (RFC 8176), such as ``("pwd",)``.
+        ver: The version of what is said of the user; a change of roles makes it the next.
     """
 
     user_id: UUID
@@ -35,6 +36,7 @@ class Grant:
     scope: str
     auth_time: datetime
     amr: tuple[str, ...]
+    ver: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,13 @@ class ClientGrant:
 
 @dataclass(frozen=True, slots=True)
 class AccessTokenClaims:
-    """The verified claims of an access token; moments are aware and in UTC."""
+    """
+    The verified claims of an access token; moments are aware and in UTC.
+
+    Args:
+        ver: The version of what it says of a user; None for a client's own token.
+        kid: Of the key that signed it: of the header, for whoever must know of revoked keys.
+    """
 
     iss: str
     sub: str
@@ -69,6 +77,8 @@ class AccessTokenClaims:
     roles: tuple[str, ...] = ()
     auth_time: datetime | None = None
     amr: tuple[str, ...] = ()
+    ver: int | None = None
+    kid: str = ""
 
 
 def to_json(
@@ -92,6 +102,7 @@ def to_json(
         "sid": str(grant.session_id),
         "client_id": grant.client_id,
         "auth_time": int(grant.auth_time.timestamp()),
+        "ver": grant.ver,
     }
     if grant.scope:
         claims["scope"] = grant.scope

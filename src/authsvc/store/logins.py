@@ -158,7 +158,7 @@ def _find_credentials() -> HotStatement:
 def _create_family() -> HotStatement:
     now = clock().c.now
     account = (
-        select(users.c.id, users.c.roles)
+        select(users.c.id, users.c.roles, users.c.ver)
         .where(
             users.c.id == bindparam("user", type_=Uuid),
             users.c.password_hash == bindparam("verified_hash", type_=Text),
@@ -215,7 +215,7 @@ def _create_family() -> HotStatement:
         .cte("forgiven")
     )
     return HotStatement(
-        select(*family.c, account.c.roles, now)
+        select(*family.c, account.c.roles, account.c.ver, now)
         .select_from(family.join(account, true()))
         .add_cte(audited, forgiven)
     )

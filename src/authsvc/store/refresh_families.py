@@ -37,6 +37,7 @@ from authsvc.protocol.claims import Grant
 from authsvc.protocol.refresh import Delivery, FamilyState, Lifetimes, RefreshToken
 from authsvc.store.audit import COLUMNS, audit_from
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.revocations import sessions_announced
 from authsvc.store.tables import audit_records, refresh_families, users
 
 NO_TIME = literal_column("interval '0'", Interval)
@@ -58,6 +59,7 @@ class Family:
     amr: tuple[str, ...]
     scope: str
     roles: tuple[str, ...]
+    ver: int
     idle_expires_at: datetime
     absolute_expires_at: datetime
     now: datetime
@@ -73,6 +75,7 @@ class Family:
             scope=self.scope,
             auth_time=self.auth_time,
             amr=self.amr,
+            ver=self.ver,
         )
 
     @property
@@ -185,7 +188,7 @@ async def revoke_family(
     now: datetime | None = None,
 ) -> bool:
     """
-    End a family for good and audit it, with the addresses of both parties.
+    End a family for good, announce it and audit it, with the addresses of both parties.
 
     Args:
         user_id: Given: only if the family is this user's.
@@ -236,7 +239,7 @@ async def record_far_ahead(
 
 
 def family_of(row: Row) -> Family:
-    """A row of FAMILY_COLUMNS, the user's `roles` and `now`."""
+    """A row of FAMILY_COLUMNS, the user's `roles` and `ver`, and `now`."""
     return Family(
         id=row["id"],
         user_id=row["user_id"],
@@ -250,6 +253,7 @@ def family_of(row: Row) -> Family:
         amr=tuple(row["amr"]),
         scope=row["scope"],
         roles=tuple(row["roles"]),
+        ver=row["ver"],
         idle_expires_at=row["idle_expires_at"],
         absolute_expires_at=row["absolute_expires_at"],
         now=row["now"],
@@ -317,7 +321,7 @@ def _rotate() -> HotStatement:
             (f.generation == literal_column("0"))
             | (func.greatest(now - f.rotated_at, NO_TIME) >= bindparam("window", type_=Interval)),
         )
-        .returning(*FAMILY_COLUMNS, u.roles, now)
+        .returning(*FAMILY_COLUMNS, u.roles, u.ver, now)
     )
 
 
@@ -333,6 +337,7 @@ def _load() -> HotStatement:
             f.revoked_at,
             u.disabled_at,
             u.roles,
+            u.ver,
             now,
         ).where(f.id == bindparam("family_id", type_=Uuid), u.id == f.user_id)
     )
@@ -350,7 +355,7 @@ def _heal() -> HotStatement:
         update(refresh_families)
         .values(generation=presented + literal_column("1"), **_advance(now))
         .where(_may_refresh(now), f.generation < presented)
-        .returning(*FAMILY_COLUMNS, u.roles, now)
+        .returning(*FAMILY_COLUMNS, u.roles, u.ver, now)
         .cte("healed")
     )
     audited = audit_from(
@@ -384,7 +389,16 @@ def _revoke() -> HotStatement:
             f.user_id == func.coalesce(owner, f.user_id),
             f.revoked_at.is_(None),
         )
-        .returning(f.id, f.user_id, f.generation, f.rotated_at, f.last_ip, f.last_user_agent, now)
+        .returning(
+            f.id,
+            f.user_id,
+            f.generation,
+            f.rotated_at,
+            f.idle_expires_at,
+            f.revoked_at,
+            f.last_ip,
+            f.last_user_agent,
+        )
         .cte("revoked")
     )
     return HotStatement(
@@ -400,14 +414,16 @@ def _revoke() -> HotStatement:
                     literal_column("'generation'"),
                     revoked.c.generation,
                     literal_column("'seconds_since_rotation'"),
-                    func.round(func.extract("epoch", revoked.c.now - revoked.c.rotated_at)),
+                    func.round(func.extract("epoch", revoked.c.revoked_at - revoked.c.rotated_at)),
                     literal_column("'last_ip'"),
                     revoked.c.last_ip,
                     literal_column("'last_user_agent'"),
                     revoked.c.last_user_agent,
                 ).op("||")(cast(bindparam("details", type_=Text), JSONB)),
             )
-        ).returning(audit_records.c.family_id)
+        )
+        .returning(audit_records.c.family_id)
+        .add_cte(sessions_announced(revoked))
     )
 
 

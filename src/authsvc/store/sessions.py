@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     ScalarSelect,
     Text,
@@ -26,6 +27,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store.audit import audit_from
+from authsvc.store.revocations import everybody_announced, sessions_announced
 from authsvc.store.tables import (
     RefreshFamily,
     User,
@@ -66,7 +68,7 @@ async def revoke_many(
     now: datetime | None = None,
 ) -> int:
     """
-    End every live family of a user and audit each.
+    End every live family of a user; announce and audit each.
 
     `users.lock` (or a write to the user's row) comes first, in a statement of its own.
 
@@ -197,7 +199,8 @@ async def revoke_next(
     """
     End the next families of everybody, in the order of their ids; at most `batch`.
 
-    One statement for all would run into its timeout where there are many.
+    One statement for all would run into its timeout where there are many. What is announced is
+    a moment: tokens that were issued before it are refused, whosever they are.
 
     Args:
         after: Where the last batch ended.
@@ -217,7 +220,14 @@ async def revoke_next(
     ids = (await session.exec(following)).all()
     if not ids:
         return 0, None
-    ended = await _revoke(session, f.id.in_(ids), reason=reason, caller=caller, now=now)
+    ended = await _revoke(
+        session,
+        f.id.in_(ids),
+        reason=reason,
+        caller=caller,
+        now=now,
+        announced=everybody_announced,
+    )
     return ended, ids[-1]
 
 
@@ -228,8 +238,9 @@ async def _revoke(
     reason: str,
     caller: Caller | None,
     now: datetime | None,
+    announced: Callable[[CTE], CTE] = sessions_announced,
 ) -> int:
-    """End every live family for which the condition holds, and audit each; how many."""
+    """End every live family for which the condition holds, announce and audit each; how many."""
     f = refresh_families.c
     ended = (
         update(refresh_families)
@@ -238,7 +249,15 @@ async def _revoke(
             revoke_reason=bindparam("reason", reason, type_=Text),
         )
         .where(f.revoked_at.is_(None), condition)
-        .returning(f.id, f.user_id, f.generation, f.last_ip, f.last_user_agent)
+        .returning(
+            f.id,
+            f.user_id,
+            f.generation,
+            f.idle_expires_at,
+            f.revoked_at,
+            f.last_ip,
+            f.last_user_agent,
+        )
         .cte("revoked")
     )
     statement = audit_from(
@@ -261,7 +280,7 @@ async def _revoke(
             ),
         )
     )
-    return (await session.exec(statement)).rowcount
+    return (await session.exec(statement.add_cte(announced(ended)))).rowcount
 
 
 def _moment(now: datetime | None) -> ScalarSelect[datetime]:

@@ -26,6 +26,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store.audit import audit_from
 from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement
+from authsvc.store.revocations import token_announced
 from authsvc.store.tables import audit_records, spent_jtis
 
 # `expires_at` follows the process's clock and pruning the database's: they may differ by so much.
@@ -61,10 +62,19 @@ async def consume_assertion(
 
 
 async def revoke_access_token(
-    connection: HotConnection, *, client_id: str, jti: str, expires_at: datetime, caller: Caller
+    connection: HotConnection,
+    *,
+    client_id: str,
+    jti: str,
+    expires_at: datetime,
+    caller: Caller,
+    now: datetime | None = None,
 ) -> bool:
     """
-    Revoke one access token of a client and audit it.
+    Revoke one access token of a client, announce it and audit it.
+
+    Args:
+        now: Only tests pass one; None is the database's clock.
 
     Returns:
         False if it was revoked already.
@@ -79,6 +89,7 @@ async def revoke_access_token(
         caller_agent=caller.user_agent,
         request_id=caller.request_id,
         details=json.dumps({"client_id": client_id, "jti": jti}),
+        now=now,
     )
     return row is not None
 
@@ -110,7 +121,7 @@ def _digest(jti: str) -> bytes:
     return hashlib.sha256(jti.encode("utf-8", "surrogatepass")).digest()
 
 
-def _insert() -> ReturningInsert[tuple[str]]:
+def _insert() -> ReturningInsert[tuple[bytes]]:
     row = select(
         bindparam("kind", type_=Text),
         bindparam("client", type_=Text),
@@ -121,7 +132,7 @@ def _insert() -> ReturningInsert[tuple[str]]:
         insert(spent_jtis)
         .from_select(["kind", "client_id", "digest", "expires_at"], row, include_defaults=False)
         .on_conflict_do_nothing()
-        .returning(s.client_id)
+        .returning(s.digest)
     )
 
 
@@ -144,7 +155,9 @@ def _revoke() -> HotStatement:
                 bindparam("request_id", type_=Text),
                 cast(bindparam("details", type_=Text), JSONB),
             ).select_from(revoked)
-        ).returning(audit_records.c.id)
+        )
+        .returning(audit_records.c.id)
+        .add_cte(token_announced(revoked))
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -50,6 +51,8 @@ class User(SQLModel, table=True):
         sa_column_kwargs={"server_default": func.clock_timestamp()}
     )
     disabled_at: datetime | None = None
+    # Rises with every change of what access tokens say of this user.
+    ver: int = Field(sa_column=Column(Integer, nullable=False, server_default="1"))
 
 
 class RefreshFamily(SQLModel, table=True):
@@ -152,6 +155,31 @@ class SpentJti(SQLModel, table=True):
     expires_at: datetime = Field(index=True)
 
 
+class Revocation(SQLModel, table=True):
+    """
+    What verifiers have to learn: written by the statement that revokes, read by every process.
+
+    Kept for as long as a token could live that it concerns (`protocol.revocations.LIFE`).
+    """
+
+    __tablename__ = "revocations"
+
+    seq: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    kind: str = Field(sa_type=Text)
+    digest: bytes | None = Field(default=None, sa_type=LargeBinary)
+    least_ver: int | None = Field(default=None, sa_type=Integer)
+    revoked_at: datetime
+    # Without 32-bit wrap-around: which entries a snapshot cannot have seen yet.
+    xid: int = Field(
+        sa_column=Column(
+            BigInteger,
+            nullable=False,
+            index=True,
+            server_default=sql("pg_current_xact_id()::text::bigint"),
+        )
+    )
+
+
 class AuditRecord(SQLModel, table=True):
     """
     The audit trail: append-only, written in the statement or transaction it tells about.
@@ -196,3 +224,4 @@ throttle_counters = _table("throttle_counters")
 audit_records = _table("audit_records")
 clients = _table("clients")
 spent_jtis = _table("spent_jtis")
+revocations = _table("revocations")

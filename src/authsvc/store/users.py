@@ -15,7 +15,9 @@ from sqlmodel import col, delete, update
 from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from authsvc.protocol.revocations import Kind
 from authsvc.store.hot_statement import HotConnection, HotStatement, clock
+from authsvc.store.revocations import digest_of, entries_from, kind
 from authsvc.store.tables import RefreshFamily, User, refresh_families, users
 
 
@@ -166,9 +168,21 @@ async def set_disabled(
     return (await session.exec(statement)).one_or_none() is not None
 
 
-async def set_roles(session: AsyncSession, user_id: UUID, roles: Sequence[str]) -> None:
-    """Replace the roles."""
-    await session.exec(update(User).where(col(User.id) == user_id).values(roles=sorted(set(roles))))
+async def set_roles(
+    session: AsyncSession, user_id: UUID, roles: Sequence[str], *, now: datetime | None = None
+) -> None:
+    """Replace the roles, and announce that tokens with the old ones are stale."""
+    u = users.c
+    changed = (
+        sql_update(users)
+        .values(roles=sorted(set(roles)), ver=u.ver + 1)
+        .where(u.id == user_id)
+        .returning(u.id, u.ver)
+        .cte("changed")
+    )
+    moment = func.coalesce(now, func.clock_timestamp())
+    stale = select(kind(Kind.VER), digest_of(changed.c.id), changed.c.ver, moment)
+    await session.exec(entries_from(stale))
 
 
 async def remove(session: AsyncSession, user_id: UUID) -> None:

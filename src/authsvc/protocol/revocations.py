@@ -1,0 +1,146 @@
+"""
+What was revoked before it expired: entries, and the set that a verifier looks into.
+
+An entry names a digest, never the thing itself, and is kept until no token can be alive that it
+concerns. The format that carries entries to other services is `revocation_feed`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from authsvc.protocol.claims import AccessTokenClaims
+
+# The longest access-token life that can be configured, and 60 s for clocks that differ. Counted
+# from the revocation: a replayed refresh mints tokens without a write, so no row tells the last.
+LIFE = timedelta(seconds=3600 + 60)
+DIGEST_BYTES = 16  # of SHA-256: 128 bits, and nobody chooses what is digested
+
+
+class Kind(StrEnum):
+    """What an entry speaks of."""
+
+    SID = "sid"
+    JTI = "jti"
+    KID = "kid"
+    VER = "ver"
+    ISSUED_BEFORE = "issued_before"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    One revocation.
+
+    Args:
+        digest: Of the session, token, key or subject; None for `ISSUED_BEFORE`.
+        least_ver: `VER` only: tokens of the subject with a lower `ver` are stale.
+        revoked_at: By the database's clock. `ISSUED_BEFORE` concerns tokens issued before it.
+    """
+
+    kind: Kind
+    digest: bytes | None
+    least_ver: int | None
+    revoked_at: datetime
+
+    @property
+    def expires_at(self) -> datetime:
+        """From then on no token is alive that it concerns."""
+        return self.revoked_at + LIFE
+
+
+class Standing(StrEnum):
+    """What a set of revocations says of an access token."""
+
+    GOOD = "good"
+    REVOKED = "revoked"
+    STALE_CLAIMS = "stale_claims"
+
+
+def digest(identifier: str) -> bytes:
+    """What entries hold of an identifier; as text, just as it stands in a token."""
+    # A lone surrogate cannot come from a token of ours, and must not be an exception either.
+    return hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+
+
+class RevocationSet:
+    """
+    Entries, for look-ups by the claims of a token. It only grows, but for what has expired.
+
+    Not to be changed from two threads at once; looking into it needs no lock.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[tuple[Kind, bytes], datetime] = {}
+        self._least_ver: dict[bytes, tuple[int, datetime]] = {}
+        # Remembered for good: keys are few, and a copy of the key set may be a day old.
+        self._kids: set[bytes] = set()
+        self._issued_before: tuple[datetime, datetime] | None = None
+
+    def __len__(self) -> int:
+        """How many entries it holds."""
+        single = self._issued_before is not None
+        return len(self._until) + len(self._least_ver) + len(self._kids) + single
+
+    def add(self, entries: Iterable[Entry], *, until: datetime | None = None) -> None:
+        """
+        Add entries; an entry that is there already lives until the later of its ends.
+
+        Args:
+            until: When they all expire, where their feed says so; None: each by itself.
+        """
+        for entry in entries:
+            self.put(entry, until or entry.expires_at)
+
+    def put(self, entry: Entry, until: datetime) -> None:
+        """Add one entry, to be kept until then."""
+        if entry.kind is Kind.ISSUED_BEFORE:
+            self._raise_issued_before(entry.revoked_at, until)
+            return
+        name = entry.digest or b""
+        if entry.kind is Kind.KID:
+            self._kids.add(name)
+        elif entry.kind is Kind.VER:
+            ver, kept = self._least_ver.get(name, (0, until))
+            self._least_ver[name] = (max(ver, entry.least_ver or 0), max(kept, until))
+        else:
+            key = (entry.kind, name)
+            self._until[key] = max(self._until.get(key, until), until)
+
+    def prune(self, now: datetime) -> None:
+        """Forget what has expired."""
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        self._least_ver = {k: found for k, found in self._least_ver.items() if found[1] > now}
+        if self._issued_before is not None and self._issued_before[1] <= now:
+            self._issued_before = None
+
+    def names_key(self, kid: str) -> bool:
+        """Whether a signing key was revoked."""
+        return digest(kid) in self._kids
+
+    def standing(self, claims: AccessTokenClaims) -> Standing:
+        """What is known of an otherwise valid token; the worst of it."""
+        before = self._issued_before
+        if before is not None and claims.iat < before[0]:
+            return Standing.REVOKED
+        if self._kids and self.names_key(claims.kid):
+            return Standing.REVOKED
+        if self._until and (
+            (claims.sid is not None and (Kind.SID, digest(str(claims.sid))) in self._until)
+            or (Kind.JTI, digest(claims.jti)) in self._until
+        ):
+            return Standing.REVOKED
+        if self._least_ver:
+            least = self._least_ver.get(digest(claims.sub))
+            # A token from before there were versions has the lowest.
+            if least is not None and (claims.ver or 0) < least[0]:
+                return Standing.STALE_CLAIMS
+        return Standing.GOOD
+
+    def _raise_issued_before(self, moment: datetime, until: datetime) -> None:
+        held = self._issued_before or (moment, until)
+        self._issued_before = (max(held[0], moment), max(held[1], until))

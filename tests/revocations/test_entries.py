@@ -1,0 +1,266 @@
+"""An entry is there exactly when the revocation is: the same statement writes both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from authsvc.flows import accounts, administer_sessions
+from authsvc.flows.maintain import prune
+from authsvc.flows.revoke_key import announce_key
+from authsvc.protocol.audit import RevokeReason
+from authsvc.protocol.errors import DatabaseUnavailable
+from authsvc.protocol.refresh import Delivery
+from authsvc.protocol.revocations import Kind, digest
+from authsvc.store import logins, refresh_families, sessions, spent_jtis, users
+from authsvc.store.database import Database
+from authsvc.store.refresh_families import Family
+from authsvc.store.revocations import PRUNE_AFTER
+from authsvc.store.tables import User
+from tests.conftest import CALLER, LIFETIMES, START
+from tests.revocations.entries import (
+    announced_sessions,
+    digest_of,
+    entries,
+    revoked_sessions,
+)
+
+
+async def a_user(db: Database, email: str = "alice@example.com") -> User:
+    async with db.transaction() as session:
+        user = await users.create(session, email=email, password_hash="hash")
+    assert user is not None
+    return user
+
+
+async def log_in(db: Database, user: User) -> Family:
+    async with db.autocommit() as connection:
+        family = await logins.create_family(
+            connection,
+            user_id=user.id,
+            verified_hash="hash",
+            delivery=Delivery.NATIVE,
+            remember=True,
+            mac_key_id=b"k" * 8,
+            lifetimes=LIFETIMES,
+            forgiven=[],
+            caller=CALLER,
+            now=START,
+        )
+    assert family is not None
+    return family
+
+
+async def end(
+    db: Database, family_id: UUID, reason: RevokeReason, at: timedelta = timedelta(0)
+) -> bool:
+    async with db.autocommit() as connection:
+        return await refresh_families.revoke_family(
+            connection, family_id, reason=reason, caller=CALLER, now=START + at
+        )
+
+
+Act = Callable[[Database, UUID], Awaitable[object]]
+
+
+async def _disable(db: Database, user_id: UUID) -> None:
+    await accounts.disable_account(db, user_id, database_now=START)
+
+
+async def _set_password(db: Database, user_id: UUID) -> None:
+    await accounts._store_password(db, user_id, "new", None, START)
+
+
+async def _end_all(db: Database, user_id: UUID) -> None:
+    await administer_sessions.revoke_user_sessions(db, user_id, database_now=START)
+
+
+@pytest.mark.requirement("D4", "D5")
+@pytest.mark.parametrize("act", [_disable, _set_password, _end_all])
+async def test_whatever_ends_a_users_sessions_announces_each_that_lives(
+    db: Database, act: Act
+) -> None:
+    user, other = await a_user(db), await a_user(db, "bob@example.com")
+    dead, *_ = families = [await log_in(db, user) for _ in range(3)]
+    await log_in(db, other)
+    await end(db, dead.id, RevokeReason.LOGOUT)
+
+    await act(db, user.id)
+    await act(db, user.id)  # there is nothing left to announce
+
+    assert sorted(digest_of(family.id) for family in families) == await announced_sessions(db)
+    assert await revoked_sessions(db) == await announced_sessions(db)
+
+
+@pytest.mark.requirement("D4", "D5")
+async def test_deleting_an_account_leaves_the_entries_of_its_sessions(db: Database) -> None:
+    user = await a_user(db)
+    families = [await log_in(db, user) for _ in range(2)]
+
+    await accounts.delete_account(db, user.id, database_now=START)
+
+    assert sorted(digest_of(family.id) for family in families) == await announced_sessions(db)
+
+
+@pytest.mark.requirement("R2", "D2", "D4")
+@pytest.mark.parametrize("reason", [r for r in RevokeReason if r is not RevokeReason.TOKEN_REVOKED])
+async def test_a_session_that_ends_is_announced_once_whatever_ended_it(
+    db: Database, reason: RevokeReason
+) -> None:
+    family = await log_in(db, await a_user(db))
+
+    ended = await asyncio.gather(*(end(db, family.id, reason) for _ in range(4)))
+
+    assert 1 == sum(ended)
+    assert [(Kind.SID, digest_of(family.id), None)] == await entries(db)
+
+
+async def test_a_session_whose_tokens_are_dead_for_an_hour_is_not_announced(db: Database) -> None:
+    user = await a_user(db)
+    families = [await log_in(db, user) for _ in range(2)]
+    age = LIFETIMES.idle + timedelta(seconds=3660)
+
+    await end(db, families[0].id, RevokeReason.LOGOUT, age - timedelta(microseconds=1))
+    await end(db, families[1].id, RevokeReason.LOGOUT, age)
+
+    assert [digest_of(families[0].id)] == await announced_sessions(db)
+    assert 2 == len(await revoked_sessions(db))
+
+
+@pytest.mark.requirement("D7")
+async def test_a_revocation_that_is_rolled_back_is_not_announced(db: Database) -> None:
+    user = await a_user(db)
+    await log_in(db, user)
+
+    async def fail() -> None:
+        async with db.transaction() as session:
+            await sessions.revoke_many(session, reason="x", caller=None, user_id=user.id)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+
+    assert [] == await announced_sessions(db)
+    assert [] == await revoked_sessions(db)
+
+
+@pytest.mark.requirement("D7")
+async def test_a_revocation_that_cannot_be_announced_does_not_happen(
+    db: Database, database_url: str
+) -> None:
+    """One statement: if the entry cannot be written, the session lives and the caller hears 503."""
+    family = await log_in(db, await a_user(db))
+    async with db.autocommit() as connection:
+        await connection.fetchrow("ALTER TABLE revocations RENAME TO gone")
+    restricted = await Database.open(database_url)
+    try:
+        with pytest.raises(Exception, match="revocations"):
+            await end(restricted, family.id, RevokeReason.LOGOUT)
+    finally:
+        await restricted.close()
+    async with db.autocommit() as connection:
+        await connection.fetchrow("ALTER TABLE gone RENAME TO revocations")
+
+    assert [] == await revoked_sessions(db) == await announced_sessions(db)
+
+
+@pytest.mark.requirement("D7")
+async def test_a_connection_that_breaks_in_the_statement_leaves_neither(db: Database) -> None:
+    user = await a_user(db)
+    family = await log_in(db, user)
+    kill = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+
+    async with db.transaction() as session, asyncio.timeout(10):
+        await sessions.revoke_one(session, family.id, reason="x", caller=None)
+        ending = asyncio.create_task(end(db, family.id, RevokeReason.LOGOUT))
+        connection = await session.connection()
+        while not (await connection.exec_driver_sql(kill)).scalar_one():
+            await asyncio.sleep(0)
+        with pytest.raises(DatabaseUnavailable):
+            await ending
+        await session.rollback()
+
+    assert [] == await revoked_sessions(db)
+    assert [] == await announced_sessions(db)
+
+
+async def test_ending_all_sessions_of_everybody_announces_a_moment(db: Database) -> None:
+    user = await a_user(db)
+    for _ in range(3):
+        await log_in(db, user)
+
+    assert 3 == await administer_sessions.revoke_everybody(db, database_now=START)
+    assert 0 == await administer_sessions.revoke_everybody(db, database_now=START)
+
+    assert [(Kind.ISSUED_BEFORE, None, None)] == await entries(db)
+
+
+@pytest.mark.requirement("T14")
+async def test_a_change_of_roles_announces_the_next_version_and_ends_nothing(
+    db: Database,
+) -> None:
+    user = await a_user(db)
+    family = await log_in(db, user)
+
+    await accounts.set_account_roles(db, user.id, ["admin"], database_now=START)
+    await accounts.set_account_roles(db, user.id, ["admin"], database_now=START)  # no change
+    await accounts.set_account_roles(db, user.id, [], database_now=START)
+
+    subject = digest(str(user.id))
+    assert [(Kind.VER, subject, 2), (Kind.VER, subject, 3)] == await entries(db)
+    async with db.autocommit() as connection:
+        loaded = await refresh_families.load(connection, family.id, now=START)
+    assert loaded is not None
+    assert (1, 3, None) == (family.grant.ver, loaded[0].grant.ver, loaded[1].revoked_at)
+
+
+async def test_roles_changed_at_once_make_as_many_versions(db: Database) -> None:
+    user = await a_user(db)
+
+    await asyncio.gather(
+        *(accounts.set_account_roles(db, user.id, [f"r{n}"], database_now=START) for n in range(5))
+    )
+
+    assert [2, 3, 4, 5, 6] == [ver for _, _, ver in await entries(db)]
+
+
+@pytest.mark.requirement("D4", "Q3")
+async def test_a_single_token_is_announced_by_its_jti_once(db: Database) -> None:
+    for _ in range(2):
+        async with db.autocommit() as connection:
+            await spent_jtis.revoke_access_token(
+                connection, client_id="shop", jti="1", expires_at=START, caller=CALLER, now=START
+            )
+    async with db.autocommit() as connection:
+        await spent_jtis.consume_assertion(connection, client_id="shop", jti="2", expires_at=START)
+
+    assert [(Kind.JTI, digest("1"), None)] == await entries(db)
+
+
+@pytest.mark.requirement("K3")
+async def test_a_key_is_announced(db: Database) -> None:
+    await announce_key(db, "some-kid", database_now=START)
+
+    assert [(Kind.KID, digest("some-kid"), None)] == await entries(db)
+
+
+@pytest.mark.requirement("D3")
+async def test_entries_are_kept_as_long_as_they_concern_a_token_and_the_newest_for_ever(
+    db: Database,
+) -> None:
+    for _ in range(2):
+        await announce_key(db, str(uuid4()), database_now=START)
+
+    early = await prune(db, audit_retention=timedelta(days=1), database_now=START + PRUNE_AFTER)
+    late = START + PRUNE_AFTER + timedelta(seconds=1)
+    pruned = await prune(db, audit_retention=timedelta(days=1), database_now=late)
+
+    assert (0, 1) == (early.revocations, pruned.revocations)
+    assert 1 == len(await entries(db))
