@@ -22,7 +22,7 @@ from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.remote.fetch import Fetcher
 from authsvc.settings import Settings
 from authsvc.store import migrate
-from authsvc.store.database import Database
+from authsvc.store.database import BACKGROUND, Database
 
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 LIFETIMES = Lifetimes(
@@ -40,9 +40,9 @@ def logging_as_in_a_service() -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """One server for the whole run; its log names the database of each line."""
+    """One server for the whole run; its log names database and application of each line."""
     options = {
-        "log_line_prefix": "%m [%p] db=%d ",
+        "log_line_prefix": "%m [%p] db=%d app=%a ",
         "log_statement": "all",
         "max_connections": "300",
     }
@@ -86,7 +86,11 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @dataclass
 class Statements:
-    """The statements that PostgreSQL executed since the last `clear()`, from its own log."""
+    """
+    The statements that PostgreSQL executed since the last `clear()`, from its own log.
+
+    The looks at the revocation log are left out: they are no request's, and come when they will.
+    """
 
     log_path: Path
     database: str
@@ -100,7 +104,8 @@ class Statements:
         with self.log_path.open("rb") as log:
             log.seek(self._offset)
             text = log.read().decode()
-        line = rf"^\S+ \S+ \S+ \[\d+\] db={self.database} LOG:  (?:execute [^:]+|statement): (.*)"
+        origin = rf"^\S+ \S+ \S+ \[\d+\] db={self.database} app=(?!{BACKGROUND})\S*"
+        line = rf"{origin} LOG:  (?:execute [^:]+|statement): (.*)"
         return iter(re.findall(line, text, re.MULTILINE))
 
     def __len__(self) -> int:

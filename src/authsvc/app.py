@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from authsvc.flows.admission import InFlight
+from authsvc.flows.follow_revocations import LOOK_INTERVAL, Revocations
 from authsvc.flows.maintain import prune
 from authsvc.http import (
     change_password,
@@ -25,6 +27,7 @@ from authsvc.http import (
     me,
     refresh,
     register,
+    revocations,
     revoke,
     sessions,
     token,
@@ -42,6 +45,7 @@ from authsvc.http.metrics import key_problems_total, metrics_router, record
 from authsvc.http.middleware import Direct, Edge
 from authsvc.http.openapi import install_openapi
 from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.issuer import Issuer
 from authsvc.keys.password_blocklist import blocked_passwords
 from authsvc.keys.passwords import PasswordHasher
@@ -114,6 +118,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             ):
                 task = asyncio.create_task(_every(interval, act))
                 stack.callback(task.cancel)
+            stack.callback(asyncio.create_task(_follow_revocations(held)).cancel)
             yield
 
     app = Application(
@@ -131,6 +136,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.include_router(docs_router(settings))
     app.include_router(demo_router(settings))
     app.include_router(jwks.router)
+    app.include_router(revocations.router)
     app.include_router(metadata_router(settings))
     app.include_router(health_router(settings, version=app.version))
     app.include_router(metrics_router(settings))
@@ -168,6 +174,7 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
     stack.callback(hasher.close)
     remote_keys = RemoteKeys(Fetcher(loopback=not settings.production).fetch)
     stack.callback(remote_keys.close)
+    known = Revocations(db, FeedSigner(keys), issuer=settings.issuer, monotonic=time.monotonic)
     return Service(
         settings=settings,
         db=db,
@@ -177,7 +184,9 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
             issuer=settings.issuer,
             audience=settings.audience,
             access_ttl=settings.access_ttl,
+            revoked=known.names_key,
         ),
+        revocations=known,
         hasher=hasher,
         in_flight=InFlight(),
         blocked_passwords=blocked_passwords(),
@@ -225,6 +234,28 @@ async def _reload_keys(held: Service) -> None:
     for problem in await asyncio.to_thread(held.keys.reload, held.clock.now()):
         key_problems_total.inc()
         log.error("key_problem", problem=str(problem))
+
+
+async def _follow_revocations(held: Service) -> None:
+    """Look for revocations for as long as the process lives; from the start on."""
+    lost = False
+    while True:
+        try:
+            if await held.revocations.look(database_now=held.clock.database_now()):
+                # Its file is gone, and the next reading may be 15 s away.
+                await _reload_keys(held)
+            if lost:
+                log.info("revocations_followed_again")
+            lost = False
+        except DatabaseUnavailable as exc:
+            if not lost:  # once, not four times a second
+                log.warning("revocations_not_followed", detail=exc.detail)
+            lost = True
+        except Exception:
+            if not lost:
+                log.exception("revocations_not_followed")
+            lost = True
+        await asyncio.sleep(LOOK_INTERVAL.total_seconds())
 
 
 async def _sample(held: Service) -> None:

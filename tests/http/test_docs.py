@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from authsvc.http import jwks
+from authsvc.http import jwks, revocations
 from authsvc.http.docs import ASSETS, docs_router
 from authsvc.http.metadata import metadata_router
 from authsvc.http.openapi import install_openapi
@@ -23,7 +23,8 @@ STATIC = files("authsvc.http") / "static"
 
 def documented(**overrides: object) -> FastAPI:
     settings = Settings.load(**overrides)
-    routers = (docs_router(settings), jwks.router, metadata_router(settings))
+    plain = (jwks.router, revocations.router, metadata_router(settings))
+    routers = (docs_router(settings), *plain)
     app = application(*routers, **overrides)
     install_openapi(app, settings)
     return app

@@ -36,6 +36,7 @@ async def test_only_what_is_true_is_said() -> None:
         "revocation_endpoint": f"{ORIGIN}/oauth/revoke",
         "revocation_endpoint_auth_methods_supported": [*METHODS, "none"],
         "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "revocation_feed_uri": f"{ORIGIN}/.well-known/revocations",
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
         "service_documentation": f"{ORIGIN}/docs",

@@ -36,6 +36,7 @@ OPERATIONS = {
     "end_session": "delete /auth/sessions/{session_id}",
     "jwks": "get /.well-known/jwks.json",
     "metadata": "get /.well-known/oauth-authorization-server",
+    "revocations": "get /.well-known/revocations",
     "list_errors": "get /auth/errors.json",
     "healthz": "get /healthz",
     "readyz": "get /readyz",

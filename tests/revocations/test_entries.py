@@ -231,7 +231,7 @@ async def test_roles_changed_at_once_make_as_many_versions(db: Database) -> None
     assert [2, 3, 4, 5, 6] == [ver for _, _, ver in await entries(db)]
 
 
-@pytest.mark.requirement("D4", "Q3")
+@pytest.mark.requirement("D4")
 async def test_a_single_token_is_announced_by_its_jti_once(db: Database) -> None:
     for _ in range(2):
         async with db.autocommit() as connection:

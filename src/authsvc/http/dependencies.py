@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from authsvc.flows.admission import InFlight
 from authsvc.flows.authenticate import authenticate
+from authsvc.flows.follow_revocations import Revocations
 from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins, check_origin
 from authsvc.keys.csrf_tokens import verify_csrf_token
@@ -48,6 +49,7 @@ class Service:
     db: Database
     keys: KeyDirectory
     issuer: Issuer
+    revocations: Revocations
     hasher: PasswordHasher
     in_flight: InFlight
     blocked_passwords: frozenset[str]

@@ -16,6 +16,7 @@ from authsvc.http.document import Document
 from authsvc.http.oauth_errors import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 from authsvc.protocol.client_keys import HEADER_ALGORITHMS
 from authsvc.protocol.clients import AuthMethod, GrantType
+from authsvc.protocol.revocation_feed import PATH as REVOCATIONS_PATH
 from authsvc.settings import Settings
 
 PATH = "/.well-known/oauth-authorization-server"
@@ -39,6 +40,7 @@ PATH_ITEM: dict[str, Any] = {
                                 "issuer": {"type": "string", "format": "uri"},
                                 "jwks_uri": {"type": "string", "format": "uri"},
                                 "token_endpoint": {"type": "string", "format": "uri"},
+                                "revocation_feed_uri": {"type": "string", "format": "uri"},
                                 "service_documentation": {"type": "string", "format": "uri"},
                                 "response_types_supported": {"type": "array"},
                                 "grant_types_supported": {"type": "array"},
@@ -49,6 +51,7 @@ PATH_ITEM: dict[str, Any] = {
                             "jwks_uri": f"https://auth.example.com{jwks.PATH}",
                             "token_endpoint": f"https://auth.example.com{TOKEN_PATH}",
                             "token_endpoint_auth_methods_supported": [*AuthMethod],
+                            "revocation_feed_uri": f"https://auth.example.com{REVOCATIONS_PATH}",
                             "response_types_supported": [],
                             "grant_types_supported": [*GrantType],
                             "service_documentation": "https://auth.example.com/docs",
@@ -98,6 +101,7 @@ def metadata(settings: Settings) -> dict[str, object]:
         # The first-party client is a public one: who holds a refresh token may end it.
         "revocation_endpoint_auth_methods_supported": [*methods, "none"],
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_feed_uri": settings.issuer + REVOCATIONS_PATH,
         "response_types_supported": [],
         "grant_types_supported": [*GrantType],
     }

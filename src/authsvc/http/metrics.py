@@ -178,6 +178,18 @@ _next_activation = Gauge(
     multiprocess_mode="livemostrecent",
     registry=REGISTRY,
 )
+_revocations = Gauge(
+    "authsvc_revocations",
+    "Entries of the revocation feed.",
+    multiprocess_mode="livemax",
+    registry=REGISTRY,
+)
+_revocations_age = Gauge(
+    "authsvc_revocations_age_seconds",
+    "Since when a process has learnt of no revocation, though there may be some; NaN at first.",
+    multiprocess_mode="livemax",
+    registry=REGISTRY,
+)
 
 _request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -208,6 +220,9 @@ def record(held: Service) -> None:
     _pool_connections.set(connections)
     _password_queued.set(held.hasher.queued)
     _password_running.set(held.hasher.running)
+    _revocations.set(len(held.revocations))
+    age = held.revocations.age
+    _revocations_age.set(math.nan if age is None else age.total_seconds())
     now = held.clock.now()
     ages = [
         (now - key.activation).total_seconds()

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
-from authsvc.http import jwks, metadata, oauth_request
+from authsvc.http import jwks, metadata, oauth_request, revocations
 from authsvc.http.cookies import Cookies
 from authsvc.http.oauth_errors import OAUTH_ERROR, OAUTH_PATHS
 from authsvc.http.problem_schema import PROBLEM, PROBLEM_JSON, documented, refusals
@@ -137,8 +137,9 @@ def describe(app: FastAPI, settings: Settings) -> Json:
         servers=[{"url": settings.issuer}],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    # FastAPI describes its own routes only; these two are plain.
-    document["paths"] |= deepcopy({jwks.PATH: jwks.PATH_ITEM, metadata.PATH: metadata.PATH_ITEM})
+    # FastAPI describes its own routes only; these are plain.
+    plain = (jwks, metadata, revocations)
+    document["paths"] |= deepcopy({module.PATH: module.PATH_ITEM for module in plain})
     names = {
         (route.path_format, method.lower()): route.name
         for route in iter_route_contexts(app.routes)

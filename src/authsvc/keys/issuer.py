@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -38,15 +39,23 @@ class Issuer:
         issuer: The exact `iss`.
         audience: `aud` of first-party tokens, and what `verify` demands.
         access_ttl: `exp - iat`.
+        revoked: Whether a `kid` is known to be revoked, though its file may still be here.
     """
 
     def __init__(
-        self, keys: KeyDirectory, *, issuer: str, audience: str, access_ttl: timedelta
+        self,
+        keys: KeyDirectory,
+        *,
+        issuer: str,
+        audience: str,
+        access_ttl: timedelta,
+        revoked: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.issuer = issuer
         self.audience = audience
         self.access_ttl = access_ttl
         self._keys = keys
+        self._revoked = revoked
         self._headers: dict[str, str] = {}
 
     def access_token(self, grant: Grant, *, now: datetime) -> Secret:
@@ -136,7 +145,7 @@ class Issuer:
         return Secret(f"{signed}.{base64url.encode(signature)}")
 
     def _public_key(self, kid: str, now: datetime) -> RSAPublicKey | None:
-        return self._keys.ring.public_key(kid, now)
+        return None if self._revoked(kid) else self._keys.ring.public_key(kid, now)
 
     def _header(self, kid: str) -> str:
         """The first segment; the same for every token of one key, so encoded once."""

@@ -8,7 +8,6 @@ concerns. The format that carries entries to other services is `revocation_feed`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,6 +17,8 @@ from authsvc.protocol.claims import AccessTokenClaims
 # The longest access-token life that can be configured, and 60 s for clocks that differ. Counted
 # from the revocation: a replayed refresh mints tokens without a write, so no row tells the last.
 LIFE = timedelta(seconds=3600 + 60)
+# `iat` is of the clock of whichever replica signed, a revocation of the database's.
+SKEW = timedelta(seconds=2)
 DIGEST_BYTES = 16  # of SHA-256: 128 bits, and nobody chooses what is digested
 
 
@@ -37,20 +38,29 @@ class Entry:
     One revocation.
 
     Args:
+        expires_at: From then on no token is alive that it concerns.
         digest: Of the session, token, key or subject; None for `ISSUED_BEFORE`.
         least_ver: `VER` only: tokens of the subject with a lower `ver` are stale.
-        revoked_at: By the database's clock. `ISSUED_BEFORE` concerns tokens issued before it.
+        issued_before: `ISSUED_BEFORE` only: tokens that were issued before it are revoked.
     """
 
     kind: Kind
-    digest: bytes | None
-    least_ver: int | None
-    revoked_at: datetime
+    expires_at: datetime
+    digest: bytes | None = None
+    least_ver: int | None = None
+    issued_before: datetime | None = None
 
-    @property
-    def expires_at(self) -> datetime:
-        """From then on no token is alive that it concerns."""
-        return self.revoked_at + LIFE
+
+def everything_before(revoked_at: datetime, *, until: datetime) -> Entry:
+    """The entry that refuses all tokens older than a revocation, in whole seconds."""
+    moment = whole_second_after(revoked_at) + SKEW
+    return Entry(Kind.ISSUED_BEFORE, until, issued_before=moment)
+
+
+def whole_second_after(moment: datetime) -> datetime:
+    """The moment, or the next whole second."""
+    whole = moment.replace(microsecond=0)
+    return whole if whole == moment else whole + timedelta(seconds=1)
 
 
 class Standing(StrEnum):
@@ -81,28 +91,22 @@ class RevocationSet:
         self._kids: set[bytes] = set()
         self._issued_before: tuple[datetime, datetime] | None = None
 
+    def clear(self) -> None:
+        """Forget everything but the keys."""
+        self._until, self._least_ver, self._issued_before = {}, {}, None
+
     def __len__(self) -> int:
         """How many entries it holds."""
         single = self._issued_before is not None
         return len(self._until) + len(self._least_ver) + len(self._kids) + single
 
-    def add(self, entries: Iterable[Entry], *, until: datetime | None = None) -> None:
-        """
-        Add entries; an entry that is there already lives until the later of its ends.
-
-        Args:
-            until: When they all expire, where their feed says so; None: each by itself.
-        """
-        for entry in entries:
-            self.put(entry, until or entry.expires_at)
-
-    def put(self, entry: Entry, until: datetime) -> None:
-        """Add one entry, to be kept until then."""
-        if entry.kind is Kind.ISSUED_BEFORE:
-            self._raise_issued_before(entry.revoked_at, until)
-            return
-        name = entry.digest or b""
-        if entry.kind is Kind.KID:
+    def add(self, entry: Entry) -> None:
+        """Add an entry; one that is there already lives until the later of its ends."""
+        name, until = entry.digest or b"", entry.expires_at
+        if entry.issued_before is not None:
+            held = self._issued_before or (entry.issued_before, until)
+            self._issued_before = (max(held[0], entry.issued_before), max(held[1], until))
+        elif entry.kind is Kind.KID:
             self._kids.add(name)
         elif entry.kind is Kind.VER:
             ver, kept = self._least_ver.get(name, (0, until))
@@ -120,14 +124,14 @@ class RevocationSet:
 
     def names_key(self, kid: str) -> bool:
         """Whether a signing key was revoked."""
-        return digest(kid) in self._kids
+        return bool(self._kids) and digest(kid) in self._kids
 
     def standing(self, claims: AccessTokenClaims) -> Standing:
         """What is known of an otherwise valid token; the worst of it."""
         before = self._issued_before
         if before is not None and claims.iat < before[0]:
             return Standing.REVOKED
-        if self._kids and self.names_key(claims.kid):
+        if self.names_key(claims.kid):
             return Standing.REVOKED
         if self._until and (
             (claims.sid is not None and (Kind.SID, digest(str(claims.sid))) in self._until)
@@ -140,7 +144,3 @@ class RevocationSet:
             if least is not None and (claims.ver or 0) < least[0]:
                 return Standing.STALE_CLAIMS
         return Standing.GOOD
-
-    def _raise_issued_before(self, moment: datetime, until: datetime) -> None:
-        held = self._issued_before or (moment, until)
-        self._issued_before = (max(held[0], moment), max(held[1], until))

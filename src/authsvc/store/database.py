@@ -1,5 +1,6 @@
 """
-The connections: a pool of bare asyncpg for the hot statements, SQLModel sessions for the rest.
+The connections: a pool of bare asyncpg for the hot statements, SQLModel sessions for the rest,
+and one connection for what goes on in the background.
 
 Every failure of the database leaves here as one of two refusals: `DatabaseUnavailable` when
 nothing can have happened, `OutcomeUnknown` when the connection broke between a statement and
@@ -37,8 +38,9 @@ ACQUIRE_TIMEOUT = 1.0
 STATEMENT_TIMEOUT = 2.0
 RETRY_AFTER = timedelta(seconds=1)
 
+# The name of the connection that no request uses, for whoever looks at pg_stat_activity.
+BACKGROUND = "authsvc-background"
 SERVER_SETTINGS = {
-    "application_name": "authsvc",
     "statement_timeout": "2000",
     "lock_timeout": "1000",
     "idle_in_transaction_session_timeout": "5000",
@@ -63,10 +65,11 @@ DRIVER_ERRORS = (
 
 
 class Database:
-    """Both pools. Opening makes no connection: the service also starts while PostgreSQL is down."""
+    """The pools. Opening makes no connection: the service also starts while PostgreSQL is down."""
 
-    def __init__(self, *, hot: HotPool, engine: AsyncEngine) -> None:
+    def __init__(self, *, hot: HotPool, background: HotPool, engine: AsyncEngine) -> None:
         self._hot = hot
+        self._background = background
         self.engine = engine
         self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 
@@ -92,6 +95,8 @@ class Database:
             arguments.setdefault("target_session_attrs", "primary")
         connect = partial(_connect, command_timeout=STATEMENT_TIMEOUT, **arguments)
         hot = HotPool(connect, size=hot_connections, patience=ACQUIRE_TIMEOUT)
+        beside = partial(connect, application_name=BACKGROUND)
+        background = HotPool(beside, size=1, patience=ACQUIRE_TIMEOUT)
         engine = create_async_engine(
             sqlalchemy_url,
             pool_size=sessions,
@@ -101,11 +106,12 @@ class Database:
             isolation_level="READ COMMITTED",
             async_creator=connect,
         )
-        return cls(hot=hot, engine=engine)
+        return cls(hot=hot, background=background, engine=engine)
 
     async def close(self) -> None:
-        """Close both pools; hot statements that still run are cut off."""
+        """Close all pools; hot statements that still run are cut off."""
         self._hot.close()
+        self._background.close()
         await self.engine.dispose()
 
     def autocommit(self) -> HotLease:
@@ -117,6 +123,15 @@ class Database:
             OutcomeUnknown: The connection broke while a statement ran.
         """
         return HotLease(self._hot)
+
+    def background(self) -> HotLease:
+        """
+        The connection of what goes on beside requests; as `autocommit`, and takes none from them.
+
+        Raises:
+            DatabaseUnavailable, OutcomeUnknown: See `autocommit`.
+        """
+        return HotLease(self._background)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -235,7 +250,9 @@ def translate(exc: BaseException) -> DatabaseUnavailable | None:
     return None
 
 
-async def _connect(*args: object, **kwargs: object) -> asyncpg.Connection:
+async def _connect(
+    *args: object, application_name: str = "authsvc", **kwargs: object
+) -> asyncpg.Connection:
     """
     Connect with our timeouts set on the server.
 
@@ -245,7 +262,8 @@ async def _connect(*args: object, **kwargs: object) -> asyncpg.Connection:
     kwargs.setdefault("timeout", CONNECT_TIMEOUT)
     kwargs.pop("server_settings", None)
     try:
-        return await asyncpg.connect(*args, server_settings=SERVER_SETTINGS, **kwargs)
+        settings = SERVER_SETTINGS | {"application_name": application_name}
+        return await asyncpg.connect(*args, server_settings=settings, **kwargs)
     except asyncpg.ProtocolViolationError:
         return await asyncpg.connect(*args, **kwargs)
 

@@ -7,7 +7,7 @@ text is still made from `tables.py`, so that a renamed column cannot be missed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import CTE, bindparam, func, select
@@ -25,6 +25,9 @@ class HotConnection(Protocol):
 
     async def fetchrow(self, query: str, *args: object) -> Row | None:
         """Run one statement and return its first row."""
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Row]:
+        """Run one statement and return its rows."""
 
 
 class HotStatement:
@@ -47,6 +50,10 @@ class HotStatement:
     async def fetchrow(self, connection: HotConnection, **binds: object) -> Row | None:
         """The first row, or None: one round trip."""
         return await connection.fetchrow(self.text, *[binds[name] for name in self._names])
+
+    async def fetch(self, connection: HotConnection, **binds: object) -> Sequence[Row]:
+        """All rows: one round trip."""
+        return await connection.fetch(self.text, *[binds[name] for name in self._names])
 
 
 def clock() -> CTE:

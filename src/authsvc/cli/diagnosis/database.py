@@ -19,7 +19,7 @@ from authsvc.store.server import Server, inspect
 OLDEST = 13  # gen_random_uuid() without an extension
 MAINTAINED = 15  # PostgreSQL 14 had its last release in November 2026
 MAX_SKEW = timedelta(seconds=2)
-PER_PROCESS = 13  # connections: 8 for hot statements, 5 for the rest
+PER_PROCESS = 14  # connections: 8 for hot statements, 5 for the rest, 1 beside requests
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,13 @@ from authsvc.http.csrf import Origins
 Header = tuple[bytes, bytes]
 
 # The same for everybody, so a cache may share them, and no credentials are involved.
-PUBLIC_PATHS = frozenset({"/.well-known/jwks.json", "/.well-known/oauth-authorization-server"})
+PUBLIC_PATHS = frozenset(
+    {
+        "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/revocations",
+    }
+)
 
 EXPOSED = b"Authsvc-Refresh, Retry-After, WWW-Authenticate, X-Request-ID"
 VARY = (b"vary", b"Origin")

@@ -1,0 +1,42 @@
+"""Sign the revocation feed: never with a key that the feed itself revokes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.issuer import DIGEST, ENCODER, PADDING
+from authsvc.protocol import base64url
+from authsvc.protocol.revocation_feed import TYP
+
+
+class FeedSigner:
+    """One authorization server's signature below its revocation feed."""
+
+    def __init__(self, keys: KeyDirectory) -> None:
+        self._keys = keys
+
+    def sign(self, payload: str, *, revoked: Callable[[str], bool], now: datetime) -> bytes | None:
+        """
+        A document.
+
+        The bytes follow from the payload and the key (RS256 has no salt), so that replicas
+        which know the same send the same.
+
+        Args:
+            revoked: Whether a `kid` is named by an entry.
+            now: Decides which key signs.
+
+        Returns:
+            The document; None if no key may sign it.
+        """
+        key = self._keys.ring.find_signing_key(now)
+        if key is None or key.private_key is None or revoked(key.kid):
+            return None
+        header = {"alg": "RS256", "typ": TYP, "kid": key.kid}
+        signed = ".".join(
+            base64url.encode(part.encode()) for part in (ENCODER.encode(header), payload)
+        ).encode("ascii")
+        signature = key.private_key.sign(signed, PADDING, DIGEST)
+        return signed + b"." + base64url.encode(signature).encode("ascii")

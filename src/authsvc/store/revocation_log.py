@@ -1,0 +1,137 @@
+"""
+Read the revocations as they come: everything once, then what the last look cannot have seen.
+
+Numbers are drawn before they commit, so "all above the highest" would miss the late ones. Each
+entry has the id of its transaction, and a snapshot says which transactions it cannot have seen:
+all that are not below its `xmin`. That is exact, whatever the duration of a transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    true,
+    union,
+)
+
+from authsvc.protocol import base64url
+from authsvc.protocol.revocations import LIFE, Entry, Kind, everything_before
+from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.tables import revocations
+
+EPOCH_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An entry, with its number and when it was written."""
+
+    seq: int
+    revoked_at: datetime
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """
+    What one look at the log has shown.
+
+    Args:
+        epoch: Names the history that the numbers are of. It is another one after a failover, a
+            restart, and whenever the table was written anew, as by a restore.
+        now: The database's clock.
+        horizon: For the next look.
+        logged: In the order of their numbers; some may have been shown before.
+    """
+
+    epoch: str
+    now: datetime
+    horizon: int
+    logged: tuple[Logged, ...]
+
+
+async def look(connection: HotConnection, horizon: int, *, now: datetime | None = None) -> Look:
+    """Everything that the look which gave this horizon cannot have seen."""
+    return _look(await _since().fetch(connection, horizon=horizon, now=now))
+
+
+async def newest(connection: HotConnection, *, most: int, now: datetime | None = None) -> Look:
+    """The first look: the newest entries, however old, at most so many; and all keys."""
+    return _look(await _newest().fetch(connection, most=most, now=now))
+
+
+def _look(rows: Sequence[Row]) -> Look:
+    first = rows[0]  # of the clock: it is there whatever else is
+    name = f"{first['started_at'].timestamp()} {first['filenode']}"
+    return Look(
+        epoch=base64url.encode(hashlib.sha256(name.encode()).digest()[:EPOCH_BYTES]),
+        now=first["now"],
+        horizon=first["horizon"],
+        logged=tuple(sorted(map(_logged, _present(rows)), key=lambda found: found.seq)),
+    )
+
+
+def _present(rows: Sequence[Row]) -> Sequence[Row]:
+    return [row for row in rows if row["seq"] is not None]
+
+
+def _logged(row: Row) -> Logged:
+    revoked_at = row["revoked_at"]
+    until = revoked_at + LIFE
+    kind = Kind(row["kind"])
+    if kind is Kind.ISSUED_BEFORE:
+        entry = everything_before(revoked_at, until=until)
+    else:
+        entry = Entry(kind, until, row["digest"], row["least_ver"])
+    return Logged(row["seq"], revoked_at, entry)
+
+
+r = revocations.c
+ENTRY = (r.seq, r.kind, r.digest, r.least_ver, r.revoked_at)
+
+
+@cache
+def _since() -> HotStatement:
+    one_row = clock()
+    later = r.xid >= bindparam("horizon", type_=BigInteger)
+    return HotStatement(
+        select(*_about(one_row), *ENTRY).select_from(one_row.outerjoin(revocations, later))
+    )
+
+
+@cache
+def _newest() -> HotStatement:
+    one_row = clock()
+    found = select(*ENTRY).order_by(r.seq.desc()).limit(bindparam("most", type_=BigInteger))
+    # Nothing may replace the name of a key: whoever has it chooses when its tokens were issued.
+    keys = select(*ENTRY).where(r.kind == literal_column(f"'{Kind.KID}'"))
+    entries = union(select(found.subquery("newest")), keys).subquery("entries")
+    return HotStatement(
+        select(*_about(one_row), *entries.c).select_from(one_row.outerjoin(entries, true()))
+    )
+
+
+def _about(one_row: CTE) -> tuple[ColumnElement[Any], ...]:
+    """What a look says beside entries; an ordinary role may ask for all of it."""
+    snapshot = func.pg_snapshot_xmin(func.pg_current_snapshot())
+    return (
+        one_row.c.now,
+        func.pg_postmaster_start_time().label("started_at"),
+        func.pg_relation_filenode(literal_column("'revocations'::regclass")).label("filenode"),
+        cast(cast(snapshot, Text), BigInteger).label("horizon"),
+    )

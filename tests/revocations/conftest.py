@@ -1,0 +1,99 @@
+"""A process that follows the log: a real database, keys in files, time by argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from authsvc.flows.follow_revocations import Revocations
+from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.feed_signer import FeedSigner
+from authsvc.protocol.claims import AccessTokenClaims
+from authsvc.protocol.revocation_feed import Feed, read_feed
+from authsvc.store.database import Database
+from tests.conftest import START
+from tests.keys.material import kid, put_mac, put_signing, rsa_key
+
+ISSUER = "https://auth.example.com"
+
+
+@dataclass
+class Process:
+    """One replica, as far as revocations are concerned."""
+
+    known: Revocations
+    keys: KeyDirectory
+    passed: list[float] = field(default_factory=lambda: [1000.0])
+
+    async def look(self, seconds: float = 0) -> bool:
+        """Look at the log when so many seconds have passed since START."""
+        return await self.known.look(database_now=at(seconds))
+
+    def document(self, seconds: float = 0, since: int | None = None) -> bytes:
+        return self.known.document(since, now=at(seconds))
+
+    def feed(self, seconds: float = 0, since: int | None = None) -> Feed:
+        """The document, as a verifier reads it."""
+        keys = {kid(number): rsa_key(number).public_key() for number in range(3)}
+        return read_feed(
+            self.document(seconds, since).decode(),
+            public_key=keys.get,
+            issuer=ISSUER,
+            now=at(seconds),
+        )
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def claims(**changes: object) -> AccessTokenClaims:
+    """Those of a token that nothing speaks against."""
+    found: dict[str, object] = {
+        "iss": ISSUER,
+        "sub": "alice",
+        "aud": ("authsvc",),
+        "exp": at(900),
+        "iat": at(0),
+        "nbf": at(-30),
+        "jti": "1",
+        "client_id": "authsvc",
+        "ver": 1,
+        "kid": kid(),
+    }
+    return AccessTokenClaims(**(found | changes))  # type: ignore[arg-type]
+
+
+NewProcess = Callable[[], Process]
+
+
+@pytest.fixture
+def keys_dir(tmp_path: Path) -> Path:
+    """Signing key 0, active for a day."""
+    path = tmp_path / "keys"
+    put_signing(path, START - timedelta(days=1))
+    put_mac(path, START - timedelta(days=1))
+    return path
+
+
+@pytest.fixture
+def new_process(db: Database, keys_dir: Path) -> NewProcess:
+    def start() -> Process:
+        keys = KeyDirectory(
+            keys_dir, passphrase=None, refresh_absolute_ttl=timedelta(days=30), strict_modes=False
+        )
+        keys.load(START)
+        passed = [1000.0]
+        known = Revocations(db, FeedSigner(keys), issuer=ISSUER, monotonic=lambda: passed[0])
+        return Process(known, keys, passed)
+
+    return start
+
+
+@pytest.fixture
+def process(new_process: NewProcess) -> Process:
+    return new_process()
