@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from authsvc.verifier import TokenVerifier
 from tests.keys.material import T0, rsa_key
 
 JWKS = "/.well-known/jwks.json"
+FEED = "/.well-known/revocations"
 METADATA = "/.well-known/oauth-authorization-server"
 CACHE_CONTROL = "public, max-age=300, stale-while-revalidate=600, stale-if-error=86400"
 
@@ -45,6 +46,7 @@ class KeyServer:
 
     Args:
         gate: Clear it to keep every answer back.
+        feed: The revocation feed, since a number.
     """
 
     origin: str = ""
@@ -54,6 +56,7 @@ class KeyServer:
     metadata: dict[str, Any] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     gate: Event = field(default_factory=Event)
+    feed: Callable[[int | None], str] | None = None
 
     def publish(self, *numbers: int) -> None:
         """Publish the test keys of these numbers, and nothing else."""
@@ -68,7 +71,12 @@ class KeyServer:
         sent = {name.lower(): value for name, value in handler.headers.items()}
         self.requests.append((handler.path, sent))
         self.gate.wait(30)
-        body = self.document if handler.path == JWKS else json.dumps(self.metadata).encode()
+        path, _, query = handler.path.partition("?")
+        if path == FEED and self.feed is not None:
+            since = query.removeprefix("since=")
+            body = self.feed(int(since) if since else None).encode()
+        else:
+            body = self.document if path == JWKS else json.dumps(self.metadata).encode()
         etag = f'"{hash(body):x}"'
         status = self.status
         if status == 200 and sent.get("if-none-match") == etag:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from authsvc.verifier import CookieSessions, TokenVerifier, errors
+from authsvc.verifier import CookieSessions, RevocationFeed, TokenVerifier, errors
 from tests.live import EMAIL, PASSWORD, free_port, serving
 from tests.verifier.adapters import INVALID, NONE, SCOPE, bearer, cookies
 from tests.verifier.snippets import ROOT, block, module_of
@@ -115,6 +115,8 @@ def test_the_arguments_and_exceptions_are_all_there() -> None:
 
     known = set(TokenVerifier.__init__.__annotations__) - {"return"}
     assert known - {"clock"} == arguments
+    of_the_feed = set(re.findall(r"^- `([a-z_]+)` \(", TEXT, re.MULTILINE))
+    assert set(RevocationFeed.__init__.__annotations__) - {"return"} == of_the_feed
     assert exceptions <= set(re.findall(r"`(\w+)`", TEXT))
     assert "authsvc_csrf" == CookieSessions(origins=["http://localhost"]).csrf_cookie
 

@@ -9,7 +9,7 @@ import httpx
 
 from authsvc.client.session import NativeSession
 from authsvc.protocol.secret import Secret
-from authsvc.verifier.key_source import check_url
+from authsvc.verifier.transfer import check_url
 
 PORTS = {"https": 443, "http": 80}
 Origin = tuple[str, str, int | None]

@@ -29,7 +29,7 @@ from authsvc.client.errors import (
 from authsvc.client.stores import SessionStore, StoredSession
 from authsvc.protocol import json_object
 from authsvc.protocol.secret import Secret
-from authsvc.verifier.key_source import check_url
+from authsvc.verifier.transfer import check_url
 
 # The share of its life after which an access token is renewed.
 RENEW_AFTER = 0.8

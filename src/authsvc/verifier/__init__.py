@@ -28,11 +28,16 @@ from authsvc.verifier.errors import (
     Malformed,
     MissingToken,
     NotYetValid,
+    RevocationsUnavailable,
+    RevokedToken,
+    StaleClaims,
+    Unavailable,
     UnknownKey,
     WrongAudience,
     WrongIssuer,
 )
 from authsvc.verifier.key_cache import KeyStatus
+from authsvc.verifier.revocation_feed import FeedStatus, RevocationFeed
 from authsvc.verifier.token_verifier import Revocations, TokenVerifier
 
 __all__ = [
@@ -45,6 +50,7 @@ __all__ = [
     "CookieSessions",
     "CsrfRefused",
     "Expired",
+    "FeedStatus",
     "InsufficientScope",
     "InvalidRequest",
     "InvalidToken",
@@ -53,9 +59,14 @@ __all__ = [
     "Malformed",
     "MissingToken",
     "NotYetValid",
+    "RevocationFeed",
     "Revocations",
+    "RevocationsUnavailable",
+    "RevokedToken",
+    "StaleClaims",
     "SystemClock",
     "TokenVerifier",
+    "Unavailable",
     "UnknownKey",
     "WrongAudience",
     "WrongIssuer",

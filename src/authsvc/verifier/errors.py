@@ -6,15 +6,17 @@ The tree of refusals of a resource service, each with its status and its RFC 675
     ├── InvalidToken            401 invalid_token
     │   ├── Malformed  BadHeader  BadSignature  UnknownKey
     │   ├── WrongIssuer  WrongAudience  BadClaims
-    │   └── Expired  NotYetValid
+    │   ├── Expired  NotYetValid  RevokedToken
+    │   └── StaleClaims         says so: another token of the same session is good
     ├── InvalidRequest          400 invalid_request: a credential sent twice
     ├── InsufficientScope       403 insufficient_scope: the token is good, and not enough
     ├── CsrfRefused             403, no challenge: another token would not help
-    └── KeysUnavailable         503 with Retry-After: it is not known whether the token is good
+    └── Unavailable             503 with Retry-After: it is not known whether the token is good
+        └── KeysUnavailable  RevocationsUnavailable
 
-Whoever answers a request says the same for every `InvalidToken`: its `description` and its
-challenge name no cause. The cause is the class, and `detail` for the log; neither holds any
-part of a token.
+Whoever answers a request says the same for every `InvalidToken` but `StaleClaims`: its
+`description` and its challenge name no cause. The cause is the class, and `detail` for the log;
+neither holds any part of a token.
 """
 
 from __future__ import annotations
@@ -134,6 +136,21 @@ class NotYetValid(InvalidToken):
     """`nbf` or `iat` lie in the future, leeway included."""
 
 
+class RevokedToken(InvalidToken):
+    """The token, its session or its key was revoked, as the revocation feed says."""
+
+
+class StaleClaims(InvalidToken):
+    """
+    The user's roles have changed since the token was issued.
+
+    Nobody is logged out: a client refreshes its session and repeats the request.
+    """
+
+    code = "stale_claims"
+    description = "stale_claims: the roles in the access token have changed, refresh it"
+
+
 class InvalidRequest(AccessRefused):
     """A credential arrived twice, or an Authorization header holds no token."""
 
@@ -177,16 +194,16 @@ class CsrfRefused(AccessRefused):
     )
 
 
-class KeysUnavailable(AccessRefused):
+class Unavailable(AccessRefused):
     """
-    authsvc's keys cannot be fetched, so that nobody can say whether the token is good.
+    Nobody can say whether the token is good.
 
     Args:
-        retry_after: When the keys will be asked for again.
+        retry_after: When that may be otherwise.
     """
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    code = "keys_unavailable"
+    code = "unavailable"
     description = "Access tokens cannot be verified at the moment. Repeat the request later."
 
     def __init__(self, detail: str = "", *, retry_after: timedelta = timedelta(seconds=1)) -> None:
@@ -197,6 +214,18 @@ class KeysUnavailable(AccessRefused):
         """With Retry-After, in whole seconds."""
         wait = max(math.ceil(self.retry_after.total_seconds()), 1)
         return {**super().headers(), "Retry-After": str(wait)}
+
+
+class KeysUnavailable(Unavailable):
+    """authsvc's keys cannot be fetched."""
+
+    code = "keys_unavailable"
+
+
+class RevocationsUnavailable(Unavailable):
+    """authsvc's revocation feed is older than was allowed, and tokens are to be refused then."""
+
+    code = "revocations_unavailable"
 
 
 # What the protocol calls the causes.

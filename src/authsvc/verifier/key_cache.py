@@ -27,7 +27,8 @@ from authsvc.verifier.clock import Clock
 from authsvc.verifier.errors import AccessRefused, KeysUnavailable, UnknownKey
 from authsvc.verifier.key_file import KeyFile
 from authsvc.verifier.key_set import Keys
-from authsvc.verifier.key_source import Fetched, FetchFailed
+from authsvc.verifier.key_source import Fetched
+from authsvc.verifier.transfer import FetchFailed
 
 log = logging.getLogger("authsvc.verifier")
 

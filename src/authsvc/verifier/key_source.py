@@ -1,8 +1,4 @@
-"""
-Fetch the key set of an issuer: RFC 8414 discovery, then the JWK Set, within narrow limits.
-
-Only https (http on this machine), no redirects, a bounded size, a bounded time, no compression.
-"""
+"""Fetch the key set of an issuer: RFC 8414 discovery, then the JWK Set."""
 
 from __future__ import annotations
 
@@ -10,24 +6,20 @@ import ssl
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from urllib.parse import urlsplit
 
 import httpx
 
 from authsvc.protocol import json_object
-from authsvc.protocol.loopback import is_loopback
 from authsvc.verifier.freshness import Freshness, freshness
 from authsvc.verifier.key_set import BrokenKeySet, Keys, read_key_set
+from authsvc.verifier.transfer import FetchFailed, Transfer, check_url
 
 MAX_BYTES = 262_144  # a key takes 400; nobody publishes hundreds
 DISCOVERY = "/.well-known/oauth-authorization-server"
+JSON = {"Accept": "application/json"}
 # How long a discovered `jwks_uri` is used, as long as it answers.
 REDISCOVER = 3600.0
-
-
-class FetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed
-    """No key set was to be had; the text says why, and is for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +37,6 @@ class Fetched:
     keys: Keys | None
     etag: str | None
     freshness: Freshness
-
-
-def check_url(url: str, what: str) -> str:
-    """
-    Refuse an address that could be read or changed on the way.
-
-    Returns:
-        The address.
-
-    Raises:
-        ValueError: Not https (nor http on this machine), or with credentials or a fragment.
-    """
-    parts = urlsplit(url)
-    secure = parts.scheme == "https" or (
-        parts.scheme == "http" and is_loopback(parts.hostname or "")
-    )
-    if not secure or not parts.hostname:
-        raise ValueError(f"{what} must begin with https:// (http:// only for this machine): {url}")
-    if "@" in parts.netloc or "#" in url:
-        raise ValueError(f"{what} must have neither user name nor fragment")
-    return url
 
 
 class KeySource:
@@ -89,8 +60,7 @@ class KeySource:
     ) -> None:
         self.issuer = check_url(issuer, "issuer")
         self._configured = None if jwks_uri is None else check_url(jwks_uri, "jwks_uri")
-        self._timeout = timeout.total_seconds()
-        self._ssl_context = ssl_context
+        self._transfer = Transfer(timeout=timeout, ssl_context=ssl_context, at_most=MAX_BYTES)
         self._discovered: tuple[str, float] | None = None
 
     def fetch(self, etag: str | None, *, past_caches: bool) -> Fetched:
@@ -104,11 +74,11 @@ class KeySource:
             FetchFailed: Nothing usable came.
         """
         uri = self._configured or self._discover()
-        headers = {} if etag is None else {"If-None-Match": etag}
+        headers = JSON if etag is None else {**JSON, "If-None-Match": etag}
         if past_caches:
-            headers["Cache-Control"] = "no-cache"
+            headers = {**headers, "Cache-Control": "no-cache"}
         try:
-            answer, body = self._get(uri, headers)
+            answer, body = self._transfer.get(uri, headers)
             found = freshness(
                 answer.headers.get("cache-control", ""), answer.headers.get("age", "")
             )
@@ -131,7 +101,7 @@ class KeySource:
         if self._discovered is not None and time.monotonic() < self._discovered[1]:
             return self._discovered[0]
         address = metadata_url(self.issuer)
-        answer, body = self._get(address, {})
+        answer, body = self._transfer.get(address, JSON)
         if answer.status_code != httpx.codes.OK:
             raise FetchFailed(f"{address} answered {answer.status_code}")
         try:
@@ -143,32 +113,6 @@ class KeySource:
             raise FetchFailed(f"{address}: {exc}") from exc
         self._discovered = (uri, time.monotonic() + REDISCOVER)
         return uri
-
-    def _get(self, url: str, headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
-        until = time.monotonic() + self._timeout
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
-        try:
-            with (
-                httpx.Client(verify=self._trust, timeout=self._timeout) as client,
-                client.stream("GET", url, headers=headers) as answer,
-            ):
-                if answer.headers.get("content-encoding", "identity") != "identity":
-                    raise FetchFailed(f"{url} answered compressed, which was not asked for")
-                body = bytearray()
-                for chunk in answer.iter_raw():
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        raise FetchFailed(f"{url} answered more than {MAX_BYTES} bytes")
-                    if time.monotonic() > until:
-                        raise FetchFailed(f"{url} took longer than {self._timeout:g} s")
-                return answer, bytes(body)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
-            raise FetchFailed(f"{url}: {exc or type(exc).__name__}") from exc
-
-    @cached_property
-    def _trust(self) -> ssl.SSLContext:
-        """Made once: reading the authorities takes 20 ms."""
-        return self._ssl_context or httpx.create_ssl_context()
 
 
 def metadata_url(issuer: str) -> str:

@@ -18,6 +18,7 @@ from authsvc.verifier.errors import BY_DETAIL
 from authsvc.verifier.key_cache import Flight, KeyCache, KeyStatus
 from authsvc.verifier.key_file import KeyFile
 from authsvc.verifier.key_source import KeySource
+from authsvc.verifier.revocation_feed import RevocationFeed
 
 TIMEOUT = timedelta(seconds=3)
 
@@ -50,7 +51,8 @@ class TokenVerifier:
         leeway: Between the issuer's clock and ours, both ways; at most 30 s.
         timeout: For each request to the issuer, as a whole.
         ssl_context: Whom to trust for https; None: the public authorities.
-        revocations: Asked after everything else was found good.
+        revocations: Asked after everything else was found good; `RevocationFeed()` follows the
+            issuer's feed.
         clock: The machine's; tests bring their own.
 
     Raises:
@@ -91,17 +93,31 @@ class TokenVerifier:
             clock=self._clock,
             file=None if key_file is None else KeyFile(Path(key_file), issuer=issuer),
         )
+        self._feed = revocations if isinstance(revocations, RevocationFeed) else None
+        if self._feed is not None:
+            self._feed.attach(
+                issuer=issuer,
+                keys=self._keys,
+                timeout=timeout,
+                ssl_context=ssl_context,
+                clock=self._clock,
+            )
 
     async def verify(self, token: str) -> AccessTokenClaims:
         """
         The claims of a token that is authentic, meant for this service, and valid now.
 
-        Waits for the network only if the token's key is not known yet.
+        Waits for the network only if the token's key is not known yet, and the first time for
+        the revocation feed.
 
         Raises:
             InvalidToken: It is not; the class says why.
-            KeysUnavailable: Nobody can say, since authsvc cannot be asked for its keys.
+            Unavailable: Nobody can say: authsvc cannot be asked for its keys, or its
+                revocations are too old.
         """
+        following = self._begin()
+        if following is not None:
+            await self._wait(following)
         claims, kid = self._attempt(token)
         if claims is not None:
             return claims
@@ -115,8 +131,11 @@ class TokenVerifier:
         As `verify`, for threads: it blocks where that one waits.
 
         Raises:
-            InvalidToken, KeysUnavailable: See `verify`.
+            InvalidToken, Unavailable: See `verify`.
         """
+        following = self._begin()
+        if following is not None:
+            self._block(following)
         claims, kid = self._attempt(token)
         if claims is not None:
             return claims
@@ -127,14 +146,14 @@ class TokenVerifier:
 
     async def prefetch(self) -> None:
         """
-        Fetch the keys now, so that no first request has to wait: for a start-up.
+        Fetch keys and revocations now, so that no first request has to wait: for a start-up.
 
         Raises:
             KeysUnavailable: They cannot be had. The verifier goes on trying when it is used.
         """
-        flight = self._keys.fetch_now()
-        if flight is not None:
-            await self._wait(flight)
+        for flight in (self._keys.fetch_now(), self._begin()):
+            if flight is not None:
+                await self._wait(flight)
         self._demand_keys()
 
     def prefetch_sync(self) -> None:
@@ -144,9 +163,9 @@ class TokenVerifier:
         Raises:
             KeysUnavailable: See `prefetch`.
         """
-        flight = self._keys.fetch_now()
-        if flight is not None:
-            self._block(flight)
+        for flight in (self._keys.fetch_now(), self._begin()):
+            if flight is not None:
+                self._block(flight)
         self._demand_keys()
 
     def key_status(self) -> KeyStatus:
@@ -185,6 +204,9 @@ class TokenVerifier:
         if claims is None:
             raise self._keys.refusal(kid, fetched=fetched)
         return claims
+
+    def _begin(self) -> Flight | None:
+        return None if self._feed is None else self._feed.begin()
 
     def _demand_keys(self) -> None:
         refusal = self._keys.unavailable()

@@ -1,0 +1,92 @@
+"""
+Fetch a document over HTTP within narrow limits.
+
+Only https (http on this machine), no redirects, a bounded size, a bounded time, no compression.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from datetime import timedelta
+from functools import cached_property
+from urllib.parse import urlsplit
+
+import httpx
+
+from authsvc.protocol.loopback import is_loopback
+
+
+class FetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed
+    """Nothing usable was to be had; the text says why, and is for the log."""
+
+
+def check_url(url: str, what: str) -> str:
+    """
+    Refuse an address that could be read or changed on the way.
+
+    Returns:
+        The address.
+
+    Raises:
+        ValueError: Not https (nor http on this machine), or with credentials or a fragment.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "https" or (
+        parts.scheme == "http" and is_loopback(parts.hostname or "")
+    )
+    if not secure or not parts.hostname:
+        raise ValueError(f"{what} must begin with https:// (http:// only for this machine): {url}")
+    if "@" in parts.netloc or "#" in url:
+        raise ValueError(f"{what} must have neither user name nor fragment")
+    return url
+
+
+class Transfer:
+    """
+    Fetches documents of one issuer. It blocks; whoever uses it does so in a thread.
+
+    Args:
+        timeout: For each request, as a whole.
+        ssl_context: Whom to trust; None: the public authorities.
+        at_most: Bytes of a document.
+    """
+
+    def __init__(
+        self, *, timeout: timedelta, ssl_context: ssl.SSLContext | None, at_most: int
+    ) -> None:
+        self._timeout = timeout.total_seconds()
+        self._ssl_context = ssl_context
+        self._at_most = at_most
+
+    def get(self, url: str, headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
+        """
+        The answer, whatever its status, and its body.
+
+        Raises:
+            FetchFailed: None came, or one that is too long, late or compressed.
+        """
+        until = time.monotonic() + self._timeout
+        headers = {"Accept-Encoding": "identity", **headers}
+        try:
+            with (
+                httpx.Client(verify=self._trust, timeout=self._timeout) as client,
+                client.stream("GET", url, headers=headers) as answer,
+            ):
+                if answer.headers.get("content-encoding", "identity") != "identity":
+                    raise FetchFailed(f"{url} answered compressed, which was not asked for")
+                body = bytearray()
+                for chunk in answer.iter_raw():
+                    body += chunk
+                    if len(body) > self._at_most:
+                        raise FetchFailed(f"{url} answered more than {self._at_most} bytes")
+                    if time.monotonic() > until:
+                        raise FetchFailed(f"{url} took longer than {self._timeout:g} s")
+                return answer, bytes(body)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
+            raise FetchFailed(f"{url}: {exc or type(exc).__name__}") from exc
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        """Made once: reading the authorities takes 20 ms."""
+        return self._ssl_context or httpx.create_ssl_context()
