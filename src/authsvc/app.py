@@ -31,6 +31,7 @@ from authsvc.http import (
     revoke,
     sessions,
     token,
+    verify,
 )
 from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins
@@ -67,6 +68,8 @@ DIRECT: Direct = {
     ("POST", refresh.PATH): refresh.refresh,
     ("POST", login.PATH): login.login,
     ("GET", jwks.PATH): jwks.jwks,
+    ("GET", verify.PATH): verify.verify,
+    ("HEAD", verify.PATH): verify.verify,
 }
 
 log = structlog.get_logger("authsvc")
@@ -140,7 +143,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.include_router(metadata_router(settings))
     app.include_router(health_router(settings, version=app.version))
     app.include_router(metrics_router(settings))
-    for module in (register, login, refresh, logout, me, sessions, change_password):
+    for module in (register, login, refresh, logout, me, sessions, change_password, verify):
         app.include_router(module.router)
     for module in (token, introspect, revoke):
         app.include_router(module.router)

@@ -25,6 +25,7 @@ from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc.store.database import Database
 from authsvc.store.users import Account
+from authsvc.verifier.token_verifier import Revocations
 
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -58,6 +59,7 @@ class Service:
     origins: Origins
     remote_keys: RemoteKeys
     clock: Clock
+    revocations: Revocations | None = None
 
 
 def service(request: Request) -> Service:

@@ -28,6 +28,7 @@ from authsvc.http.validation import validation_failed
 from authsvc.protocol.errors import (
     BadRequest,
     Forbidden,
+    InsufficientScope,
     InternalError,
     MethodNotAllowed,
     NotFound,
@@ -42,6 +43,10 @@ __all__ = ["PROBLEM_JSON", "STATUS", "install_errors", "refusal_response", "refu
 
 SHORTLY = timedelta(seconds=1)  # when a 429 or 503 does not know better
 CHALLENGE = 'Bearer realm="authsvc"'
+INSUFFICIENT_SCOPE = (
+    f'{CHALLENGE}, error="insufficient_scope", '
+    'error_description="The access token does not allow this"'
+)
 # What the framework raises by itself.
 BY_STATUS: dict[int, type[Refusal]] = {
     401: Unauthenticated,
@@ -152,6 +157,8 @@ def _problem_response(refusal: Refusal, request: Request, headers: Mapping[str, 
         sent["Retry-After"] = str(problem["retry_after"])
     if status == http.HTTP_401_UNAUTHORIZED:
         sent["WWW-Authenticate"] = _challenge(refusal)
+    elif isinstance(refusal, InsufficientScope):
+        sent["WWW-Authenticate"] = INSUFFICIENT_SCOPE
     body = json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     return Response(body, status, sent, PROBLEM_JSON)
 

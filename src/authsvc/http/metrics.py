@@ -92,6 +92,30 @@ REVOCATION_OUTCOMES = (
     "unsupported_token_type",
 )
 
+# Of forward authentication: the success, then what tokens are refused for, and requests.
+VERIFY_OUTCOMES = (
+    "allowed",
+    "no_credential",
+    "malformed",
+    "bad_header",
+    "unknown_kid",
+    "bad_signature",
+    "wrong_issuer",
+    "bad_claims",
+    "expired",
+    "not_yet_valid",
+    "wrong_audience",
+    "not_a_user",
+    "revoked",
+    "roles",
+    "scope",
+    "csrf_failed",
+    "duplicate_credentials",
+    "bad_request",
+    "validation_error",
+    "verification_unavailable",
+)
+
 # When a counter began, as a metric beside each: twice the lines, and nobody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # no types there
 # Not the library's global one, which other libraries share.
@@ -123,6 +147,9 @@ introspection_total = OutcomeCounter(
 )
 revocation_total = OutcomeCounter(
     "authsvc_revocation_total", "Revocations by token, by outcome.", REVOCATION_OUTCOMES
+)
+verify_total = OutcomeCounter(
+    "authsvc_verify_total", "Requests of gateways by outcome.", VERIFY_OUTCOMES
 )
 key_problems_total = Counter(
     "authsvc_key_problems_total",

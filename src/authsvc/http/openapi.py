@@ -63,6 +63,7 @@ TAGS = [
     {"name": "session", "description": "Log in, refresh, log out; see and end sessions."},
     {"name": "clients", "description": "Services that authenticate themselves (OAuth 2)."},
     {"name": "keys", "description": "What a service needs to verify access tokens."},
+    {"name": "gateway", "description": "What a proxy asks about a request it has received."},
     {"name": "service", "description": "Health, metrics and the list of error codes."},
 ]
 
@@ -81,6 +82,7 @@ SECURITY: dict[str, list[Json]] = {
     "change_password": WRITE,
     "refresh": BY_REFRESH_TOKEN,
     "logout": [*BY_REFRESH_TOKEN, *WRITE],
+    "verify": [*READ, WRITE[1]],
     "metrics": [{"bearer": []}, {}],
     **dict.fromkeys(("token", "introspect", "revoke"), oauth_request.SECURITY),
 }

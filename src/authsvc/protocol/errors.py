@@ -5,10 +5,11 @@ The tree of refusals: every way in which authsvc says no.
     ├── BadRequest             ├── InvalidCredentials     ├── Unauthenticated
     │   ├── DuplicateCredentials   ├── InvalidRefreshToken    ├── Forbidden
     │   ├── CookiesImpossible      ├── CurrentPasswordWrong   │   ├── CsrfFailed
-    │   └── MalformedJson          ├── EmailTaken             │   └── RegistrationClosed
-    ├── ValidationFailed       ├── NotFound               ├── TooManyAttempts
-    │   └── WeakPassword           ├── MethodNotAllowed       ├── Overloaded
-    ├── PayloadTooLarge        ├── UnsupportedMediaType   └── DatabaseUnavailable
+    │   └── MalformedJson          ├── EmailTaken             │   ├── InsufficientScope
+    ├── ValidationFailed       ├── NotFound               │   └── RegistrationClosed
+    │   └── WeakPassword           ├── MethodNotAllowed       ├── TooManyAttempts
+    ├── PayloadTooLarge        ├── UnsupportedMediaType   ├── Overloaded
+    └── VerificationUnavailable                           └── DatabaseUnavailable
                                                                   └── OutcomeUnknown
 
 `code`, `title` and `description` are public and constant per class; `detail` is private and
@@ -174,6 +175,10 @@ class Forbidden(Refusal):
     description = "This is not allowed for the caller."
 
 
+class InsufficientScope(Forbidden):
+    """The access token is valid, and does not allow this (RFC 6750 §3.1)."""
+
+
 class CsrfFailed(Forbidden):
     """A cookie-authenticated write that does not provably come from a page of ours."""
 
@@ -270,6 +275,17 @@ class DatabaseUnavailable(Refusal):
 
 class OutcomeUnknown(DatabaseUnavailable):
     """The connection broke between a statement and its reply: it may have committed."""
+
+
+class VerificationUnavailable(Refusal):
+    """Nobody can say now whether an access token is valid."""
+
+    code = "verification_unavailable"
+    title = "Verification unavailable"
+    description = (
+        "Whether the access token is valid cannot be told at the moment. It may well be: repeat "
+        "the request after Retry-After."
+    )
 
 
 class InternalError(Refusal):

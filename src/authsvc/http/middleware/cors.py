@@ -15,6 +15,10 @@ PUBLIC_PATHS = frozenset(
     }
 )
 
+# To a gateway that passes the method of its request on, any 2xx says "let it pass": also the 204
+# of a preflight, which nobody has authenticated.
+ASKED_BY_GATEWAYS = frozenset({"/auth/verify"})
+
 EXPOSED = b"Authsvc-Refresh, Retry-After, WWW-Authenticate, X-Request-ID"
 VARY = (b"vary", b"Origin")
 ANYBODY = (b"access-control-allow-origin", b"*")

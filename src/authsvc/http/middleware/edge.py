@@ -19,7 +19,7 @@ from authsvc.http.errors import refusal_response
 from authsvc.http.logging import configure_logging, request_id_var
 from authsvc.http.metrics import observe_request
 from authsvc.http.middleware.body_limit import limited
-from authsvc.http.middleware.cors import Cors
+from authsvc.http.middleware.cors import ASKED_BY_GATEWAYS, Cors
 from authsvc.http.middleware.guard import PROBES, Guard
 from authsvc.http.middleware.head import Headers, read_head
 from authsvc.http.middleware.security_headers import SecurityHeaders
@@ -90,7 +90,7 @@ class Edge:
         request = Request(scope)
         try:
             self._resolve_client(scope, head)
-            if _is_preflight(scope, head):
+            if _is_preflight(scope, head) and scope["path"] not in ASKED_BY_GATEWAYS:
                 answer.route = PREFLIGHT
                 answer.extra = self._cors.preflight(scope["path"], head[b"origin"][0])
                 await Response(status_code=204)(scope, receive, answer.send)
@@ -131,6 +131,7 @@ class Edge:
         values = [value.decode("latin-1") for value in head.get(b"x-forwarded-for", ())]
         ip, by_proxy = resolve_client(peer, values, self._trusted)
         scope["client"] = (ip, port if ip == peer else 0)
+        scope["state"]["by_proxy"] = by_proxy
         if by_proxy and b"x-forwarded-proto" in head:
             # The nearest proxy's word; a list is in the order of the hops.
             proto = head[b"x-forwarded-proto"][-1].rpartition(b",")[2].strip().lower()

@@ -1,0 +1,90 @@
+"""
+Verify an access token for a gateway, which asks with every request of its own.
+
+So there is no round trip: the keys are in memory, and so are the revocations, which follow the
+database in the background. They carry what `authenticate` looks up: an ended session, a disabled
+account, a change of roles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from uuid import UUID
+
+from authsvc.keys.issuer import Issuer
+from authsvc.protocol.claims import AccessTokenClaims
+from authsvc.protocol.errors import InsufficientScope, Unauthenticated, VerificationUnavailable
+from authsvc.verifier.errors import AccessRefused
+from authsvc.verifier.token_verifier import Revocations
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a gateway wants of a token: any of the roles, all of the scope; empty: nothing."""
+
+    roles: frozenset[str] = frozenset()
+    scope: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose request it is."""
+
+    user_id: UUID
+    session_id: UUID
+    claims: AccessTokenClaims
+
+
+def verify(
+    issuer: Issuer,
+    revocations: Revocations | None,
+    *,
+    access_token: str,
+    demands: Demands,
+    now: datetime,
+) -> Identity:
+    """
+    The user behind an access token that is valid now and allows what is demanded; no I/O.
+
+    Args:
+        revocations: None knows of none, so that a token is good until it expires.
+
+    Raises:
+        Unauthenticated: It is not (or no longer) valid.
+        InsufficientScope: It is for another audience, of no user, or lacks roles or scope.
+        VerificationUnavailable: That cannot be known now.
+    """
+    claims = issuer.verify_for_others(access_token, now=now)
+    if issuer.audience not in claims.aud:
+        raise InsufficientScope("wrong_audience")
+    user_id = _user_id(claims)
+    if user_id is None or claims.sid is None:
+        raise InsufficientScope("not_a_user")
+    if revocations is not None:
+        _check_revocations(revocations, claims, now)
+    if demands.roles and demands.roles.isdisjoint(claims.roles):
+        raise InsufficientScope("roles")
+    if not demands.scope.issubset(claims.scope.split(" ")):
+        raise InsufficientScope("scope")
+    return Identity(user_id=user_id, session_id=claims.sid, claims=claims)
+
+
+def _user_id(claims: AccessTokenClaims) -> UUID | None:
+    """Users are UUIDs, which no client's id can be (SECURITY T15)."""
+    try:
+        user_id = UUID(claims.sub)
+    except ValueError:
+        return None
+    return user_id if str(user_id) == claims.sub else None
+
+
+def _check_revocations(revocations: Revocations, claims: AccessTokenClaims, now: datetime) -> None:
+    try:
+        revocations.check(claims, now=now)
+    except AccessRefused as refusal:
+        if refusal.status == HTTPStatus.UNAUTHORIZED:
+            raise Unauthenticated(refusal.detail, error=refusal.error) from None
+        # It does not know, or does not know it soon enough: never a 2xx (SECURITY D7).
+        raise VerificationUnavailable(refusal.detail) from None

@@ -1,0 +1,89 @@
+"""
+The query of /auth/verify: what a gateway demands, as it stands in the gateway's configuration.
+
+A slip there must not open a door. So an unknown name, an empty list or a name that no token could
+have is refused, whoever asks, with the first request that comes through.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+from authsvc.flows.verify import Demands
+from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.roles import NAME as ROLE
+from authsvc.verifier.authorization import SCOPE_TOKEN
+
+NAMES = ("roles", "scope")
+
+PARAMETERS: list[dict[str, Any]] = [
+    {
+        "name": "roles",
+        "in": "query",
+        "required": False,
+        "description": "The user must have **any** of these roles; comma separated.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.:,-]+$"},
+        "example": "admin,editor",
+    },
+    {
+        "name": "scope",
+        "in": "query",
+        "required": False,
+        "description": "The token must have **all** of this scope (RFC 6749 §3.3).",
+        "schema": {"type": "string"},
+        "example": "orders:read orders:write",
+    },
+]
+
+
+def read_query(query: bytes) -> Demands:
+    """
+    What is demanded.
+
+    Args:
+        query: As it came, percent-encoded.
+
+    Raises:
+        ValidationFailed: It demands nothing that makes sense.
+    """
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(query),
+            errors="strict", max_num_fields=len(NAMES),
+        )  # fmt: skip
+    except ValueError:
+        raise _bad((), "The query cannot be read.", "query") from None
+    given = dict(pairs)
+    if not given.keys() <= set(NAMES) or len(given) < len(pairs):
+        raise _bad(
+            (), f"Give each of {' and '.join(NAMES)} once at most, and nothing else.", "query"
+        )
+    return Demands(
+        roles=_roles(given["roles"]) if "roles" in given else frozenset(),
+        scope=_scope(given["scope"]) if "scope" in given else frozenset(),
+    )
+
+
+def _roles(text: str) -> frozenset[str]:
+    roles = text.split(",")
+    if not all(ROLE.fullmatch(role) for role in roles):
+        raise _bad(
+            ("roles",),
+            "Name roles of 1 to 64 characters of A-Z a-z 0-9 _ . : and -, with commas between.",
+            "role_name",
+        )
+    return frozenset(roles)
+
+
+def _scope(text: str) -> frozenset[str]:
+    tokens = text.split(" ")
+    if not all(SCOPE_TOKEN.fullmatch(token) for token in tokens):
+        raise _bad(("scope",), "Name scope tokens (RFC 6749 §3.3), with a space between.", "scope")
+    return frozenset(tokens)
+
+
+def _bad(place: tuple[str, ...], message: str, kind: str) -> ValidationFailed:
+    return ValidationFailed(
+        "validation_error", errors=(FieldError(("query", *place), message, kind),)
+    )
