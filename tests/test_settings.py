@@ -105,6 +105,9 @@ def test_the_database_url_is(
         ("COOKIE_SECURE", "maybe"),
         ("ALLOWED_HOSTS", "https://auth.example.com"),
         ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
+        ("ASSERTION_UPSTREAMS", "orders,Billing"),
+        ("ASSERTION_UPSTREAMS", "urn:authsvc:upstream:orders"),
+        ("ASSERTION_UPSTREAMS", "orders"),  # without a trusted proxy
         ("REGISTRATION", "invite"),
         ("ARGON2_MEMORY_KIB", "1"),
         ("HASH_MEMORY_BUDGET_MIB", "1"),

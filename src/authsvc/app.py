@@ -45,6 +45,7 @@ from authsvc.http.metadata import metadata_router
 from authsvc.http.metrics import key_problems_total, metrics_router, record
 from authsvc.http.middleware import Direct, Edge
 from authsvc.http.openapi import install_openapi
+from authsvc.keys.assertion_signer import AssertionSigner
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.issuer import Issuer
@@ -201,6 +202,7 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
         cookies=Cookies.configured(settings),
         origins=Origins.configured(settings),
         remote_keys=remote_keys,
+        assertions=AssertionSigner(keys),
         clock=clock,
     )
 

@@ -159,6 +159,7 @@ class Settings(BaseSettings):
     cookie_secure: Annotated[Literal["auto", "on", "off"], BeforeValidator(_lower)] = "auto"
     allowed_hosts: CommaSeparated = ()
     trusted_proxies: Networks = ()
+    assertion_upstreams: CommaSeparated = ()
 
     registration: Annotated[Literal["open", "closed"], BeforeValidator(_lower)] = "open"
     registrations_per_minute: int = Field(default=30, ge=1, le=100_000)
@@ -343,6 +344,17 @@ class Settings(BaseSettings):
                 )
         return tuple(host.lower() for host in value)
 
+    @field_validator("assertion_upstreams")
+    @classmethod
+    def _assertion_upstreams(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+                raise ValueError(
+                    "holds something that is no name; write names of a-z 0-9 . _ and -, at most "
+                    "64 characters long, such as orders"
+                )
+        return value
+
     @model_validator(mode="after")
     def _together(self) -> Self:
         if not self.issuer:
@@ -377,6 +389,11 @@ class Settings(BaseSettings):
             problems.append(
                 f"{PREFIX}COOKIE_DOMAIN: the issuer's host {self.issuer_host} does not lie in "
                 "it, so browsers would drop the cookies; name a parent domain of the issuer"
+            )
+        if self.assertion_upstreams and not self.trusted_proxies:
+            problems.append(
+                f"{PREFIX}ASSERTION_UPSTREAMS: assertions go to trusted proxies only, and there "
+                f"are none; name your gateway's network in {PREFIX}TRUSTED_PROXIES"
             )
         if self.argon2_memory_kib < 8 * self.argon2_parallelism:
             problems.append(

@@ -10,14 +10,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
+from typing import Protocol
 from uuid import UUID
 
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.protocol.errors import InsufficientScope, Unauthenticated, VerificationUnavailable
-from authsvc.verifier.errors import AccessRefused
-from authsvc.verifier.token_verifier import Revocations
+from authsvc.protocol.errors import InsufficientScope
+
+
+class Revocations(Protocol):
+    """What this process knows of tokens that were revoked before they expired."""
+
+    def check(self, claims: AccessTokenClaims, *, now: datetime) -> None:
+        """
+        Look at claims that are otherwise valid; no I/O.
+
+        Raises:
+            Unauthenticated: The token does not count any more.
+            DatabaseUnavailable: What is known is too old to tell.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,7 @@ def verify(
     Raises:
         Unauthenticated: It is not (or no longer) valid.
         InsufficientScope: It is for another audience, of no user, or lacks roles or scope.
-        VerificationUnavailable: That cannot be known now.
+        DatabaseUnavailable: That cannot be known now.
     """
     claims = issuer.verify_for_others(access_token, now=now)
     if issuer.audience not in claims.aud:
@@ -63,7 +74,7 @@ def verify(
     if user_id is None or claims.sid is None:
         raise InsufficientScope("not_a_user")
     if revocations is not None:
-        _check_revocations(revocations, claims, now)
+        revocations.check(claims, now=now)
     if demands.roles and demands.roles.isdisjoint(claims.roles):
         raise InsufficientScope("roles")
     if not demands.scope.issubset(claims.scope.split(" ")):
@@ -78,13 +89,3 @@ def _user_id(claims: AccessTokenClaims) -> UUID | None:
     except ValueError:
         return None
     return user_id if str(user_id) == claims.sub else None
-
-
-def _check_revocations(revocations: Revocations, claims: AccessTokenClaims, now: datetime) -> None:
-    try:
-        revocations.check(claims, now=now)
-    except AccessRefused as refusal:
-        if refusal.status == HTTPStatus.UNAUTHORIZED:
-            raise Unauthenticated(refusal.detail, error=refusal.error) from None
-        # It does not know, or does not know it soon enough: never a 2xx (SECURITY D7).
-        raise VerificationUnavailable(refusal.detail) from None

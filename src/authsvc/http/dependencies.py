@@ -11,8 +11,10 @@ from fastapi import Depends, Request
 from authsvc.flows.admission import InFlight
 from authsvc.flows.authenticate import authenticate
 from authsvc.flows.follow_revocations import Revocations
+from authsvc.flows.verify import Revocations
 from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins, check_origin
+from authsvc.keys.assertion_signer import AssertionSigner
 from authsvc.keys.csrf_tokens import verify_csrf_token
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
@@ -25,7 +27,6 @@ from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc.store.database import Database
 from authsvc.store.users import Account
-from authsvc.verifier.token_verifier import Revocations
 
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -58,6 +59,7 @@ class Service:
     cookies: Cookies
     origins: Origins
     remote_keys: RemoteKeys
+    assertions: AssertionSigner
     clock: Clock
     revocations: Revocations | None = None
 

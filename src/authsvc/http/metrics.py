@@ -107,13 +107,15 @@ VERIFY_OUTCOMES = (
     "wrong_audience",
     "not_a_user",
     "revoked",
+    "stale_claims",
     "roles",
     "scope",
     "csrf_failed",
     "duplicate_credentials",
     "bad_request",
     "validation_error",
-    "verification_unavailable",
+    "not_a_trusted_proxy",
+    "database_unavailable",
 )
 
 # When a counter began, as a metric beside each: twice the lines, and nobody reads them.

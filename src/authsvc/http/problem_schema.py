@@ -28,7 +28,6 @@ from authsvc.protocol.errors import (
     Unauthenticated,
     UnsupportedMediaType,
     ValidationFailed,
-    VerificationUnavailable,
     WeakPassword,
 )
 
@@ -59,7 +58,6 @@ STATUS: dict[type[Refusal], int] = {
     InternalError: 500,
     DatabaseUnavailable: 503,
     Overloaded: 503,
-    VerificationUnavailable: 503,
 }
 BY_CODE = {refusal.code: refusal for refusal in STATUS}
 

@@ -9,12 +9,13 @@ cookie is enough.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from authsvc.flows.verify import Identity
+from authsvc.flows.verify import Demands, Identity
 from authsvc.flows.verify import verify as verify_flow
 from authsvc.http.csrf import check_origin
 from authsvc.http.dependencies import (
@@ -32,12 +33,12 @@ from authsvc.http.verify_query import read_query
 from authsvc.keys.csrf_tokens import verify_csrf_token
 from authsvc.protocol.errors import (
     CsrfFailed,
+    DatabaseUnavailable,
     DuplicateCredentials,
     Forbidden,
     Refusal,
     Unauthenticated,
     ValidationFailed,
-    VerificationUnavailable,
 )
 from authsvc.protocol.roles import NAME as ROLE
 
@@ -71,6 +72,10 @@ IDENTITY_HEADERS: dict[str, Any] = {
         "example": "billing,editor",
     },
     "X-Session-ID": {"description": "`sid` of the token.", "schema": {"type": "string"}},
+    "X-Identity-Assertion": {
+        "description": "A JWS of `typ` `ia+jwt` for the `upstream`; empty if none was named.",
+        "schema": {"type": "string"},
+    },
 }
 
 
@@ -85,7 +90,7 @@ IDENTITY_HEADERS: dict[str, Any] = {
         Forbidden,
         CsrfFailed,
         ValidationFailed,
-        VerificationUnavailable,
+        DatabaseUnavailable,
     )
     | {
         200: {
@@ -106,8 +111,14 @@ async def verify(request: Request) -> Response:
     503 says that nobody can tell now: let the client try again, and do not let it in.
     """
     held = service(request)
+    now = held.clock.now()
     try:
-        identity = _identify(request, held)
+        query = read_query(
+            request.scope["query_string"], upstreams=held.settings.assertion_upstreams
+        )
+        if query.upstream is not None and not _by_trusted_proxy(request):
+            raise Forbidden("not_a_trusted_proxy")
+        identity = _identify(request, held, query.demands, now)
     except Refusal as refusal:
         cause = refusal.detail if refusal.detail in VERIFY_OUTCOMES else refusal.code
         verify_total.labels(outcome=cause).inc()
@@ -117,20 +128,25 @@ async def verify(request: Request) -> Response:
         "user_id": str(identity.user_id),
         "session_id": str(identity.session_id),
     }
-    return Response(headers={"Cache-Control": "no-store", **_headers(identity)})
+    assertion = (
+        ""
+        if query.upstream is None
+        else held.assertions.sign(identity.claims, upstream=query.upstream, now=now)
+    )
+    headers = _headers(identity) | {"X-Identity-Assertion": assertion}
+    return Response(headers={"Cache-Control": "no-store", **headers})
 
 
 router.add_api_route(PATH, verify, methods=["HEAD"], include_in_schema=False)
 
 
-def _identify(request: Request, held: Service) -> Identity:
+def _identify(request: Request, held: Service, demands: Demands, now: datetime) -> Identity:
     """
     Whose request it is, if it may pass.
 
     Raises:
         Refusal: It may not, or nobody can say.
     """
-    demands = read_query(request.scope["query_string"])
     token = bearer_token(request)
     by_cookie = token is None
     if by_cookie:
@@ -150,7 +166,7 @@ def _identify(request: Request, held: Service) -> Identity:
         held.revocations,
         access_token=token,
         demands=demands,
-        now=held.clock.now(),
+        now=now,
     )
     if writes:
         presented = csrf_header(request)
@@ -167,10 +183,15 @@ def original_method(request: Request) -> str | None:
 
     Two that differ tell nothing: the client may have written one of them.
     """
-    if not getattr(request.state, "by_proxy", False):
+    if not _by_trusted_proxy(request):
         return None
     told = {value for name in ORIGINAL_METHOD for value in request.headers.getlist(name)}
     return told.pop() if len(told) == 1 else None
+
+
+def _by_trusted_proxy(request: Request) -> bool:
+    """Whether the peer itself is one, as the edge has found."""
+    return getattr(request.state, "by_proxy", False) is True
 
 
 def _opens_websocket(request: Request) -> bool:

@@ -7,6 +7,8 @@ have is refused, whoever asks, with the first request that comes through.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,7 +17,7 @@ from authsvc.protocol.errors import FieldError, ValidationFailed
 from authsvc.protocol.roles import NAME as ROLE
 from authsvc.verifier.authorization import SCOPE_TOKEN
 
-NAMES = ("roles", "scope")
+NAMES = ("roles", "scope", "upstream")
 
 PARAMETERS: list[dict[str, Any]] = [
     {
@@ -34,18 +36,43 @@ PARAMETERS: list[dict[str, Any]] = [
         "schema": {"type": "string"},
         "example": "orders:read orders:write",
     },
+    {
+        "name": "upstream",
+        "in": "query",
+        "required": False,
+        "description": (
+            "Sign an identity assertion for this service, one of `AUTHSVC_ASSERTION_UPSTREAMS`; "
+            "for a proxy in `AUTHSVC_TRUSTED_PROXIES` only."
+        ),
+        "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]*$", "maxLength": 64},
+        "example": "orders",
+    },
 ]
 
 
-def read_query(query: bytes) -> Demands:
+@dataclass(frozen=True, slots=True)
+class Query:
     """
-    What is demanded.
+    What a gateway asks.
+
+    Args:
+        upstream: For whom to sign an identity assertion.
+    """
+
+    demands: Demands
+    upstream: str | None
+
+
+def read_query(query: bytes, *, upstreams: Collection[str]) -> Query:
+    """
+    What is asked.
 
     Args:
         query: As it came, percent-encoded.
+        upstreams: The names that may be asked for.
 
     Raises:
-        ValidationFailed: It demands nothing that makes sense.
+        ValidationFailed: It asks nothing that makes sense.
     """
     try:
         pairs = parse_qsl(
@@ -56,13 +83,15 @@ def read_query(query: bytes) -> Demands:
         raise _bad((), "The query cannot be read.", "query") from None
     given = dict(pairs)
     if not given.keys() <= set(NAMES) or len(given) < len(pairs):
-        raise _bad(
-            (), f"Give each of {' and '.join(NAMES)} once at most, and nothing else.", "query"
-        )
-    return Demands(
+        raise _bad((), f"Give each of {', '.join(NAMES)} once at most, and nothing else.", "query")
+    upstream = given.get("upstream")
+    if upstream is not None and upstream not in upstreams:
+        raise _bad(("upstream",), "Name one of AUTHSVC_ASSERTION_UPSTREAMS.", "upstream")
+    demands = Demands(
         roles=_roles(given["roles"]) if "roles" in given else frozenset(),
         scope=_scope(given["scope"]) if "scope" in given else frozenset(),
     )
+    return Query(demands, upstream)
 
 
 def _roles(text: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ The tree of refusals: every way in which authsvc says no.
     ├── ValidationFailed       ├── NotFound               │   └── RegistrationClosed
     │   └── WeakPassword           ├── MethodNotAllowed       ├── TooManyAttempts
     ├── PayloadTooLarge        ├── UnsupportedMediaType   ├── Overloaded
-    └── VerificationUnavailable                           └── DatabaseUnavailable
+                                                          └── DatabaseUnavailable
                                                                   └── OutcomeUnknown
 
 `code`, `title` and `description` are public and constant per class; `detail` is private and
@@ -275,17 +275,6 @@ class DatabaseUnavailable(Refusal):
 
 class OutcomeUnknown(DatabaseUnavailable):
     """The connection broke between a statement and its reply: it may have committed."""
-
-
-class VerificationUnavailable(Refusal):
-    """Nobody can say now whether an access token is valid."""
-
-    code = "verification_unavailable"
-    title = "Verification unavailable"
-    description = (
-        "Whether the access token is valid cannot be told at the moment. It may well be: repeat "
-        "the request after Retry-After."
-    )
 
 
 class InternalError(Refusal):

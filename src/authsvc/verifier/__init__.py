@@ -11,6 +11,7 @@ Adapters are modules of their own, which import their framework: `authsvc.verifi
 from __future__ import annotations
 
 from authsvc.protocol.claims import AccessTokenClaims
+from authsvc.protocol.identity_assertion import IdentityClaims
 from authsvc.verifier.authorization import check_roles, check_scope, check_user
 from authsvc.verifier.clock import Clock, SystemClock
 from authsvc.verifier.cookie_sessions import CookieSessions
@@ -36,6 +37,7 @@ from authsvc.verifier.errors import (
     WrongAudience,
     WrongIssuer,
 )
+from authsvc.verifier.identity_assertions import IdentityAssertionVerifier
 from authsvc.verifier.key_cache import KeyStatus
 from authsvc.verifier.revocation_feed import FeedStatus, RevocationFeed
 from authsvc.verifier.token_verifier import Revocations, TokenVerifier
@@ -51,6 +53,8 @@ __all__ = [
     "CsrfRefused",
     "Expired",
     "FeedStatus",
+    "IdentityAssertionVerifier",
+    "IdentityClaims",
     "InsufficientScope",
     "InvalidRequest",
     "InvalidToken",
