@@ -1,0 +1,192 @@
+"""Real gateways with the configurations of examples/gateway, a real authsvc, and what is behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from authsvc.embedded_postgres import EmbeddedPostgres
+from tests.conftest import _admin, _url
+from tests.gateways.upstream import Upstream, upstream
+from tests.live import EMAIL, PASSWORD, free_port, serving
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "gateway"
+# Debian keeps servers where only root's PATH leads.
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+@dataclass
+class World:
+    """
+    authsvc and the service behind.
+
+    Args:
+        access_token: Of the user, by `native` delivery.
+        cookies: Of the same user, by `web` delivery.
+    """
+
+    authsvc: int
+    orders: Upstream
+    user_id: str
+    session_id: str
+    access_token: str
+    cookies: dict[str, str]
+    csrf_token: str
+
+    @property
+    def bearer(self) -> tuple[str, str]:
+        return "Authorization", f"Bearer {self.access_token}"
+
+    @property
+    def cookie(self) -> tuple[str, str]:
+        return "Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+
+@pytest.fixture(scope="module")
+async def world(
+    postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """The issuer is `http://localhost:{port}`, and pages of the gateway's port are its own."""
+    name = f"test_{uuid4().hex}"
+    await _admin(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
+    directory = tmp_path_factory.mktemp("authsvc")
+    settings = {"TRUSTED_PROXIES": "127.0.0.0/8,::1", "ASSERTION_UPSTREAMS": "orders"}
+    with upstream() as orders:
+        async with (
+            serving(_url(postgres, name), directory, **settings) as ports,
+            httpx.AsyncClient(base_url=f"http://localhost:{ports[0]}") as client,
+        ):
+            native = await _login(client, "native")
+            me = await client.get(
+                "/auth/me", headers={"authorization": f"Bearer {native['access_token']}"}
+            )
+            web = await _login(client, "web")
+            yield World(
+                authsvc=ports[0],
+                orders=orders,
+                user_id=me.json()["id"],
+                session_id=native["session_id"],
+                access_token=native["access_token"],
+                cookies=dict(client.cookies),
+                csrf_token=web["csrf_token"],
+            )
+    await _admin(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def _login(client: httpx.AsyncClient, delivery: str) -> dict[str, Any]:
+    answer = await client.post(
+        "/auth/login", json={"email": EMAIL, "password": PASSWORD, "delivery": delivery}
+    )
+    assert 200 == answer.status_code, answer.text
+    said: dict[str, Any] = answer.json()
+    return said
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """
+    A program that can be a gateway.
+
+    Args:
+        package: What Debian calls it.
+        file: Its configuration in examples/gateway.
+    """
+
+    name: str
+    package: str
+    file: str
+    command: Callable[[str, Path], list[str]]
+
+
+def _nginx(program: str, file: Path) -> list[str]:
+    paths = "".join(
+        f"{kind}_temp_path {file.parent / kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = file.read_text().replace("http {", f"http {{ {paths} access_log off;", 1)
+    file.write_text(f"daemon off; worker_processes 1; pid {file.parent / 'pid'};\n{config}")
+    return [program, "-p", str(file.parent), "-e", "stderr", "-c", str(file)]
+
+
+def _caddy(program: str, file: Path) -> list[str]:
+    file.write_text("{\n\tadmin off\n}\n" + file.read_text())
+    return [program, "run", "--config", str(file), "--adapter", "caddyfile"]
+
+
+NGINX = Gateway("nginx", "nginx-light", "nginx.conf", _nginx)
+CADDY = Gateway("caddy", "caddy", "Caddyfile", _caddy)
+
+
+@pytest.fixture(scope="module", params=[NGINX, CADDY], ids=lambda gateway: gateway.name)
+def gateway(
+    request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
+    """The port of a real gateway in front of the world."""
+    with running(request.param, world.authsvc, world.orders.port, tmp_path_factory) as port:
+        yield port
+
+
+@contextmanager
+def running(
+    gateway: Gateway,
+    authsvc: int,
+    orders: int,
+    factory: pytest.TempPathFactory,
+    *,
+    instead: tuple[str, str] = ("", ""),
+) -> Iterator[int]:
+    """
+    A gateway with its example's configuration, but for the ports.
+
+    Args:
+        instead: Of the first text in the configuration, the second.
+
+    Returns:
+        Where it listens.
+    """
+    program = shutil.which(gateway.name, path=PATH)
+    if program is None:
+        pytest.skip(f"needs {gateway.name} (Debian: apt-get install {gateway.package})")
+    port = free_port()
+    # Workers of a gateway that was started by root are somebody else.
+    directory = factory.mktemp(gateway.name)
+    directory.chmod(0o755)
+    config = (EXAMPLES / gateway.file).read_text()
+    for named, real in (("127.0.0.1:8000", authsvc), ("127.0.0.1:9000", orders)):
+        assert named in config
+        config = config.replace(named, f"127.0.0.1:{real}")
+    assert instead[0] in config
+    config = config.replace(*instead)
+    file = directory / gateway.file
+    file.write_text(config.replace("8080", str(port)))
+    environment = {"PATH": PATH, "HOME": str(directory), "XDG_DATA_HOME": str(directory)}
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            gateway.command(program, file),
+            cwd=EXAMPLES,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        for _ in range(200):
+            assert process.poll() is None, (directory / "log").read_text()
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
