@@ -23,6 +23,7 @@ from tests.gateways.upstream import Upstream, upstream
 from tests.live import EMAIL, PASSWORD, free_port, serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "gateway"
+AUTHSVC, ORDERS = "127.0.0.1:8000", "127.0.0.1:9000"
 # Debian keeps servers where only root's PATH leads.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
@@ -101,12 +102,12 @@ class Gateway:
 
     Args:
         package: What Debian calls it.
-        file: Its configuration in examples/gateway.
+        files: Its configuration in examples/gateway; the first is what it is started with.
     """
 
     name: str
     package: str
-    file: str
+    files: tuple[str, ...]
     command: Callable[[str, Path], list[str]]
 
 
@@ -125,11 +126,17 @@ def _caddy(program: str, file: Path) -> list[str]:
     return [program, "run", "--config", str(file), "--adapter", "caddyfile"]
 
 
-NGINX = Gateway("nginx", "nginx-light", "nginx.conf", _nginx)
-CADDY = Gateway("caddy", "caddy", "Caddyfile", _caddy)
+def _haproxy(program: str, file: Path) -> list[str]:
+    return [program, "-db", "-f", str(file)]
 
 
-@pytest.fixture(scope="module", params=[NGINX, CADDY], ids=lambda gateway: gateway.name)
+NGINX = Gateway("nginx", "nginx-light", ("nginx.conf",), _nginx)
+CADDY = Gateway("caddy", "caddy", ("Caddyfile",), _caddy)
+HAPROXY = Gateway("haproxy", "haproxy", ("haproxy.cfg", "verify.lua"), _haproxy)
+GATEWAYS = (NGINX, CADDY, HAPROXY)
+
+
+@pytest.fixture(scope="module", params=GATEWAYS, ids=lambda gateway: gateway.name)
 def gateway(
     request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[int]:
@@ -163,19 +170,18 @@ def running(
     # Workers of a gateway that was started by root are somebody else.
     directory = factory.mktemp(gateway.name)
     directory.chmod(0o755)
-    config = (EXAMPLES / gateway.file).read_text()
-    for named, real in (("127.0.0.1:8000", authsvc), ("127.0.0.1:9000", orders)):
-        assert named in config
-        config = config.replace(named, f"127.0.0.1:{real}")
-    assert instead[0] in config
-    config = config.replace(*instead)
-    file = directory / gateway.file
-    file.write_text(config.replace("8080", str(port)))
+    text = "".join((EXAMPLES / name).read_text() for name in gateway.files)
+    assert all(each in text for each in (AUTHSVC, ORDERS, "8080", instead[0]))
+    for name in gateway.files:
+        config = (EXAMPLES / name).read_text().replace(*instead).replace("8080", str(port))
+        config = config.replace(AUTHSVC, f"127.0.0.1:{authsvc}")
+        (directory / name).write_text(config.replace(ORDERS, f"127.0.0.1:{orders}"))
+    file = directory / gateway.files[0]
     environment = {"PATH": PATH, "HOME": str(directory), "XDG_DATA_HOME": str(directory)}
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             gateway.command(program, file),
-            cwd=EXAMPLES,
+            cwd=directory,
             env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,

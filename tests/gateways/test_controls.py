@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.gateways.client import Headers, send
-from tests.gateways.conftest import CADDY, NGINX, Gateway, World, running
+from tests.gateways.conftest import CADDY, HAPROXY, NGINX, Gateway, World, running
 
 HYPHENS: Headers = [("X-User-ID", "forged")]
 UNDERSCORES: Headers = [("X_User_ID", "forged")]
@@ -21,6 +21,8 @@ LISTED: Headers = [("Connection", "close, X-User-ID")]
         (CADDY, ("request_header -*_*", ""), UNDERSCORES),
         (CADDY, ("copy_headers X-User-ID", "copy_headers"), HYPHENS),
         (CADDY, ("request_header @plain -Connection", ""), LISTED),
+        (HAPROXY, ("http-request del-header [^A-Za-z0-9-] -m reg", ""), UNDERSCORES),
+        (HAPROXY, ("http-request set-header X-User-ID %[var(txn.user_id)]", ""), HYPHENS),
     ],
     ids=[
         "nginx-underscores",
@@ -28,6 +30,8 @@ LISTED: Headers = [("Connection", "close, X-User-ID")]
         "caddy-underscores",
         "caddy-overwriting",
         "caddy-connection",
+        "haproxy-underscores",
+        "haproxy-overwriting",
     ],
 )
 async def test_without_its_line_the_forgery_comes_through(

@@ -1,4 +1,4 @@
-"""nginx and Caddy, run for real: what reaches the service behind, and what does not."""
+"""nginx, Caddy and HAProxy, run for real: what reaches the service behind, and what does not."""
 
 from __future__ import annotations
 
@@ -204,6 +204,24 @@ async def test_a_foreign_page_opens_no_websocket(gateway: int, world: World) -> 
     (received,) = world.orders.received[before:]
     assert ["websocket"] == received.named("Upgrade")
     assert ["upgrade"] == [value.lower() for value in received.named("Connection")]
+
+
+@pytest.mark.parametrize(
+    "offers", [["h2c"], ["websocket, h2c"], ["h2c, websocket"], ["websocket", "h2c"], ["WebSocket"]]
+)
+async def test_no_protocol_but_websockets_is_passed_on(
+    gateway: int, world: World, offers: list[str]
+) -> None:
+    """A service that takes up h2c would be a tunnel past the gateway."""
+    upgrade = [("Upgrade", offer) for offer in offers]
+    options = [("Connection", "Upgrade, HTTP2-Settings"), ("HTTP2-Settings", "AAMAAABkAARAAAAA")]
+    before = len(world.orders.received)
+
+    await send(gateway, headers=[world.bearer, *options, *upgrade])
+
+    for received in world.orders.received[before:]:
+        assert received.named("Upgrade") in ([], ["websocket"])
+        assert "http2-settings" not in str(received.named("Connection")).lower()
 
 
 async def test_a_credential_twice_is_never_let_pass(gateway: int, world: World) -> None:

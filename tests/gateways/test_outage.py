@@ -10,11 +10,11 @@ from threading import Thread
 import pytest
 
 from tests.gateways.client import send
-from tests.gateways.conftest import CADDY, NGINX, Gateway, running
+from tests.gateways.conftest import GATEWAYS, Gateway, running
 from tests.gateways.upstream import upstream
 from tests.live import free_port
 
-BOTH = pytest.mark.parametrize("gateway", [NGINX, CADDY], ids=lambda gateway: gateway.name)
+EACH = pytest.mark.parametrize("gateway", GATEWAYS, ids=lambda gateway: gateway.name)
 UNKNOWN = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
     b"X-User-ID: 7\r\nConnection: close\r\n\r\n"
@@ -48,7 +48,7 @@ def always(answer: bytes) -> Iterator[int]:
             thread.join()
 
 
-@BOTH
+@EACH
 async def test_what_cannot_be_known_is_503_and_not_let_pass(
     gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -63,7 +63,7 @@ async def test_what_cannot_be_known_is_503_and_not_let_pass(
         assert [] == orders.received
 
 
-@BOTH
+@EACH
 async def test_without_authsvc_it_is_503_and_nobody_passes(
     gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -77,7 +77,7 @@ async def test_without_authsvc_it_is_503_and_nobody_passes(
         assert [] == orders.received
 
 
-@BOTH
+@EACH
 async def test_a_slip_in_the_configuration_lets_nobody_pass(
     gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -92,7 +92,7 @@ async def test_a_slip_in_the_configuration_lets_nobody_pass(
         assert [] == orders.received
 
 
-@BOTH
+@EACH
 async def test_an_error_of_the_service_is_its_own(
     gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
