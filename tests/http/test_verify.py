@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,20 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from authsvc.flows.accounts import set_account_roles
+from authsvc.flows.follow_revocations import Revocations
+from authsvc.http.dependencies import Service
 from authsvc.http.metrics import VERIFY_OUTCOMES
 from authsvc.keys import pem
+from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.key_files import Kind, file_name
-from authsvc.protocol.claims import AccessTokenClaims, ClientGrant, Grant
-from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
+from authsvc.protocol.claims import ClientGrant, Grant
+from authsvc.protocol.errors import Unauthenticated
 from authsvc.protocol.identity_assertion import IdentityClaims, verify_identity_assertion
 from authsvc.protocol.jwk import rsa_public_key
 from authsvc.protocol.secret import Secret
-from tests.conftest import START, Statements
-from tests.http.conftest import ClientFactory, MovableClock, log_in
+from tests.conftest import CALLER, START, Statements
+from tests.http.conftest import ClientFactory, MovableClock, log_in, refresh
 from tests.http.test_metrics import read, value
 from tests.keys.material import put
 
@@ -63,6 +67,7 @@ def issued(app: FastAPI, **changes: object) -> Secret:
         scope="",
         auth_time=START,
         amr=("pwd",),
+        ver=1,
     )
     token: Secret = app.state.service.issuer.access_token(replace(grant, **changes), now=START)  # type: ignore[arg-type]  # fields by name
     return token
@@ -501,36 +506,72 @@ async def test_every_bad_vector_is_refused(new_client: ClientFactory) -> None:
 # What cannot be known
 
 
-@dataclass
-class Told:
-    """A set of revocations that says what it is told to."""
+@pytest.fixture
+def passed(app: FastAPI) -> list[float]:
+    """Seconds that this process has run; its knowledge of revocations ages with them."""
+    seconds = [1000.0]
+    service: Service = app.state.service
+    known = Revocations(
+        service.db,
+        FeedSigner(service.keys),
+        issuer=service.settings.issuer,
+        monotonic=lambda: seconds[0],
+    )
+    app.state.service = replace(service, revocations=known)
+    return seconds
 
-    refusal: Exception | None = None
 
-    def check(self, claims: AccessTokenClaims, *, now: datetime) -> None:
-        assert claims.sid is not None
-        assert START == now
-        if self.refusal is not None:
-            raise self.refusal
+@pytest.mark.requirement("D3", "D7")
+async def test_what_is_revoked_is_refused_from_the_next_look_on(
+    client: httpx.AsyncClient, app: FastAPI, passed: list[float]
+) -> None:
+    token = (await log_in(client)).json()["access_token"]
+    known = app.state.service.revocations
+    unknown = await verify(client, token)
+    await known.look(database_now=START)
+    before = await verify(client, token)
+    authorized = {"Authorization": f"Bearer {token}"}
+    assert 204 == (await client.post("/auth/logout", headers=authorized)).status_code
+    await known.look(database_now=START)
+
+    after = await verify(client, token)
+
+    assert (503, "1") == (unknown.status_code, unknown.headers["retry-after"])
+    assert 200 == before.status_code
+    assert 401 == after.status_code
+    assert 'error="invalid_token"' in after.headers["www-authenticate"]
+    assert 1000.0 == passed[0]
+
+
+@pytest.mark.requirement("T14")
+async def test_a_change_of_roles_makes_a_token_stale(
+    client: httpx.AsyncClient, app: FastAPI, alice: dict[str, Any], passed: list[float]
+) -> None:
+    """Refreshed, it says what is true now; nobody is logged out."""
+    session = (await log_in(client)).json()
+    service = app.state.service
+    await set_account_roles(service.db, UUID(alice["id"]), ["editor"], caller=CALLER)
+    await service.revocations.look(database_now=START)
+
+    assert 401 == (await verify(client, session["access_token"])).status_code
+    fresh = (await refresh(client, session["refresh_token"])).json()["access_token"]
+    answer = await verify(client, fresh)
+
+    assert (200, "editor") == (answer.status_code, answer.headers["x-user-roles"])
+    assert 1000.0 == passed[0]
 
 
 @pytest.mark.requirement("D7")
-async def test_the_revocations_decide(client: httpx.AsyncClient, app: FastAPI) -> None:
+async def test_knowledge_that_is_too_old_lets_nobody_in(
+    client: httpx.AsyncClient, app: FastAPI, passed: list[float]
+) -> None:
     token = (await log_in(client)).json()["access_token"]
-    told = Told()
-    app.state.service = replace(app.state.service, revocations=told)
+    await app.state.service.revocations.look(database_now=START)
 
-    for refusal, status in (
-        (None, 200),
-        (Unauthenticated("revoked"), 401),
-        (DatabaseUnavailable("too old"), 503),
-    ):
-        told.refusal = refusal
-
-        answer = await verify(client, token)
-
-        assert status == answer.status_code
-        assert 503 != status or "1" == answer.headers["retry-after"]
+    passed[0] += 1.0
+    assert 200 == (await verify(client, token)).status_code
+    passed[0] += 0.1
+    assert 503 == (await verify(client, token)).status_code
 
 
 # What operators see

@@ -50,6 +50,7 @@ def names(process: Process, seconds: float, since: int | None = None) -> set[byt
         (Kind.VER, "alice", "stale_claims"),
         (Kind.ISSUED_BEFORE, "", "revoked"),
     ],
+    ids=["sid", "jti", "kid", "ver", "issued_before"],
 )
 async def test_a_revocation_is_seen_with_the_next_look(
     db: Database, process: Process, kind: Kind, name: str, refused: str

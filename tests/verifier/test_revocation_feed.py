@@ -67,6 +67,7 @@ def fetch(verifier: TokenVerifier, feed: RevocationFeed, clock: MovableClock) ->
 @pytest.mark.parametrize(
     ("member", "identifier"),
     [("sid", CLAIMS["sid"]), ("jti", CLAIMS["jti"]), ("kid", kid(0))],
+    ids=["sid", "jti", "kid"],
 )
 async def test_a_token_is_refused_once_the_feed_names_it(
     verifier: TokenVerifier, issuer: Issuer, token: NewToken, fetch: Fetch, member: str,

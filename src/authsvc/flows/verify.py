@@ -10,25 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
+from authsvc.flows.follow_revocations import Revocations
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.claims import AccessTokenClaims
 from authsvc.protocol.errors import InsufficientScope
-
-
-class Revocations(Protocol):
-    """What this process knows of tokens that were revoked before they expired."""
-
-    def check(self, claims: AccessTokenClaims, *, now: datetime) -> None:
-        """
-        Look at claims that are otherwise valid; no I/O.
-
-        Raises:
-            Unauthenticated: The token does not count any more.
-            DatabaseUnavailable: What is known is too old to tell.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +37,7 @@ class Identity:
 
 def verify(
     issuer: Issuer,
-    revocations: Revocations | None,
+    revocations: Revocations,
     *,
     access_token: str,
     demands: Demands,
@@ -58,9 +45,6 @@ def verify(
 ) -> Identity:
     """
     The user behind an access token that is valid now and allows what is demanded; no I/O.
-
-    Args:
-        revocations: None knows of none, so that a token is good until it expires.
 
     Raises:
         Unauthenticated: It is not (or no longer) valid.
@@ -73,8 +57,7 @@ def verify(
     user_id = _user_id(claims)
     if user_id is None or claims.sid is None:
         raise InsufficientScope("not_a_user")
-    if revocations is not None:
-        revocations.check(claims, now=now)
+    revocations.check(claims, now=now)
     if demands.roles and demands.roles.isdisjoint(claims.roles):
         raise InsufficientScope("roles")
     if not demands.scope.issubset(claims.scope.split(" ")):

@@ -11,7 +11,6 @@ from fastapi import Depends, Request
 from authsvc.flows.admission import InFlight
 from authsvc.flows.authenticate import authenticate
 from authsvc.flows.follow_revocations import Revocations
-from authsvc.flows.verify import Revocations
 from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins, check_origin
 from authsvc.keys.assertion_signer import AssertionSigner
@@ -61,7 +60,6 @@ class Service:
     remote_keys: RemoteKeys
     assertions: AssertionSigner
     clock: Clock
-    revocations: Revocations | None = None
 
 
 def service(request: Request) -> Service:
