@@ -241,6 +241,22 @@ async def test_a_document_signed_by_a_key_that_was_named_is_refused(
 
 
 @pytest.mark.requirement("K3")
+async def test_the_key_of_a_new_document_is_fetched_though_strangers_have_just_caused_a_fetch(
+    verifier: TokenVerifier, issuer: Issuer, server: KeyServer, feed: RevocationFeed,
+    token: NewToken, fetch: Fetch,
+) -> None:  # fmt: skip
+    server.publish(0)
+    with pytest.raises(InvalidToken):
+        await verifier.verify(token(2))
+    server.publish(0, 1)
+    issuer.number = 1
+
+    fetch(5)
+
+    assert (None, timedelta(0)) == (feed.status().failure, feed.status().age)
+
+
+@pytest.mark.requirement("K3")
 async def test_a_document_that_names_its_own_key_is_refused(
     issuer: Issuer, feed: RevocationFeed, fetch: Fetch
 ) -> None:

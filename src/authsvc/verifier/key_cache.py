@@ -159,6 +159,11 @@ class KeyCache:
                 return None
             return self._under_way() or self._start(past_caches=False)
 
+    def fetch_again(self) -> Flight:
+        """A fetch for a document of the issuer itself, whatever strangers' kids have caused."""
+        with self._lock:
+            return self._under_way() or self._start(past_caches=True)
+
     def refusal(self, kid: str, *, fetched: bool) -> AccessRefused:
         """
         Why a token with an unknown `kid` is refused: there is no such key, or nobody knows.

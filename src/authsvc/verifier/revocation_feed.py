@@ -294,12 +294,9 @@ class RevocationFeed:
         return feed
 
     def _read(self, lent: _Connections, body: bytes) -> Feed:
-        asked: list[str] = []
-
         def public_key(kid: str) -> RSAPublicKey | None:
             if self._set.names_key(kid):
                 raise FeedRefused("revoked_kid")
-            asked.append(kid)
             return lent.keys.find(kid)
 
         text = body.decode("ascii", "replace")
@@ -312,9 +309,8 @@ class RevocationFeed:
         except FeedRefused as refusal:
             if str(refusal) != "unknown_kid":
                 raise
-            flight = lent.keys.fetch_for(asked[-1])
-            if flight is not None:
-                wait({flight}, timeout=lent.patience)
+            # Not as for a token's unknown kid, which strangers can use up for a minute.
+            wait({lent.keys.fetch_again()}, timeout=lent.patience)
             feed = read()
         signer = digest(feed.kid)
         if any(entry.kind is Kind.KID and entry.digest == signer for entry in feed.entries):
