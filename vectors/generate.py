@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from feeds import Feeds
 
 from authsvc.protocol import base64url
 from authsvc.protocol.jwk import rsa_jwk, thumbprint
@@ -166,6 +167,7 @@ def valid() -> Iterator[Json]:
     yield accept("with scope", CLAIMS | {"scope": "orders:read orders:write"})
     yield accept("one of several audiences", CLAIMS | {"aud": ["billing", AUDIENCE]})
     yield accept("the only one of a list of audiences", CLAIMS | {"aud": [AUDIENCE]})
+    yield accept("with the version of what it says", CLAIMS | {"ver": 3})
     yield accept("no roles, said so", CLAIMS | {"roles": []})
     yield accept("expired, within the leeway", CLAIMS | {"exp": NOW - LEEWAY + 1})
     yield accept("not yet valid, within the leeway", CLAIMS | {"nbf": NOW + LEEWAY})
@@ -491,6 +493,7 @@ def _claims() -> Iterator[Json]:
         "sid": "not-a-uuid",
         "amr": "pwd",
         "auth_time": "yesterday",
+        "ver": 0,
     }.items():
         yield refuse(
             f"{name}: {json.dumps(value)}",
@@ -555,10 +558,40 @@ def documents() -> dict[str, str]:
         "invalid": list(invalid()),
     }
     sets = {"about": "JWK Sets, and the keys to take from them.", "key_sets": list(key_sets())}
+    keys = {"current": CURRENT, "next": NEXT, "stranger": STRANGER}
+    claims = CLAIMS | {"ver": 2}
+    documents = Feeds(
+        lambda header, payload, key: signed(_present(header), payload, keys[key]),
+        kids={name: thumbprint(key.public_key()) for name, key in keys.items()},
+        issuer=ISSUER,
+        now=NOW,
+        claims=claims,
+    )
+    feeds = {
+        "about": "Revocation feeds of authsvc: what a verifier accepts and what it makes of them.",
+        "seed": SEED,
+        "now": NOW,
+        "issuer": ISSUER,
+        "audience": AUDIENCE,
+        "leeway": LEEWAY,
+        "jwks": JWKS,
+        "token": signed(HEADER, claims),
+        "valid": list(documents.valid()),
+        "invalid": list(documents.invalid()),
+        "stories": list(documents.stories()),
+    }
     return {
         "access_tokens.json": json.dumps(tokens, indent=1) + "\n",
         "key_sets.json": json.dumps(sets, indent=1) + "\n",
+        "revocation_feeds.json": json.dumps(feeds, indent=1) + "\n",
     }
+
+
+def _present(header: object) -> object:
+    """A header without the members that are None."""
+    if not isinstance(header, dict):
+        return header
+    return {name: value for name, value in header.items() if value is not None}
 
 
 def main() -> int:
