@@ -154,6 +154,8 @@ def test_the_level_decides_for_everybody(
         {"value": CANARY.encode()},
         {"value": TOKEN},
         {"value": f"art1.{CANARY}"},
+        {"value": f"acs1.{CANARY}"},
+        {"client_assertion": CANARY},
         {"value": f"Bearer {CANARY}"},
         {"value": f"postgresql://user:{CANARY}@host/name"},
         {"value": f"postgresql://:{CANARY}@host/name"},

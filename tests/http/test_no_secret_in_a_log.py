@@ -19,6 +19,7 @@ from tests.live import free_port, is_ready
 PASSWORD = "canary-password-7f3a9c"
 WRONG = "canary-wrong-password-51be"
 KEY = "canary-idempotency-key-0001"
+SECRET = "acs1.canary-client-secret-90be77"
 METRICS = "canary-metrics-token-77aa"
 
 
@@ -92,6 +93,14 @@ async def _use_everything(origin: str) -> dict[str, str]:
         await client.get("/metrics", headers={"authorization": "Bearer wrong"})
         await client.post("/auth/refresh", json=body)  # reuse
         await client.post("/auth/refresh", json={"refresh_token": second["refresh_token"]})
+        by_post = {"grant_type": "client_credentials", "client_id": "shop", "client_secret": SECRET}
+        for path in ("/oauth/token", "/oauth/introspect", "/oauth/revoke"):
+            await client.post(path, data=by_post)
+            await client.post(path, data={"token": SECRET}, auth=("shop", SECRET))
+            await client.post(path, data={"token": SECRET}, auth=(SECRET, "shop"))
+            await client.post(path, json=by_post)
+            await client.post(f"{path}?client_secret={SECRET}", data=by_post)
+            await client.post(path, data={"client_id": "authsvc", "token": first["access_token"]})
         web = await client.post("/auth/login", json={**native, "delivery": "web"})
         cookies = dict(web.cookies)
         await client.post("/auth/refresh")
@@ -102,6 +111,7 @@ async def _use_everything(origin: str) -> dict[str, str]:
         "wrong password": WRONG,
         "idempotency key": KEY,
         "metrics token": METRICS,
+        "client secret": SECRET[5:],
         "e-mail": email,
         "access token": first["access_token"].rsplit(".", 1)[1],
         "access token's claims": first["access_token"].split(".")[1],

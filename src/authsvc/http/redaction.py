@@ -20,13 +20,14 @@ MAX_TEXT = 4096  # characters of one value
 MAX_FRAMES = 40  # of one traceback, the innermost
 
 SECRET_KEYS = re.compile(
-    r"(?i)pass(word|phrase|wd)|secret|authorization|cookie|(access|refresh|csrf|id)_token"
+    r"(?i)pass(word|phrase|wd)|secret|assertion|authorization|cookie|(access|refresh|csrf|id)_token"
     r"|^token$|private_key|idempotency"
 )
 
 # Cheap to look for in the lower-cased line: without any of these there is nothing to cut.
 MARKERS = (
     "art1.",
+    "acs1.",
     "eyj",
     "cookie",
     "authorization",
@@ -44,7 +45,7 @@ MARKERS = (
 _SEPARATOR = r"""["']?\s*[:=,]\s*b?"""
 _QUOTED = r"""\\?"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?"""
 PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"art1\.[\w-]*"), "art1." + CUT),
+    (re.compile(r"(art1|acs1)\.[\w-]*"), r"\1." + CUT),
     (re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*)*"), "eyJ" + CUT),
     (re.compile(r"\$argon2\w*\$[^\s\"']*"), "$argon2" + CUT),
     (
