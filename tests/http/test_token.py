@@ -382,6 +382,35 @@ async def test_an_unknown_client_is_throttled_alike(client: httpx.AsyncClient) -
     assert [*5 * [401], 429] == guesses
 
 
+@pytest.mark.requirement("L4")
+async def test_a_service_with_a_wrong_secret_does_not_keep_out_its_neighbours(
+    client: httpx.AsyncClient, app: FastAPI, clock: MovableClock
+) -> None:
+    """They share an address, and it goes on trying for an hour."""
+    secret = await register(app)
+    await register(app, client_id="forgetful")
+    for _ in range(60):
+        await client.post(TOKEN, data=GRANT, headers=basic("forgetful", "wrong"))
+        clock.advance(timedelta(minutes=1))
+
+    assert 200 == (await ask(client, secret)).status_code
+
+
+@pytest.mark.requirement("L4")
+async def test_names_that_nobody_has_are_slowed_down_per_network(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    secret = await register(app)
+
+    guesses = [
+        (await client.post(TOKEN, data=GRANT, headers=basic(f"x{n}", "wrong"))).status_code
+        for n in range(52)
+    ]
+
+    assert 50 * [401] + 2 * [429] == guesses
+    assert 200 == (await ask(client, secret)).status_code
+
+
 async def test_a_disabled_client_is_refused_like_an_unknown_one(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:

@@ -48,7 +48,8 @@ async def authenticate_client(
     The client whose credential this is.
 
     Failures count per client *and* network, so that a stranger elsewhere cannot lock a service
-    out by using its name.
+    out by using its name; and those with names that nobody has, per network. One service with a
+    wrong secret does not keep out its neighbours, who often share an address.
 
     Args:
         remote_keys: Those of clients that publish them themselves.
@@ -66,9 +67,11 @@ async def authenticate_client(
         found = await clients.find_for_authentication(
             connection, name, own_key=own_key, network_key=network_key, now=database_now
         )
-    gates = (Gate(network_key, found.network, NETWORK), Gate(own_key, found.own, ACCOUNT))
+    gates = [Gate(own_key, found.own, ACCOUNT)]
+    if found.client is None:
+        gates.insert(0, Gate(network_key, found.network, NETWORK))
     async with admitted(
-        db, gates if throttle else (), now=found.now, database_now=database_now
+        db, tuple(gates) if throttle else (), now=found.now, database_now=database_now
     ) as claims:
         try:
             client = await _verified(
@@ -85,7 +88,7 @@ async def authenticate_client(
     async with db.autocommit() as connection:
         await throttle_counters.count_failure(
             connection,
-            [own_key, network_key],
+            [gate.key for gate in gates],
             forget_after=FORGET_AFTER,
             event=AuditEvent.CLIENT_AUTHENTICATION_FAILED,
             user_id=None,
