@@ -15,9 +15,10 @@ from authsvc.flows import accounts
 from authsvc.http.dependencies import Service
 from authsvc.protocol import base64url
 from authsvc.protocol.revocation_feed import PATH, Feed, read_feed
-from authsvc.protocol.revocations import digest
+from authsvc.protocol.revocations import Kind, digest
 from tests.conftest import Statements
 from tests.http.conftest import BASE_URL, PASSWORD, MovableClock, log_in, refresh
+from tests.http.oauth import REVOKE, ask, basic, register
 
 
 @pytest.fixture
@@ -122,6 +123,31 @@ async def test_a_new_login_in_a_browser_announces_the_session_it_takes_the_place
     (entry,) = read(held, await client.get(PATH), clock).entries
 
     assert digest(first) == entry.digest
+
+
+@pytest.mark.requirement("Q3")
+@pytest.mark.usefixtures("alice")
+async def test_what_is_revoked_by_rfc_7009_is_in_the_next_document(
+    client: httpx.AsyncClient,
+    app: FastAPI,
+    held: Service,
+    clock: MovableClock,
+    next_step: Callable[[], Any],
+) -> None:
+    secret, session = await register(app), (await log_in(client)).json()
+    ended = (await ask(client, secret)).json()["access_token"]
+    await ask(client, secret)  # another one, which goes on
+    user = {"client_id": "authsvc", "token": session["refresh_token"]}
+    await client.post(REVOKE, data={"token": ended}, headers=basic("shop", secret))
+    await client.post(REVOKE, data=user)
+    await next_step()
+
+    entries = read(held, await client.get(PATH), clock).entries
+
+    claims = held.issuer.verify_for_others(ended, now=clock.now())
+    assert {(Kind.JTI, digest(claims.jti)), (Kind.SID, digest(session["session_id"]))} == {
+        (entry.kind, entry.digest) for entry in entries
+    }
 
 
 @pytest.mark.requirement("T14")

@@ -77,9 +77,10 @@ async def revoke_client_token(
     token: Secret,
     caller: Caller,
     now: datetime,
+    database_now: datetime | None = None,
 ) -> Revoked:
     """
-    End one access token of a client, as far as introspection goes.
+    End one access token of a client: for introspection at once, and in the revocation feed.
 
     Args:
         client: Who asks; authenticated.
@@ -100,6 +101,7 @@ async def revoke_client_token(
             jti=claims.jti,
             expires_at=claims.exp + LEEWAY,
             caller=caller,
+            now=database_now,
         )
     return Revoked.ACCESS_TOKEN if revoked else Revoked.NOTHING
 

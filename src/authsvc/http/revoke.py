@@ -37,10 +37,10 @@ async def revoke(request: Request) -> Response:
     """
     End one's own token; 200 also for a token that is unknown, over, or somebody else's.
 
-    A client ends its own access tokens: introspection refuses them from then on. The public
-    client `authsvc` (`client_id=authsvc`, no credential) ends sessions: the `refresh_token` of
-    a `native` login ends its whole session with all tokens. Access tokens of users cannot be
-    ended one by one.
+    A client ends its own access tokens: introspection refuses them from then on, and the
+    revocation feed names them. The public client `authsvc` (`client_id=authsvc`, no credential)
+    ends sessions: the `refresh_token` of a `native` login ends its whole session with all
+    tokens. Access tokens of users cannot be ended one by one.
     """
     held = service(request)
     with counted(revocation_total):
@@ -68,5 +68,11 @@ async def _revoked(
         )
     client = await authenticated(held, request, presented)
     return await revoke_client_token(
-        held.db, held.issuer, client, token=token_of(form), caller=who, now=now
+        held.db,
+        held.issuer,
+        client,
+        token=token_of(form),
+        caller=who,
+        now=now,
+        database_now=held.clock.database_now(),
     )
