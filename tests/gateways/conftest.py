@@ -34,11 +34,13 @@ class World:
     authsvc and the service behind.
 
     Args:
+        replica: Of authsvc, another process on the same database.
         access_token: Of the user, by `native` delivery.
         cookies: Of the same user, by `web` delivery.
     """
 
     authsvc: int
+    replica: int
     orders: Upstream
     user_id: str
     session_id: str
@@ -76,6 +78,7 @@ async def world(
             web = await _login(client, "web")
             yield World(
                 authsvc=ports[0],
+                replica=ports[1],
                 orders=orders,
                 user_id=me.json()["id"],
                 session_id=native["session_id"],

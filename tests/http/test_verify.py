@@ -15,7 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from authsvc.flows.accounts import set_account_roles
+from authsvc.flows.accounts import disable_account, set_account_roles
 from authsvc.flows.follow_revocations import Revocations
 from authsvc.http.dependencies import Service
 from authsvc.http.metrics import VERIFY_OUTCOMES
@@ -558,6 +558,19 @@ async def test_a_change_of_roles_makes_a_token_stale(
     answer = await verify(client, fresh)
 
     assert (200, "editor") == (answer.status_code, answer.headers["x-user-roles"])
+    assert 1000.0 == passed[0]
+
+
+@pytest.mark.requirement("D5", "T14")
+async def test_a_disabled_user_is_refused(
+    client: httpx.AsyncClient, app: FastAPI, alice: dict[str, Any], passed: list[float]
+) -> None:
+    token = (await log_in(client)).json()["access_token"]
+    service = app.state.service
+    await disable_account(service.db, UUID(alice["id"]), caller=CALLER)
+    await service.revocations.look(database_now=START)
+
+    assert 401 == (await verify(client, token)).status_code
     assert 1000.0 == passed[0]
 
 
