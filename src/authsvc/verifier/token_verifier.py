@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
 from authsvc.protocol.access_token import LEEWAY, verify_access_token
 from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.protocol.errors import Unauthenticated
 from authsvc.verifier.clock import Clock, SystemClock
-from authsvc.verifier.errors import BY_DETAIL
-from authsvc.verifier.key_cache import Flight, KeyCache, KeyStatus
-from authsvc.verifier.key_file import KeyFile
-from authsvc.verifier.key_source import KeySource
+from authsvc.verifier.key_cache import Flight, KeyStatus
 from authsvc.verifier.revocation_feed import RevocationFeed
+from authsvc.verifier.with_keys import PublicKey, WithKeys, check_leeway
 
 TIMEOUT = timedelta(seconds=3)
 
@@ -74,25 +68,21 @@ class TokenVerifier:
     ) -> None:
         if not audience:
             raise ValueError("audience is empty: give the name that this service has in `aud`")
-        if not timedelta(0) <= leeway <= LEEWAY:
-            raise ValueError(f"leeway must be 0 to {LEEWAY.total_seconds():g} s: {leeway}")
-        if timeout <= timedelta(0):
-            raise ValueError(f"timeout must be longer than nothing: {timeout}")
-        source = KeySource(
-            issuer=issuer, jwks_uri=jwks_uri, timeout=timeout, ssl_context=ssl_context
-        )
+        check_leeway(leeway)
         self.issuer = issuer
         self.audience = audience
         self._leeway = leeway
         self._clock = clock or SystemClock()
         self._revocations = revocations
-        # A fetch is two requests at most. Whoever gives up waiting leaves it to go on.
-        self._patience = 2 * timeout.total_seconds()
-        self._keys = KeyCache(
-            lambda etag, past_caches: source.fetch(etag, past_caches=past_caches),
+        self._with_keys = WithKeys(
+            issuer=issuer,
+            jwks_uri=jwks_uri,
+            key_file=key_file,
+            timeout=timeout,
+            ssl_context=ssl_context,
             clock=self._clock,
-            file=None if key_file is None else KeyFile(Path(key_file), issuer=issuer),
         )
+        self._keys = self._with_keys.keys
         self._feed = revocations if isinstance(revocations, RevocationFeed) else None
         if self._feed is not None:
             self._feed.attach(
@@ -117,14 +107,8 @@ class TokenVerifier:
         """
         following = self._begin()
         if following is not None:
-            await self._wait(following)
-        claims, kid = self._attempt(token)
-        if claims is not None:
-            return claims
-        flight = self._keys.fetch_for(kid)
-        if flight is not None:
-            await self._wait(flight)
-        return self._conclude(token, fetched=flight is not None)
+            await self._with_keys.wait(following)
+        return await self._with_keys.make(lambda public_key: self._claims(token, public_key))
 
     def verify_sync(self, token: str) -> AccessTokenClaims:
         """
@@ -135,14 +119,8 @@ class TokenVerifier:
         """
         following = self._begin()
         if following is not None:
-            self._block(following)
-        claims, kid = self._attempt(token)
-        if claims is not None:
-            return claims
-        flight = self._keys.fetch_for(kid)
-        if flight is not None:
-            self._block(flight)
-        return self._conclude(token, fetched=flight is not None)
+            self._with_keys.block(following)
+        return self._with_keys.make_sync(lambda public_key: self._claims(token, public_key))
 
     async def prefetch(self) -> None:
         """
@@ -153,7 +131,7 @@ class TokenVerifier:
         """
         for flight in (self._keys.fetch_now(), self._begin()):
             if flight is not None:
-                await self._wait(flight)
+                await self._with_keys.wait(flight)
         self._demand_keys()
 
     def prefetch_sync(self) -> None:
@@ -165,44 +143,25 @@ class TokenVerifier:
         """
         for flight in (self._keys.fetch_now(), self._begin()):
             if flight is not None:
-                self._block(flight)
+                self._with_keys.block(flight)
         self._demand_keys()
 
     def key_status(self) -> KeyStatus:
         """What keys are held and how old they are, for a health page; asks nobody."""
         return self._keys.status()
 
-    def _attempt(self, token: str) -> tuple[AccessTokenClaims | None, str]:
-        """The claims; or None and the `kid` of a key that is not known."""
-        asked = ""
-
-        def public_key(kid: str) -> RSAPublicKey | None:
-            nonlocal asked
-            asked = kid
-            return self._keys.find(kid)
-
+    def _claims(self, token: str, public_key: PublicKey) -> AccessTokenClaims:
         now = self._clock.now()
-        try:
-            claims = verify_access_token(
-                token,
-                public_key=public_key,
-                issuer=self.issuer,
-                audience=self.audience,
-                now=now,
-                leeway=self._leeway,
-            )
-        except Unauthenticated as refusal:
-            if refusal.detail == "unknown_kid":
-                return None, asked
-            raise BY_DETAIL[refusal.detail](refusal.detail) from None
+        claims = verify_access_token(
+            token,
+            public_key=public_key,
+            issuer=self.issuer,
+            audience=self.audience,
+            now=now,
+            leeway=self._leeway,
+        )
         if self._revocations is not None:
             self._revocations.check(claims, now=now)
-        return claims, asked
-
-    def _conclude(self, token: str, *, fetched: bool) -> AccessTokenClaims:
-        claims, kid = self._attempt(token)
-        if claims is None:
-            raise self._keys.refusal(kid, fetched=fetched)
         return claims
 
     def _begin(self) -> Flight | None:
@@ -212,13 +171,3 @@ class TokenVerifier:
         refusal = self._keys.unavailable()
         if refusal is not None:
             raise refusal
-
-    async def _wait(self, flight: Flight) -> None:
-        # Whoever is cancelled here leaves the fetch to the others.
-        await asyncio.wait({asyncio.wrap_future(flight)}, timeout=self._patience)
-
-    def _block(self, flight: Flight) -> None:
-        try:
-            flight.result(self._patience)
-        except TimeoutError:
-            return  # the second attempt finds no key, and says so
