@@ -227,10 +227,12 @@ async def test_no_protocol_but_websockets_is_passed_on(
 async def test_a_credential_twice_is_never_let_pass(gateway: int, world: World) -> None:
     before = len(world.orders.received)
     two_cookies = [("Cookie", "authsvc_access=planted"), world.cookie]
+    two_tokens = [("Authorization", "Bearer planted"), world.bearer]
 
-    answer = await send(gateway, headers=two_cookies)
+    for headers in (two_cookies, two_cookies[::-1], two_tokens, two_tokens[::-1]):
+        answer = await send(gateway, headers=headers)
 
-    assert 400 == answer.status
+        assert 400 == answer.status
     assert before == len(world.orders.received)
 
 

@@ -78,6 +78,31 @@ async def test_without_authsvc_it_is_503_and_nobody_passes(
 
 
 @EACH
+async def test_an_authsvc_that_does_not_answer_in_time_is_503(
+    gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sooner = {
+        "nginx": ("read_timeout 5s", "read_timeout 1s"),
+        "caddy": ("timeout 5s", "timeout 1s"),
+    }
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        upstream() as orders,
+        running(
+            gateway,
+            silent.getsockname()[1],
+            orders.port,
+            tmp_path_factory,
+            instead=sooner.get(gateway.name, ("timeout = 5000", "timeout = 1000")),
+        ) as port,
+    ):
+        answer = await send(port, headers=[("Authorization", "Bearer x")])
+
+        assert (503, "1") == (answer.status, answer.headers["retry-after"])
+        assert [] == orders.received
+
+
+@EACH
 async def test_a_slip_in_the_configuration_lets_nobody_pass(
     gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
