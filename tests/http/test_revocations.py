@@ -150,6 +150,25 @@ async def test_what_is_revoked_by_rfc_7009_is_in_the_next_document(
     }
 
 
+@pytest.mark.requirement("Q3", "D4")
+async def test_a_client_that_revokes_its_token_is_heard_by_everybody(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    held: Service,
+    clock: MovableClock,
+    next_step: Callable[[], Any],
+) -> None:
+    secret = await register(app)
+    token = (await ask(client, secret)).json()["access_token"]
+    claims = held.issuer.verify_for_others(token, now=clock.now())
+
+    await client.post(REVOKE, data={"token": token}, headers=basic("shop", secret))
+    await next_step()
+
+    (entry,) = read(held, await client.get(PATH), clock).entries
+    assert (Kind.JTI, digest(claims.jti)) == (entry.kind, entry.digest)
+
+
 @pytest.mark.requirement("T14")
 async def test_a_change_of_roles_is_announced_and_the_next_token_has_the_version(
     client: httpx.AsyncClient,

@@ -34,7 +34,7 @@ class Process:
         return await self.known.look(database_now=at(seconds))
 
     def document(self, seconds: float = 0, since: int | None = None) -> bytes:
-        return self.known.document(since, now=at(seconds))
+        return self.known.feed(since, now=at(seconds)).body
 
     def feed(self, seconds: float = 0, since: int | None = None) -> Feed:
         """The document, as a verifier reads it."""

@@ -335,7 +335,6 @@ async def test_a_key_that_is_named_signs_no_feed_and_its_successor_does(
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
     """The limit, so low that a test reaches it."""
     monkeypatch.setattr(follow_revocations, "MOST_ENTRIES", 4)
-    monkeypatch.setattr(follow_revocations, "LOADED", 9)
     return 4
 
 
@@ -380,6 +379,33 @@ async def test_the_moment_covers_every_token_that_the_replaced_entries_concern(
     (before,) = [entry.issued_before for entry in feed.entries if entry.issued_before is not None]
     for number in range(5 * few):
         assert digest(f"{number}") in listed or at(number / 10) + timedelta(seconds=2) <= before
+
+
+async def test_what_was_replaced_is_not_counted_again_when_it_is_shown_again(
+    db: Database, process: Process, database_url: str, few: int
+) -> None:
+    """As long as some transaction runs, looks show again what was written since it began."""
+    slow = await asyncpg.connect(database_url)
+    try:
+        transaction = slow.transaction()
+        await transaction.start()
+        await write(slow, Kind.SID, "late", 1)
+        for number in range(few + 1):
+            await write(db, Kind.SID, f"{number}", number / 10)
+        await process.look(5)
+        before = len(process.known)
+
+        for seconds in (5, 10):
+            await process.look(seconds)
+        await transaction.commit()
+    finally:
+        await slow.close()
+    await process.look(15)
+
+    assert few > before
+    assert before + 1 == len(process.known)
+    # It was revoked later than what was replaced, so it is not covered.
+    assert digest("late") in names(process, 15)
 
 
 async def test_ending_everybody_in_batches_makes_one_entry(db: Database, process: Process) -> None:

@@ -9,12 +9,16 @@ known. While the database is away, it stays as it was.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authsvc.keys.feed_signer import FeedSigner
+from authsvc.protocol import base64url
 from authsvc.protocol.claims import AccessTokenClaims, moment
 from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
 from authsvc.protocol.revocation_feed import (
@@ -40,9 +44,9 @@ from authsvc.store.revocation_log import Logged, Look
 LOOK_INTERVAL = timedelta(seconds=0.25)
 # Beyond that nobody can say, so that no replica honours for longer what another has revoked.
 MOST_AGE = timedelta(seconds=1)
-# What a process reads when it starts: enough to see where the last replacement was.
-LOADED = 2 * MOST_ENTRIES + 1
-SINGLE = {Kind.SID, Kind.JTI, Kind.VER}
+# Of the entries that a process finds when it starts, this many are taken in at a time.
+SLICE = 1000
+PRUNE_INTERVAL = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +59,11 @@ class Held:
         text: As the feed says it; encoded once.
     """
 
-    logged: Logged
+    seq: int
+    revoked_at: datetime
     seen_at: datetime
+    entry: Entry
     text: str
-
-    @property
-    def entry(self) -> Entry:
-        """What it says."""
-        return self.logged.entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +75,52 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """
+    What one entry stands for: all of tokens up to a number, revoked up to a moment.
+
+    Args:
+        entry: That one.
+    """
+
+    last: int
+    newest: datetime
+    entry: Entry
+
+    def covers(self, logged: Logged) -> bool:
+        """Whether an entry that is shown (again, or late) adds nothing to it."""
+        of_tokens = logged.entry.kind.of_tokens
+        return of_tokens and logged.seq <= self.last and logged.revoked_at <= self.newest
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """
     The content of the feed from one moment on.
 
     Args:
+        held: In the order of their numbers.
         issued_before: The one entry of that kind, as the feed says it.
     """
 
     iat: datetime
     epoch: str
     seq: int
-    held: tuple[Held, ...]
+    held: list[Held]
     issued_before: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFeed:
+    """
+    A document, ready to send.
+
+    Args:
+        etag: Strong, with its quotes; made from the content, so equal on all replicas.
+    """
+
+    body: bytes
+    etag: str
 
 
 class Revocations:
@@ -111,6 +145,7 @@ class Revocations:
         self._monotonic = monotonic
         self._looked: float | None = None
         self._set = RevocationSet()
+        self._pruned_at: datetime | None = None
         self._forget()
 
     async def look(self, *, database_now: datetime | None = None) -> bool:
@@ -130,8 +165,10 @@ class Revocations:
             if self._horizon is None or seen.epoch != self._epoch:
                 # Numbers of another history mean nothing here; what it revoked stays revoked.
                 self._forget()
-                seen = await revocation_log.newest(connection, most=LOADED, now=database_now)
-        named = self._learn(seen)
+                seen = await revocation_log.newest(
+                    connection, most=MOST_ENTRIES + 1, now=database_now
+                )
+        named = await self._learn(seen)
         self._looked = began
         return named
 
@@ -144,7 +181,7 @@ class Revocations:
                 the `Standing`.
             DatabaseUnavailable: The last look is too long ago to tell.
         """
-        del now  # entries are pruned with every step; one that has outlived its token does no harm
+        del now  # entries are pruned now and then; one that outlives its tokens does no harm
         standing = self._set.standing(claims)
         if standing is not Standing.GOOD:
             raise Unauthenticated(standing)
@@ -166,7 +203,7 @@ class Revocations:
         """How many entries are known."""
         return len(self._held)
 
-    def document(self, since: int | None, *, now: datetime) -> bytes:
+    def feed(self, since: int | None, *, now: datetime) -> SignedFeed:
         """
         The feed as it stands, signed at most once for each step and number that is asked for.
 
@@ -184,89 +221,119 @@ class Revocations:
             raise DatabaseUnavailable("revocations unknown", retry_after=RETRY_AFTER)
         checkpoint = None if since is None or since > step.seq else self._checkpoint(since)
         asked = None if checkpoint is None else checkpoint.seq
-        document = self._documents.get(asked)
-        if document is None:
-            document = self._signer.sign(
+        if asked not in self._signed:
+            body = self._signer.sign(
                 self._payload(step, checkpoint), revoked=self.names_key, now=now
             )
-            if document is None:
+            if body is None:
                 raise DatabaseUnavailable("no key may sign the feed", retry_after=RETRY_AFTER)
-            self._documents[asked] = document
-        return document
+            etag = base64url.encode(hashlib.sha256(body).digest()[:12])
+            self._signed[asked] = SignedFeed(body, f'"{etag}"')
+        return self._signed[asked]
 
     def _forget(self) -> None:
         self._epoch = ""
         self._horizon: int | None = None
-        self._held: dict[int, Held] = {}
-        self._collapsed: Entry | None = None
+        self._held: list[Held] = []
+        self._numbers: set[int] = set()
+        self._moments: list[Held] = []
+        self._collapsed: Replaced | None = None
         self._seq = 0
         self._step: Step | None = None
         self._checkpoints: deque[Checkpoint] = deque()
-        self._documents: dict[int | None, bytes] = {}
+        self._signed: dict[int | None, SignedFeed] = {}
 
-    def _learn(self, seen: Look) -> bool:
+    async def _learn(self, seen: Look) -> bool:
         """Take in what a look has shown; returns whether a key is named that was not."""
-        self._epoch, self._horizon = seen.epoch, seen.horizon
         named = False
-        for logged in seen.logged:
+        for number, logged in enumerate(seen.logged):
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)  # there may be very many at the start; requests go first
             if logged.entry.expires_at <= seen.now:
                 self._seq = max(self._seq, logged.seq)
-            elif logged.seq not in self._held:
-                self._held[logged.seq] = Held(logged, seen.now, entry_text(logged.entry))
-                self._set.add(logged.entry)
+            elif logged.seq not in self._numbers and not self._is_replaced(logged):
+                self._hold(logged, seen.now)
                 named = named or logged.entry.kind is Kind.KID
+        # Only now: what was interrupted is looked at again.
+        self._epoch, self._horizon = seen.epoch, seen.horizon
         if named:
-            self._documents.clear()  # one may be signed by that key
+            self._signed.clear()  # a document may be signed by that key
         seconds = int(seen.now.timestamp())
         begun = moment(seconds - seconds % int(STEP.total_seconds()))
         if self._step is None or begun > self._step.iat:
             self._begin(begun)
         return named
 
+    def _is_replaced(self, logged: Logged) -> bool:
+        return self._collapsed is not None and self._collapsed.covers(logged)
+
+    def _hold(self, logged: Logged, seen_at: datetime) -> None:
+        entry = logged.entry
+        held = Held(logged.seq, logged.revoked_at, seen_at, entry, entry_text(entry))
+        self._numbers.add(held.seq)
+        self._set.add(entry)
+        where = self._moments if entry.kind is Kind.ISSUED_BEFORE else self._held
+        # In the order of numbers, in which nearly all of them come.
+        insort(where, held, key=_number)
+
     def _begin(self, iat: datetime) -> None:
         """The next step: what was revoked before this moment, and has not expired by then."""
-        self._held = {n: held for n, held in self._held.items() if held.entry.expires_at > iat}
-        known = [self._held[n] for n in sorted(self._held)]
-        content = [held for held in known if held.logged.revoked_at < iat]
-        self._seq = max([self._seq, *(held.logged.seq for held in content)])
-        self._set.prune(iat)
-        content = self._collapse(content, iat)
-        step = Step(iat, self._epoch, self._seq, tuple(content), self._oldest_issue(content))
-        self._step, self._documents = step, {}
-        if not self._checkpoints or self._checkpoints[-1].seq != step.seq:
-            self._checkpoints.append(Checkpoint(step.seq, iat))
+        self._drop_expired(iat)
+        moments = [held for held in self._moments if held.revoked_at < iat]
+        content = self._collapse([held for held in self._held if held.revoked_at < iat], iat)
+        self._seq = max(self._seq, *(part[-1].seq for part in (content, moments) if part), 0)
+        latest = [held.entry for held in moments]
+        latest += [self._collapsed.entry] if self._collapsed else []
+        said = max(latest, key=lambda entry: entry.expires_at, default=None)
+        self._step = Step(
+            iat, self._epoch, self._seq, content, None if said is None else entry_text(said)
+        )
+        self._signed = {}
+        if not self._checkpoints or self._checkpoints[-1].seq != self._seq:
+            self._checkpoints.append(Checkpoint(self._seq, iat))
         # A verifier whose document has expired asks for everything, so that the checkpoint of
         # the oldest that has not is the first that is needed.
         while len(self._checkpoints) > 1 and self._checkpoints[1].iat <= iat - VALID - OVERLAP:
             self._checkpoints.popleft()
 
+    def _drop_expired(self, iat: datetime) -> None:
+        """What comes first was revoked first, but for seconds."""
+        for where in (self._held, self._moments):
+            dead = 0
+            while dead < len(where) and where[dead].entry.expires_at <= iat:
+                self._numbers.discard(where[dead].seq)
+                dead += 1
+            del where[:dead]
+        if self._pruned_at is None or iat >= self._pruned_at + PRUNE_INTERVAL:
+            self._set.prune(iat)
+            self._pruned_at = iat
+        if self._collapsed is not None and self._collapsed.entry.expires_at <= iat:
+            self._collapsed = None
+
     def _collapse(self, content: list[Held], iat: datetime) -> list[Held]:
         """Replace what is too much by the moment before which all tokens are refused."""
-        if self._collapsed is not None and self._collapsed.expires_at <= iat:
-            self._collapsed = None
-        single = [held for held in content if held.entry.kind in SINGLE]
-        if len(single) <= MOST_ENTRIES:
+        content = [held for held in content if held.entry.expires_at > iat]
+        if len(content) <= MOST_ENTRIES:
+            return content
+        of_tokens = [held for held in content if held.entry.kind.of_tokens]
+        if len(of_tokens) <= MOST_ENTRIES:
             return content
         # By number, so that all replicas, also one that starts later, replace the same.
-        last = single[-MOST_ENTRIES - 1].logged.seq
-        last = -(-last // MOST_ENTRIES) * MOST_ENTRIES
-        replaced = [held for held in single if held.logged.seq <= last]
-        newest = max(held.logged.revoked_at for held in replaced)
-        self._collapsed = everything_before(newest, until=newest + LIFE)
-        for held in replaced:
-            del self._held[held.logged.seq]
-        self._set.clear()
-        for entry in (self._collapsed, *(held.entry for held in self._held.values())):
-            self._set.add(entry)
-        gone = {held.logged.seq for held in replaced}
-        return [held for held in content if held.logged.seq not in gone]
+        last = -(-of_tokens[-MOST_ENTRIES - 1].seq // MOST_ENTRIES) * MOST_ENTRIES
+        self._seq = max(self._seq, content[-1].seq)
+        newest = max(held.revoked_at for held in of_tokens if held.seq <= last)
+        said = everything_before(newest, until=newest + LIFE)
+        self._collapsed = Replaced(last, newest, said)
 
-    def _oldest_issue(self, content: list[Held]) -> str | None:
-        """The one entry of its kind that says more than all others of it."""
-        moments = [held.entry for held in content if held.entry.kind is Kind.ISSUED_BEFORE]
-        moments += [self._collapsed] if self._collapsed is not None else []
-        latest = max(moments, key=lambda entry: entry.expires_at, default=None)
-        return None if latest is None else entry_text(latest)
+        def stays(held: Held) -> bool:
+            return held.seq > last or not held.entry.kind.of_tokens
+
+        self._held = list(filter(stays, self._held))
+        self._numbers = {held.seq for held in (*self._held, *self._moments)}
+        self._set.clear()
+        for entry in (said, *(held.entry for held in (*self._held, *self._moments))):
+            self._set.add(entry)
+        return list(filter(stays, content))
 
     def _checkpoint(self, since: int) -> Checkpoint | None:
         """The last one that a verifier with this number has surely got."""
@@ -274,12 +341,12 @@ class Revocations:
         return found[-1] if found else None
 
     def _payload(self, step: Step, checkpoint: Checkpoint | None) -> str:
-        held = [each for each in step.held if each.entry.kind is not Kind.ISSUED_BEFORE]
+        held = step.held
         if checkpoint is not None:
             # By its number, or if it came late: what was not there yet when that document was
             # written, here or at another replica.
             late = checkpoint.iat - OVERLAP
-            held = [h for h in held if h.logged.seq > checkpoint.seq or h.seen_at >= late]
+            held = [h for h in held if h.seq > checkpoint.seq or h.seen_at >= late]
         entries = [] if step.issued_before is None else [step.issued_before]
         return payload_text(
             issuer=self._issuer,
@@ -289,3 +356,7 @@ class Revocations:
             entries=[*entries, *(each.text for each in held)],
             since=None if checkpoint is None else checkpoint.seq,
         )
+
+
+def _number(held: Held) -> int:
+    return held.seq

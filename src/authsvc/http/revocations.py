@@ -26,8 +26,8 @@ router = APIRouter()
 async def revocations(request: Request) -> Response:
     """Send the feed, or what came to it since a number."""
     held = service(request)
-    body = held.revocations.document(_since(request), now=held.clock.now())
-    document = Document.of(body, media_type=MEDIA_TYPE, cache_control=CACHE_CONTROL)
+    found = held.revocations.feed(_since(request), now=held.clock.now())
+    document = Document(found.body, found.etag, MEDIA_TYPE, CACHE_CONTROL)
     return document.response(request.scope)
 
 

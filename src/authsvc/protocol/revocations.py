@@ -31,6 +31,15 @@ class Kind(StrEnum):
     VER = "ver"
     ISSUED_BEFORE = "issued_before"
 
+    @property
+    def of_tokens(self) -> bool:
+        """
+        Whether a moment can stand for it.
+
+        Not for a key: whoever has it chooses when its tokens were issued.
+        """
+        return self in {Kind.SID, Kind.JTI, Kind.VER}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

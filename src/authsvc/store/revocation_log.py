@@ -26,7 +26,7 @@ from sqlalchemy import (
     literal_column,
     select,
     true,
-    union,
+    union_all,
 )
 
 from authsvc.protocol import base64url
@@ -71,7 +71,7 @@ async def look(connection: HotConnection, horizon: int, *, now: datetime | None 
 
 
 async def newest(connection: HotConnection, *, most: int, now: datetime | None = None) -> Look:
-    """The first look: the newest entries, however old, at most so many; and all keys."""
+    """The first look: the newest entries of tokens, at most so many, and all others."""
     return _look(await _newest().fetch(connection, most=most, now=now))
 
 
@@ -117,10 +117,11 @@ def _since() -> HotStatement:
 @cache
 def _newest() -> HotStatement:
     one_row = clock()
-    found = select(*ENTRY).order_by(r.seq.desc()).limit(bindparam("most", type_=BigInteger))
-    # Nothing may replace the name of a key: whoever has it chooses when its tokens were issued.
-    keys = select(*ENTRY).where(r.kind == literal_column(f"'{Kind.KID}'"))
-    entries = union(select(found.subquery("newest")), keys).subquery("entries")
+    of_tokens = r.kind.in_([literal_column(f"'{kind}'") for kind in Kind if kind.of_tokens])
+    limit = bindparam("most", type_=BigInteger)
+    found = select(*ENTRY).where(of_tokens).order_by(r.seq.desc()).limit(limit)
+    others = select(*ENTRY).where(~of_tokens)
+    entries = union_all(select(found.subquery("newest")), others).subquery("entries")
     return HotStatement(
         select(*_about(one_row), *entries.c).select_from(one_row.outerjoin(entries, true()))
     )
