@@ -1,4 +1,4 @@
-// Build into dist/: the package (one module, minified, and its types) and the script of /demo.
+// Build into dist/: the package (one module, minified, and its types) and the scripts of /demo and /auth/continue.
 // A type error stops it.
 import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
@@ -30,10 +30,12 @@ buildSync({
   minify: true,
   banner: { js: "// @authsvc/client, Apache-2.0" },
 });
-// What authsvc serves at /demo is committed as it is built here, to be read and compared.
-buildSync({
-  ...options,
-  entryPoints: ["demo/demo.js"],
-  outfile: "dist/demo.js",
-  banner: { js: "// Built from clients/js; do not edit." },
-});
+// What authsvc serves as pages is committed as it is built here, to be read and compared.
+for (const page of ["demo", "continue"]) {
+  buildSync({
+    ...options,
+    entryPoints: [`${page}/${page}.js`],
+    outfile: `dist/${page}.js`,
+    banner: { js: "// Built from clients/js; do not edit." },
+  });
+}

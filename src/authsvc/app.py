@@ -20,6 +20,7 @@ from authsvc.flows.follow_revocations import LOOK_INTERVAL, Revocations
 from authsvc.flows.maintain import prune
 from authsvc.http import (
     change_password,
+    continue_session,
     introspect,
     jwks,
     login,
@@ -146,7 +147,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.include_router(metrics_router(settings))
     for module in (register, login, refresh, logout, me, sessions, change_password, verify):
         app.include_router(module.router)
-    for module in (token, introspect, revoke):
+    for module in (continue_session, token, introspect, revoke):
         app.include_router(module.router)
     install_openapi(app, settings)
     return app

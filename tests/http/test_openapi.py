@@ -23,6 +23,7 @@ UNDOCUMENTED = {
     "/docs/assets/{version}/{name}",
     "/demo",
     "/demo/assets/{version}/{name}",
+    "/auth/continue/assets/{version}/{name}",
     "/openapi.json",
 }
 OPERATIONS = {
@@ -31,6 +32,7 @@ OPERATIONS = {
     "change_password": "post /auth/password/change",
     "login": "post /auth/login",
     "refresh": "post /auth/refresh",
+    "continue_session": "get /auth/continue",
     "logout": "post /auth/logout",
     "list_sessions": "get /auth/sessions",
     "end_session": "delete /auth/sessions/{session_id}",

@@ -4,12 +4,10 @@ import { AuthError } from "./errors.js";
 import { exclusivelyBy } from "./lock.js";
 import { openPeers, type Message } from "./peers.js";
 import { dueAt, sessionOf, tokensIn, type Session, type Token, type TokenAnswer } from "./session.js";
-import { openStore, random } from "./store.js";
+import { openStore, PENDING, random } from "./store.js";
 import { passes, post, refusal, unavailable } from "./transport.js";
 
 // What is in the store. None of it is a credential: see docs/single-page-apps.md.
-/** The Idempotency-Key of a refresh that has had no answer. */
-const PENDING = "pending";
 /** The key of the last refresh, for as long as a crash could take its cookie back. */
 const LAST = "last";
 /** The id of the session that there may be. */

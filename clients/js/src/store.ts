@@ -1,3 +1,6 @@
+/** The Idempotency-Key of a refresh that has had no answer. */
+export const PENDING = "pending";
+
 /** Text by name, for all tabs of the origin and over reloads. */
 export interface Store {
   /** Whether it outlives the page. */

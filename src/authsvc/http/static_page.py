@@ -37,22 +37,26 @@ class StaticPage:
     Args:
         path: Where it is served, such as `/docs`.
         template: Directory and name below `static`; `{name}` in it stands for an asset's address.
+            What stands in capitals there is left to whoever asks for `html`.
     """
 
     def __init__(self, path: str, template: tuple[str, str], assets: Assets) -> None:
         self._path = path
         self._template = template
         self._assets = assets
+        self.html = cache(self._read_html)
         self._page = cache(self._read_page)
         self._asset = cache(self._read_asset)
 
     def add_to(self, router: APIRouter) -> None:
         """Serve the page and its assets."""
-        for path, endpoint in (
-            (self._path, self.page),
-            (f"{self._path}/assets/{{version}}/{{name}}", self.asset),
-        ):
-            router.add_api_route(path, endpoint, methods=["GET", "HEAD"])
+        router.add_api_route(self._path, self.page, methods=["GET", "HEAD"])
+        self.add_assets_to(router)
+
+    def add_assets_to(self, router: APIRouter) -> None:
+        """Serve the assets; the page has an endpoint of its own."""
+        path = f"{self._path}/assets/{{version}}/{{name}}"
+        router.add_api_route(path, self.asset, methods=["GET", "HEAD"], include_in_schema=False)
 
     async def page(self, request: Request) -> Response:
         """Send the page."""
@@ -64,10 +68,12 @@ class StaticPage:
             raise NotFound("asset")
         return self._asset(name).response(request.scope)
 
+    def _read_html(self) -> str:
+        return re.sub(r"\{([a-z.-]+)\}", lambda name: self._url(name[1]), _text(*self._template))
+
     def _read_page(self) -> Document:
-        html = re.sub(r"\{([a-z.-]+)\}", lambda name: self._url(name[1]), _text(*self._template))
         return Document.of(
-            html.encode(),
+            self.html().encode(),
             media_type="text/html; charset=utf-8",
             cache_control=REVALIDATE,
             content_security_policy=CONTENT_SECURITY_POLICY,

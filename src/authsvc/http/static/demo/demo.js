@@ -62,6 +62,7 @@ function authorizedFetch(origins, tokens) {
 var sidOf = (token) => sessionOf(token).sessionId;
 
 // src/store.ts
+var PENDING = "pending";
 function openStore(prefix) {
   const memory = /* @__PURE__ */ new Map();
   let disk;
@@ -197,7 +198,6 @@ function objectIn(text) {
 }
 
 // src/client.ts
-var PENDING = "pending";
 var LAST = "last";
 var HINT = "session";
 var FLUSHED = 6e4;
