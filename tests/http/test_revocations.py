@@ -125,7 +125,7 @@ async def test_a_new_login_in_a_browser_announces_the_session_it_takes_the_place
     assert digest(first) == entry.digest
 
 
-@pytest.mark.requirement("Q3")
+@pytest.mark.requirement("D4", "Q3")
 @pytest.mark.usefixtures("alice")
 async def test_what_is_revoked_by_rfc_7009_is_in_the_next_document(
     client: httpx.AsyncClient,
@@ -148,25 +148,6 @@ async def test_what_is_revoked_by_rfc_7009_is_in_the_next_document(
     assert {(Kind.JTI, digest(claims.jti)), (Kind.SID, digest(session["session_id"]))} == {
         (entry.kind, entry.digest) for entry in entries
     }
-
-
-@pytest.mark.requirement("Q3", "D4")
-async def test_a_client_that_revokes_its_token_is_heard_by_everybody(
-    app: FastAPI,
-    client: httpx.AsyncClient,
-    held: Service,
-    clock: MovableClock,
-    next_step: Callable[[], Any],
-) -> None:
-    secret = await register(app)
-    token = (await ask(client, secret)).json()["access_token"]
-    claims = held.issuer.verify_for_others(token, now=clock.now())
-
-    await client.post(REVOKE, data={"token": token}, headers=basic("shop", secret))
-    await next_step()
-
-    (entry,) = read(held, await client.get(PATH), clock).entries
-    assert (Kind.JTI, digest(claims.jti)) == (entry.kind, entry.digest)
 
 
 @pytest.mark.requirement("T14")

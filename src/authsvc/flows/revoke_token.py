@@ -81,7 +81,6 @@ async def revoke_client_token(
 ) -> Revoked:
     """
     End one access token of a client: for introspection at once, and in the revocation feed.
-    End one access token of a client: for introspection at once, and by the revocation feed.
 
     Args:
         client: Who asks; authenticated.
