@@ -340,8 +340,8 @@ def test_a_standby_and_an_open_network_are_noticed() -> None:
 
 
 def test_more_workers_than_connections_are_noticed() -> None:
-    assert Severity.OK == database._connections(SERVER, Settings.load(workers=7)).severity
-    assert Severity.WARNING == database._connections(SERVER, Settings.load(workers=8)).severity
+    assert Severity.OK == database._connections(SERVER, Settings.load(workers=6)).severity
+    assert Severity.WARNING == database._connections(SERVER, Settings.load(workers=7)).severity
 
 
 @pytest.fixture

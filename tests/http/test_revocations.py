@@ -54,7 +54,7 @@ async def test_it_is_a_jws_of_a_kind_of_its_own(
 ) -> None:
     answer = await client.get(PATH)
 
-    assert (200, "application/jwt") == (answer.status_code, answer.headers["content-type"])
+    assert (200, "application/rvk+jwt") == (answer.status_code, answer.headers["content-type"])
     assert "public, max-age=1" == answer.headers["cache-control"]
     assert "*" == answer.headers["access-control-allow-origin"]
     header = jwt.get_unverified_header(answer.text)

@@ -83,7 +83,7 @@ def test_no_two_tokens_have_one_id(issuer: Issuer) -> None:
 def test_a_token_stays_under_900_bytes(issuer: Issuer) -> None:
     long_name = Issuer(
         issuer._keys,
-        issuer="https://authentication.department.example.com",
+        issuer="https://identity.department.example.com",
         audience="authsvc",
         access_ttl=TTL,
     )

@@ -33,7 +33,7 @@ from authsvc.protocol.revocations import DIGEST_BYTES, Entry, Kind, whole_second
 
 PATH = "/.well-known/revocations"
 TYP = "rvk+jwt"
-MEDIA_TYPE = "application/jwt"  # RFC 7519 §10.3.1
+MEDIA_TYPE = "application/rvk+jwt"  # what `typ` says, in full (RFC 8725 §3.11)
 
 STEP = timedelta(seconds=5)  # `iat` is cut to it, so that all replicas send the same bytes
 VALID = timedelta(seconds=60)  # `exp - iat`
