@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from tests.gateways.client import send
+from tests.gateways.client import send_once
 from tests.gateways.conftest import GATEWAYS, Gateway, running
 from tests.gateways.upstream import upstream
 from tests.live import free_port
@@ -57,7 +57,7 @@ async def test_what_cannot_be_known_is_503_and_not_let_pass(
         upstream() as orders,
         running(gateway, authsvc, orders.port, tmp_path_factory) as port,
     ):
-        answer = await send(port, headers=[("Authorization", "Bearer x")])
+        answer = await send_once(port, headers=[("Authorization", "Bearer x")])
 
         assert (503, "1") == (answer.status, answer.headers["retry-after"])
         assert [] == orders.received
@@ -71,7 +71,7 @@ async def test_without_authsvc_it_is_503_and_nobody_passes(
         upstream() as orders,
         running(gateway, free_port(), orders.port, tmp_path_factory) as port,
     ):
-        answer = await send(port, headers=[("Authorization", "Bearer x"), ("X-User-ID", "7")])
+        answer = await send_once(port, headers=[("Authorization", "Bearer x"), ("X-User-ID", "7")])
 
         assert (503, "1") == (answer.status, answer.headers["retry-after"])
         assert [] == orders.received
@@ -96,7 +96,7 @@ async def test_an_authsvc_that_does_not_answer_in_time_is_503(
             instead=sooner.get(gateway.name, ("timeout = 5000", "timeout = 1000")),
         ) as port,
     ):
-        answer = await send(port, headers=[("Authorization", "Bearer x")])
+        answer = await send_once(port, headers=[("Authorization", "Bearer x")])
 
         assert (503, "1") == (answer.status, answer.headers["retry-after"])
         assert [] == orders.received
@@ -111,7 +111,7 @@ async def test_a_slip_in_the_configuration_lets_nobody_pass(
         upstream() as orders,
         running(gateway, authsvc, orders.port, tmp_path_factory) as port,
     ):
-        answer = await send(port, headers=[("Authorization", "Bearer x")])
+        answer = await send_once(port, headers=[("Authorization", "Bearer x")])
 
         assert answer.status in {422, 503}
         assert [] == orders.received
@@ -129,6 +129,6 @@ async def test_an_error_of_the_service_is_its_own(
         always(broken) as orders,
         running(gateway, authsvc, orders, tmp_path_factory) as port,
     ):
-        answer = await send(port)
+        answer = await send_once(port)
 
         assert (500, b"mine") == (answer.status, answer.body)

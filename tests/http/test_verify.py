@@ -53,6 +53,23 @@ async def verify(
 
 
 @pytest.fixture
+def new_client(new_client: ClientFactory, app: FastAPI) -> ClientFactory:
+    """Its service has looked for revocations just before, however busy this machine is."""
+    known = app.state.service.revocations
+
+    async def look(request: httpx.Request) -> None:
+        del request
+        await known.look(database_now=START)
+
+    def make(*args: Any, **kwargs: Any) -> httpx.AsyncClient:
+        client = new_client(*args, **kwargs)
+        client.event_hooks = client.event_hooks | {"request": [look]}
+        return client
+
+    return make
+
+
+@pytest.fixture
 def gateway(new_client: ClientFactory) -> httpx.AsyncClient:
     return new_client(GATEWAY)
 
@@ -508,7 +525,7 @@ async def test_every_bad_vector_is_refused(new_client: ClientFactory) -> None:
 
 @pytest.fixture
 def passed(app: FastAPI) -> list[float]:
-    """Seconds that this process has run; its knowledge of revocations ages with them."""
+    """Seconds that this process has run; what it knows from now on ages with them."""
     seconds = [1000.0]
     service: Service = app.state.service
     known = Revocations(
