@@ -30,7 +30,9 @@ from sqlalchemy import (
 )
 
 from authsvc.protocol import base64url
+from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.protocol.revocations import LIFE, Entry, Kind, everything_before
+from authsvc.store.database import RETRY_AFTER
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
 from authsvc.store.tables import revocations
 
@@ -66,17 +68,29 @@ class Look:
 
 
 async def look(connection: HotConnection, horizon: int, *, now: datetime | None = None) -> Look:
-    """Everything that the look which gave this horizon cannot have seen."""
+    """
+    Everything that the look which gave this horizon cannot have seen.
+
+    Raises:
+        DatabaseUnavailable: It is a standby, which does not know the latest.
+    """
     return _look(await _since().fetch(connection, horizon=horizon, now=now))
 
 
 async def newest(connection: HotConnection, *, most: int, now: datetime | None = None) -> Look:
-    """The first look: the newest entries of tokens, at most so many, and all others."""
+    """
+    The first look: the newest entries of tokens, at most so many, and all others.
+
+    Raises:
+        DatabaseUnavailable: As `look`.
+    """
     return _look(await _newest().fetch(connection, most=most, now=now))
 
 
 def _look(rows: Sequence[Row]) -> Look:
     first = rows[0]  # of the clock: it is there whatever else is
+    if first["standby"]:
+        raise DatabaseUnavailable("a standby", retry_after=RETRY_AFTER)
     name = f"{first['started_at'].timestamp()} {first['filenode']}"
     return Look(
         epoch=base64url.encode(hashlib.sha256(name.encode()).digest()[:EPOCH_BYTES]),
@@ -132,6 +146,7 @@ def _about(one_row: CTE) -> tuple[ColumnElement[Any], ...]:
     snapshot = func.pg_snapshot_xmin(func.pg_current_snapshot())
     return (
         one_row.c.now,
+        func.pg_is_in_recovery().label("standby"),
         func.pg_postmaster_start_time().label("started_at"),
         func.pg_relation_filenode(literal_column("'revocations'::regclass")).label("filenode"),
         cast(cast(snapshot, Text), BigInteger).label("horizon"),
