@@ -15,6 +15,17 @@ from authsvc.flows.maintain import prune
 from authsvc.http.dependencies import Service
 from authsvc.settings import Settings
 from tests.http.conftest import EMAIL, PASSWORD, log_in, me, refresh
+from tests.http.oauth import (
+    GRANT,
+    INTROSPECT,
+    ORDERS,
+    REVOKE,
+    TOKEN,
+    assertion,
+    basic,
+    register,
+    register_with_keys,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
 ROLE = "authsvc_serve"
@@ -65,6 +76,24 @@ async def test_the_role_of_the_page_is_enough_to_serve(
         reused.status_code,
     )
     assert 401 == (await me(client, refreshed.json()["access_token"])).status_code
+
+
+@pytest.mark.requirement("S5")
+async def test_the_role_of_the_page_is_enough_for_clients(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    secret = basic("shop", await register(app, audiences=(ORDERS,)))
+    await register_with_keys(app, client_id="keyed")
+    wrong = await client.post(TOKEN, data=GRANT, headers=basic("shop", "wrong"))
+    signed = await client.post(TOKEN, data={**GRANT, **assertion("keyed")})
+    token = {"token": (await client.post(TOKEN, data=GRANT, headers=secret)).json()["access_token"]}
+
+    before = (await client.post(INTROSPECT, data=token, headers=secret)).json()["active"]
+    revoked = await client.post(REVOKE, data=token, headers=secret)
+    after = (await client.post(INTROSPECT, data=token, headers=secret)).json()["active"]
+
+    assert (401, 200, 200) == (wrong.status_code, signed.status_code, revoked.status_code)
+    assert (True, False) == (before, after)
 
 
 @pytest.mark.requirement("S5")
