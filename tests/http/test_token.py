@@ -17,6 +17,7 @@ from authsvc.protocol.audit import AuditEvent
 from authsvc.protocol.clients import AuthMethod
 from authsvc.settings import Settings
 from authsvc.store import clients
+from tests.conftest import Statements
 from tests.http.conftest import BASE_URL, ClientFactory, MovableClock
 from tests.http.oauth import (
     BILLING,
@@ -473,6 +474,23 @@ async def test_endpoints_for_users_refuse_the_token_of_a_client(
     )
 
     assert (401, "unauthenticated") == (answer.status_code, answer.json()["code"])
+
+
+async def test_a_token_costs_one_statement_and_with_an_assertion_two(
+    client: httpx.AsyncClient, app: FastAPI, statements: Statements
+) -> None:
+    secret = await register(app)
+    await register_with_keys(app, client_id="keyed")
+    await ask(client, secret)  # the first connection
+    await client.post(TOKEN, data={**GRANT, **assertion("keyed")})
+
+    statements.clear()
+    await ask(client, secret)
+    by_secret = len(statements)
+    statements.clear()
+    await client.post(TOKEN, data={**GRANT, **assertion("keyed")})
+
+    assert (1, 2) == (by_secret, len(statements))
 
 
 async def test_tokens_and_refusals_are_counted(client: httpx.AsyncClient, app: FastAPI) -> None:
