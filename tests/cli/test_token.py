@@ -16,7 +16,7 @@ from authsvc.keys.refresh_tokens import RefreshKeys, seal
 from authsvc.protocol.jwk import rsa_jwk
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.settings import Settings
-from authsvc.store import logins, users
+from authsvc.store import logins, spent_jtis, users
 from authsvc.store.database import Database
 from tests.cli.conftest import Command, Done
 from tests.conftest import CALLER, LIFETIMES
@@ -393,3 +393,30 @@ async def test_the_database_says_whether_an_access_token_still_works_here(
 
     assert (0, 1, 0) == (alive.code, ended.code, elsewhere.code)
     assert "authsvc itself refuses it" in ended.out
+
+
+@pytest.mark.usefixtures("keys_dir")
+async def test_of_a_services_token_the_database_knows_whether_it_was_ended(
+    authsvc: Command, db: Database
+) -> None:
+    token = sign(HEADER, {**without(claims(client_id="shop", sub="shop"), "sid"), "jti": "1"})
+    expires_at = datetime.now(UTC) + timedelta(minutes=15)
+
+    async def inspect() -> tuple[int, str]:
+        done = await authsvc("token", "inspect", token, "--session", "--json")
+        return done.code, done.json["checks"][-1]["words"]
+
+    unknown = await inspect()
+    await authsvc("clients", "create", "shop", "--resource", "https://orders.example.com")
+    good = await inspect()
+    async with db.autocommit() as connection:
+        await spent_jtis.revoke_access_token(
+            connection, client_id="shop", jti="1", expires_at=expires_at, caller=CALLER
+        )
+    revoked = await inspect()
+    await authsvc("clients", "disable", "shop")
+    disabled = await inspect()
+
+    gone = (1, "is disabled, or unknown")
+    assert [gone, (0, "is enabled, and has not revoked it"), gone] == [unknown, good, disabled]
+    assert (1, "has revoked this token") == revoked

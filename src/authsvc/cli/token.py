@@ -52,7 +52,8 @@ def inspect(
         typer.Option(help="URL or file of the keys it trusts; else those of AUTHSVC_KEYS_DIR."),
     ] = None,
     session: Annotated[
-        bool, typer.Option("--session", help="Also ask the database about its session.")
+        bool,
+        typer.Option("--session", help="Also ask the database about its session, or its client."),
     ] = False,
     json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -76,6 +77,8 @@ def inspect(
     )
     if session and explanation.session_id is not None:
         explanation = _ask_for_session(settings, explanation, explanation.session_id)
+    elif session and explanation.of_client is not None:
+        explanation = _ask_for_client(settings, explanation, *explanation.of_client)
     if json_wanted:
         _print_json(explanation)
     else:
@@ -101,6 +104,24 @@ def _ask_for_session(settings: Settings, explanation: Explanation, session_id: U
 
     state, now = with_database(settings, load) or (None, None)
     return with_session(explanation, state, retry_window=settings.refresh_retry_window, now=now)
+
+
+def _ask_for_client(
+    settings: Settings, explanation: Explanation, client_id: str, jti: str
+) -> Explanation:
+    from authsvc.cli.database import with_database  # noqa: PLC0415 - see cli/main.py
+    from authsvc.cli.token_explained import with_client  # noqa: PLC0415
+    from authsvc.store import clients, spent_jtis  # noqa: PLC0415
+
+    async def load(db: Database) -> tuple[bool, bool]:
+        async with db.autocommit() as connection:
+            return (
+                await clients.is_enabled(connection, client_id),
+                await spent_jtis.is_revoked(connection, client_id=client_id, jti=jti),
+            )
+
+    enabled, revoked = with_database(settings, load)
+    return with_client(explanation, enabled=enabled, revoked=revoked)
 
 
 def _print(explanation: Explanation, now: datetime) -> None:

@@ -13,6 +13,7 @@ from authsvc.cli.token_keys import Keys
 from authsvc.keys.refresh_tokens import PREFIX, UnknownMacKey, open_token
 from authsvc.keys.unverified_tokens import read_unverified
 from authsvc.protocol.access_token import verify_access_token
+from authsvc.protocol.clients import CLIENT_ID
 from authsvc.protocol.errors import InvalidRefreshToken, Unauthenticated
 from authsvc.protocol.refresh import FamilyState, RefreshToken, Verdict, verdict
 
@@ -38,6 +39,7 @@ class Explanation:
         kind: ``access_token``, ``refresh_token`` or ``unknown``.
         accepted: Whether a verifier would accept it.
         claims: Of a refresh token: session_id, generation, delivery, mac_key_id.
+        of_client: Of a service's access token: its client's id, and its `jti`.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Explanation:
     claims: dict[str, object] | None = None
     session_id: UUID | None = None
     refresh_token: RefreshToken | None = None
+    of_client: tuple[str, str] | None = None
 
 
 def explain(token: str, *, keys: Keys, issuer: str, audience: str, now: datetime) -> Explanation:
@@ -94,6 +97,21 @@ def with_session(
         check = Check("session", passed=False, words=words)
     else:
         check = Check("session", passed=True, words="has not been ended")
+    return _and(explanation, check)
+
+
+def with_client(explanation: Explanation, *, enabled: bool, revoked: bool) -> Explanation:
+    """Add what the database knows of a service's token: what introspection would say."""
+    if not enabled:
+        return _and(explanation, Check("client", passed=False, words="is disabled, or unknown"))
+    if revoked:
+        return _and(explanation, Check("client", passed=False, words="has revoked this token"))
+    return _and(
+        explanation, Check("client", passed=True, words="is enabled, and has not revoked it")
+    )
+
+
+def _and(explanation: Explanation, check: Check) -> Explanation:
     accepted = explanation.accepted and check.passed is True
     checks = (*explanation.checks, check)
     noun = _noun(explanation.kind)
@@ -135,6 +153,7 @@ def _access_token(
         header=unverified.header,
         claims=unverified.claims,
         session_id=_uuid((unverified.claims or {}).get("sid")),
+        of_client=_of_client(unverified.claims or {}),
     )
 
 
@@ -190,13 +209,20 @@ def _mac(token: str, read: RefreshToken, keys: Keys) -> list[Check]:
 def _summary(noun: str, checks: tuple[Check, ...], accepted: bool) -> str:  # noqa: FBT001 - a fact
     failed = [f"{check.name} {check.words}" for check in checks if check.passed is False]
     if accepted:
-        asked = any(check.name == "session" for check in checks)
-        rest = "" if asked else "; only the database knows whether its session lives (--session)"
+        asked = any(check.name in {"session", "client"} for check in checks)
+        rest = "" if asked else "; only the database knows whether it has been ended (--session)"
         return f"A verifier would accept this {noun}{rest}."
     if failed:
         return f"A verifier would refuse this {noun}: {'; '.join(failed)}."
     unknown = [f"{check.name} {check.words}" for check in checks if check.passed is None]
     return f"Whether a verifier would accept this {noun} is not known: {'; '.join(unknown)}."
+
+
+def _of_client(claims: dict[str, object]) -> tuple[str, str] | None:
+    client_id, jti = claims.get("client_id"), claims.get("jti")
+    if "sid" in claims or not isinstance(client_id, str) or not isinstance(jti, str):
+        return None
+    return (client_id, jti) if CLIENT_ID.fullmatch(client_id) else None
 
 
 def _noun(kind: str) -> str:
