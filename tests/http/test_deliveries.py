@@ -83,7 +83,7 @@ async def test_web_has_no_token_in_the_body(client: httpx.AsyncClient) -> None:
             "max-age": "604800", "path": "/auth", "httponly": True, "samesite": "Strict",
         },
         "authsvc_access": {"max-age": "900", "path": "/", "httponly": True, "samesite": "Lax"},
-        "authsvc_csrf": {"max-age": "2592000", "path": "/", "samesite": "Strict"},
+        "authsvc_csrf": {"max-age": "2592000", "path": "/", "samesite": "Lax"},
         "authsvc_device": {
             "max-age": "34560000", "path": "/", "httponly": True, "samesite": "Lax",
         },

@@ -76,7 +76,9 @@ class Cookies:
             access=Cookie(
                 f"{shared}authsvc_access", f"; Path=/{domain}{secure}; HttpOnly; SameSite=Lax"
             ),
-            csrf=Cookie(f"{shared}authsvc_csrf", f"; Path=/{domain}{secure}; SameSite=Strict"),
+            # As the access cookie: a page that is opened by a link from elsewhere needs both, or
+            # the forms in it would lack their value. It proves nothing without the other.
+            csrf=Cookie(f"{shared}authsvc_csrf", f"; Path=/{domain}{secure}; SameSite=Lax"),
             device=Cookie(f"{host}authsvc_device", f"; Path=/{secure}; HttpOnly; SameSite=Lax"),
         )
 
