@@ -6,7 +6,7 @@ import { createServer, request as ask } from "node:http";
  * "pass"; "lose": authsvc answers, and the connection is cut; "hold": its answer waits for
  * `release()`; "down": cut at once; "busy": 503 with Retry-After, as authsvc words it.
  */
-export async function startProxy(port) {
+export async function startProxy(port, ownPort = 0) {
   const proxy = { mode: "pass", everything: false, refreshes: [], writes: [], retryAfter: 7 };
   let released;
   let arrived = () => undefined;
@@ -48,7 +48,7 @@ export async function startProxy(port) {
     forwarded.on("error", () => request.socket.destroy());
     request.pipe(forwarded);
   });
-  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  await new Promise((listening) => server.listen(ownPort, "127.0.0.1", listening));
 
   proxy.url = `http://localhost:${server.address().port}`;
   proxy.outcomes = () => proxy.refreshes.map(({ outcome }) => outcome ?? "none");

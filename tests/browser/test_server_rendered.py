@@ -1,0 +1,184 @@
+"""
+/auth/continue and examples/server-rendered in a real Chromium, with the retry window shut.
+
+That the access cookie has run out is said to the browser, by taking the cookie away: nobody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from authsvc.embedded_postgres import EmbeddedPostgres
+from tests.browser.conftest import ADA, ROOT, Scenario, node
+from tests.conftest import _admin, _url
+from tests.live import free_port, serving
+
+STATIC = ROOT / "src" / "authsvc" / "http" / "static" / "continue"
+SIGNED_OUT = "Failed to load resource: the server responded with a status of 401"
+
+
+@contextmanager
+def running(example: str, port: int, **environment: str) -> Iterator[str]:
+    """An example as a process of its own; its origin."""
+    origin = f"http://localhost:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level=error"],
+        cwd=ROOT / "examples" / example,
+        env={**os.environ, "ORIGIN": origin, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield origin
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def until_it_answers(origin: str) -> None:
+    async with httpx.AsyncClient(base_url=origin) as client, asyncio.timeout(20):
+        while True:
+            try:
+                await client.get("/sign-in")
+            except httpx.TransportError:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+@pytest.fixture(scope="module")
+async def application(
+    postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[int, int, str]]:
+    """A service, the port at which everybody knows it, and the origin of the example."""
+    name = f"test_{uuid4().hex}"
+    await _admin(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
+    known_at = free_port()
+    issuer = f"http://localhost:{known_at}"
+    async with serving(
+        _url(postgres, name),
+        tmp_path_factory.mktemp("service"),
+        REFRESH_RETRY_WINDOW="0",
+        ISSUER=issuer,
+    ) as ports:
+        async with httpx.AsyncClient(base_url=f"http://localhost:{ports[0]}") as client:
+            assert 201 == (await client.post("/auth/register", json=ADA)).status_code
+        with running("server-rendered", free_port(), ISSUER=issuer) as origin:
+            await until_it_answers(origin)
+            yield ports[0], known_at, origin
+    await _admin(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def visit(application: tuple[int, int, str], chromium: str, tmp_path: Path) -> Scenario:
+    """Play a scenario of server_rendered.mjs; returns what it observed."""
+
+    async def play(name: str) -> dict[str, Any]:
+        script = str(Path(__file__).parent / "server_rendered.mjs")
+        port, known_at, origin = application
+        done = await asyncio.to_thread(
+            node, script, str(port), str(known_at), origin, chromium, str(tmp_path), name,
+            input=json.dumps(ADA),
+        )  # fmt: skip
+        assert 0 == done.returncode, done.stderr
+        observed: dict[str, Any] = json.loads(done.stdout)
+        return observed
+
+    return play
+
+
+def test_the_script_of_the_page_is_what_the_source_builds(package: Path) -> None:
+    """After a change: `npm run build` in clients/js, and copy dist/continue.js."""
+    assert (package / "continue.js").read_bytes() == (STATIC / "continue.js").read_bytes()
+
+
+@pytest.mark.requirement("C1", "X1", "R3")
+async def test_a_session_goes_on_when_the_access_cookie_has_run_out(visit: Scenario) -> None:
+    seen = await visit("a-session")
+
+    assert [] == seen["stranger"]  # nothing was asked in the name of nobody
+    assert "wrong" in seen["wrong"]
+    assert ["authsvc_csrf"] == seen["scriptsSee"]
+    assert ["Buy <b>milk</b>."] == seen["written"]
+    assert ["/notes?page=2&q=%22a+b%22", seen["written"], ["rotated"]] == seen["renewed"]
+    assert ["Buy <b>milk</b>.", "Sell it."] == seen["after"]
+    assert ["authsvc_device"] == seen["left"]
+    assert ["rotated"] == seen["outcomes"]
+    assert all(text.startswith(SIGNED_OUT) for text in seen["complaints"])
+
+
+@pytest.mark.requirement("C1", "X1")
+async def test_a_link_from_elsewhere_leads_to_forms_that_work(visit: Scenario) -> None:
+    """A cookie that is not sent with the navigation would leave the form without its value."""
+    seen = await visit("a-link-from-elsewhere")
+
+    assert ["From a link.", "From a link, renewed."] == seen["notes"][-2:]
+    assert ["rotated"] == seen["outcomes"]
+
+
+@pytest.mark.requirement("I7")
+async def test_an_outage_on_the_way_costs_no_session(visit: Scenario) -> None:
+    """Refused, lost after the rotation, cut, and the page loaded anew in between."""
+    seen = await visit("an-outage")
+
+    assert "Still trying …" == seen["waiting"][0]
+    assert "Next try in" in seen["waiting"][1]
+    assert ["pending"] == seen["kept"]
+    assert 1 == seen["keys"]
+    assert (503, "rotated", "replayed") == (*seen["outcomes"][:2], seen["outcomes"][-1])
+    assert {503, "rotated", "none", "replayed"} == set(seen["outcomes"])
+    assert [] != seen["notes"]
+
+
+@pytest.mark.requirement("R3")
+async def test_several_tabs_take_turns(visit: Scenario) -> None:
+    seen = await visit("several-tabs")
+
+    assert ["rotated"] == seen["together"]
+    assert ["rotated"] * 3 == seen["outcomes"]
+    assert ["/notes"] * 3 == seen["at"]
+
+
+async def test_a_session_that_has_ended_leads_to_the_sign_in_page(visit: Scenario) -> None:
+    seen = await visit("an-end")
+
+    assert [401] == seen["outcomes"]
+    assert "You are signed out" == seen["title"]
+    assert seen["back"].endswith("/notes")
+
+
+async def test_an_application_that_sees_no_cookie_does_not_send_it_round_for_ever(
+    visit: Scenario,
+) -> None:
+    seen = await visit("a-loop")
+
+    assert 4 == seen["rounds"]
+    assert ["rotated"] * 3 == seen["outcomes"]
+    assert "again and again" in seen["title"]
+    assert "/notes" == seen["resolved"]
+
+
+async def test_what_was_typed_survives_the_end_of_the_access_cookie(visit: Scenario) -> None:
+    seen = await visit("a-late-form")
+
+    assert "Long thought of." == seen["draft"] == seen["notes"][-1]
+
+
+@pytest.mark.requirement("X1", "X2")
+async def test_a_form_of_another_page_writes_nothing_and_shows_nothing(visit: Scenario) -> None:
+    """From another site, and from another port of the same host, which gets the cookies."""
+    seen = await visit("a-forged-form")
+
+    assert [[403, False]] * 4 == seen["answers"]
+    assert "forged" not in seen["notes"]
