@@ -1,4 +1,4 @@
-// Signing in and out: the browser talks to authsvc itself, since it is authsvc that sets the cookies.
+// Signing in and out: the browser asks authsvc, which sets the cookies.
 const find = (id) => document.getElementById(id);
 
 async function ask(authsvc, path, body, headers = {}) {
