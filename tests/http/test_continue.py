@@ -118,7 +118,7 @@ REFUSED = [
 ORIGINS = Origins.configured(Settings.load(**PUBLIC))
 
 
-@pytest.mark.requirement("O2")
+@pytest.mark.requirement("O1", "O2")
 @pytest.mark.parametrize("address", REFUSED)
 def test_it_goes_nowhere_else(address: str) -> None:
     request = Request({"type": "http", "query_string": urlencode({"to": address}).encode()})
