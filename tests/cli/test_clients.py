@@ -113,7 +113,7 @@ async def test_a_client_has_what_was_listed_and_no_more(authsvc: Command) -> Non
         (("shop",), "resource: Name what its tokens are for (--resource)"),
         (("shop", "--resource", "with space"), "resource: Use at most"),
         (("shop", "--resource", f"{ORDERS}#part"), "resource: A resource has no fragment"),
-        (("shop", "--resource", ORDERS, "--scope", "two words"), "scope: Use at most"),
+        (("shop", "--resource", ORDERS, "--scope", 'a"quote'), "scope: Use at most"),
         (("shop", "--resource", ORDERS, "--name", "\x1b[31m"), "name: Use 1 to 100"),
         (("shop", "--resource", ORDERS, "--alg", "ES256"), "jwks: Only a private_key_jwt"),
     ],
@@ -291,7 +291,7 @@ async def test_keys_may_be_published_by_https_and_in_development_on_this_machine
 async def test_lists_are_replaced_and_grants_follow(authsvc: Command) -> None:
     await authsvc(*CREATE)
 
-    given = await authsvc("clients", "set-scopes", "shop", "b", "a", "b")
+    given = await authsvc("clients", "set-scopes", "shop", "b a", "b")
     same = await authsvc("clients", "set-scopes", "shop", "a", "b")
     await authsvc("clients", "set-resources", "shop", BILLING, ORDERS)
     await authsvc("clients", "set-audiences", "shop", BILLING)

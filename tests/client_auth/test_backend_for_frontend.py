@@ -132,9 +132,7 @@ async def test_the_browser_holds_no_token_and_foreign_pages_write_nothing(
             assert 401 == dead.status_code
 
             token = csrf_token(await browser.get("/notes"))
-            stays = await browser.post(
-                "/sign-out", data={"csrf_token": token}, headers=OTHER_SITE
-            )
+            stays = await browser.post("/sign-out", data={"csrf_token": token}, headers=OTHER_SITE)
             assert (403, 1) == (stays.status_code, len(held(tmp_path)))
             left = await browser.post("/sign-out", data={"csrf_token": token})
             assert (303, "/sign-in") == (left.status_code, left.headers["location"])

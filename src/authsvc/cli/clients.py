@@ -66,7 +66,7 @@ def create(
         typer.Option(help="A service that its tokens may be for (`aud`); repeat it for more."),
     ] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="A scope it may have; repeat it for more.")
+        list[str] | None, typer.Option(help="Scopes it may have; repeat it, or put spaces between.")
     ] = None,
     audience: Annotated[
         list[str] | None,
@@ -85,7 +85,7 @@ def create(
         name=client_id if name is None else name,
         auth_method=auth_method,
         grant_types=(),
-        scopes=_listed(scope),
+        scopes=_scopes(scope),
         resources=_listed(resource),
         audiences=_listed(audience),
         assertion_alg=alg,
@@ -237,7 +237,7 @@ def set_scopes(
     ] = None,
 ) -> None:
     """Replace the scopes that a client may have."""
-    _set_list(client_id, Listed.SCOPES, scopes)
+    _set_list(client_id, Listed.SCOPES, _scopes(scopes))
 
 
 @app.command(
@@ -310,6 +310,11 @@ def _set_disabled(client_id: str, *, disabled: bool) -> bool:
         load_settings(),
         lambda db: administer_clients.set_client_disabled(db, client_id, disabled=disabled),
     )
+
+
+def _scopes(values: Sequence[str] | None) -> tuple[str, ...]:
+    """Scopes as RFC 6749 §3.3 writes them, too: several in one argument, with spaces between."""
+    return _listed([scope for value in values or () for scope in value.split()])
 
 
 def _listed(values: Sequence[str] | None) -> tuple[str, ...]:
