@@ -1,0 +1,16 @@
+"""Settings, frozen; the only reader of the environment (CONTRACT §2)."""
+
+from authsvc.settings.errors import SettingsError
+from authsvc.settings.model import Settings, unknown_names
+from authsvc.settings.rules import OWASP_ARGON2
+from authsvc.settings.values import LOOPBACK_NAMES, is_loopback, usable_cores
+
+__all__ = [
+    "LOOPBACK_NAMES",
+    "OWASP_ARGON2",
+    "Settings",
+    "SettingsError",
+    "is_loopback",
+    "unknown_names",
+    "usable_cores",
+]

@@ -1,0 +1,211 @@
+"""The settings themselves: their names, types and defaults, and what follows from them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from sqlalchemy import make_url
+
+from authsvc.settings import values
+from authsvc.settings.errors import PREFIX, SettingsError, explain
+from authsvc.settings.rules import general_problems, production_problems
+from authsvc.settings.values import YEAR, CommaSeparated, Lower, Networks, Seconds, between
+
+
+class _BareDatabaseUrl(PydanticBaseSettingsSource):
+    """
+    DATABASE_URL without the prefix.
+
+    A name that a shell happens to hold for another program must not outrank the one that was
+    written for us, wherever that stands.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
+        """Satisfy the base class; `__call__` below is all that is used."""
+        del field
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, object]:
+        url = os.environ.get("DATABASE_URL") or dotenv_values(".env").get("DATABASE_URL")
+        return {"database_url": url} if url else {}
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured. Build it with `Settings.load()`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    env: Annotated[Literal["development", "production"], Lower] = "development"
+    database_url: Annotated[SecretStr | None, AfterValidator(values.database_url)] = None
+    data_dir: Path = Field(default_factory=values.default_data_dir)
+    keys_dir: Path = Path("keys")
+    keys_passphrase: SecretStr | None = None
+
+    host: Annotated[str | None, AfterValidator(values.host)] = None
+    port: int = Field(default=8000, ge=1, le=65535)
+    workers: int = Field(default_factory=values.usable_cores, ge=1, le=256)
+
+    issuer: str = ""
+    audience: str = Field(default="authsvc", min_length=1, max_length=255)
+    access_ttl: Annotated[Seconds, between(60, 3600)] = timedelta(seconds=900)
+    refresh_idle_ttl: Annotated[Seconds, between(300, YEAR)] = timedelta(seconds=604_800)
+    refresh_absolute_ttl: Annotated[Seconds, between(300, YEAR)] = timedelta(seconds=2_592_000)
+    refresh_retry_window: Annotated[Seconds, between(0, 60)] = timedelta(seconds=10)
+
+    cors_origins: Annotated[CommaSeparated, AfterValidator(values.origins)] = ()
+    cookie_domain: Annotated[str | None, AfterValidator(values.cookie_domain)] = None
+    cookie_secure: Annotated[Literal["auto", "on", "off"], Lower] = "auto"
+    allowed_hosts: Annotated[CommaSeparated, AfterValidator(values.host_names)] = ()
+    trusted_proxies: Networks = ()
+    assertion_upstreams: Annotated[CommaSeparated, AfterValidator(values.upstreams)] = ()
+
+    registration: Annotated[Literal["open", "closed"], Lower] = "open"
+    registrations_per_minute: int = Field(default=30, ge=1, le=100_000)
+    argon2_memory_kib: int = Field(default=19_456, ge=8, le=4_194_304)
+    argon2_time: int = Field(default=2, ge=1, le=100)
+    argon2_parallelism: int = Field(default=1, ge=1, le=16)
+    hash_memory_budget_mib: int = Field(default=256, ge=1, le=1_048_576)
+    hash_queue_seconds: float = Field(default=2.0, ge=0.1, le=30.0)
+    throttle: bool = True
+    audit_retention: Annotated[Seconds, between(86_400, 10 * YEAR)] = timedelta(days=365)
+
+    docs: bool = True
+    demo: bool | None = None
+    metrics_token: SecretStr | None = None
+    log_format: Annotated[Literal["console", "json"], Lower] = Field(
+        default_factory=lambda: "console" if sys.stderr.isatty() else "json"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = "info"
+    commit: str = "unknown"
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """
+        Read the environment and `.env`.
+
+        Args:
+            overrides: Fields by name that outrank both, for tests and command-line options.
+
+        Raises:
+            SettingsError: A value is bad; the text has one line for each.
+        """
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]  # validated by pydantic
+        except ValidationError as exc:
+            raise SettingsError("\n".join(explain(exc))) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, `.env`; last and least a bare DATABASE_URL from either."""
+        del file_secret_settings
+        return init_settings, env_settings, dotenv_settings, _BareDatabaseUrl(settings_cls)
+
+    @property
+    def serves_demo(self) -> bool:
+        """Whether there is a page at `/demo`: in development, unless it is off."""
+        return not self.production and self.demo is not False
+
+    @property
+    def production(self) -> bool:
+        """Whether the strict rules of production apply."""
+        return self.env == "production"
+
+    @property
+    def issuer_host(self) -> str:
+        """The issuer's host as it stands in a Host header, without the port."""
+        host = urlsplit(self.issuer).hostname or ""
+        return f"[{host}]" if ":" in host else host
+
+    @property
+    def issuer_is_loopback(self) -> bool:
+        """Whether browsers reach authsvc only on this very machine."""
+        return values.is_loopback(self.issuer_host)
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether cookies carry Secure and their name prefixes."""
+        if self.cookie_secure == "auto":
+            return self.issuer.startswith("https://") or not self.issuer_is_loopback
+        return self.cookie_secure == "on"
+
+    @property
+    def own_origins(self) -> frozenset[str]:
+        """The issuer's origin; on loopback in all its spellings."""
+        if not self.issuer_is_loopback:
+            return frozenset({self.issuer})
+        parts = urlsplit(self.issuer)
+        port = f":{parts.port}" if parts.port else ""
+        twins = (f"{parts.scheme}://{name}{port}" for name in values.LOOPBACK_NAMES)
+        return frozenset({self.issuer, *twins})
+
+    @property
+    def database_host(self) -> str:
+        """Where the configured database is, without its credentials."""
+        url = make_url(self.database_url.get_secret_value() if self.database_url else "")
+        return url.host or str(url.query.get("host", "the default socket"))
+
+    @property
+    def any_loopback_origin(self) -> bool:
+        """Whether pages on any port of this machine may call us: development only."""
+        return not self.production and self.issuer_is_loopback
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if not self.issuer:
+            object.__setattr__(self, "issuer", f"http://localhost:{self.port}")
+        problems = general_problems(self)
+        if self.production:
+            problems += production_problems(self)
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def unknown_names() -> dict[str, str | None]:
+    """Names with our prefix that mean nothing, each with the name that was probably meant."""
+    known = [name.upper() for name in Settings.model_fields]
+    present = sorted({*os.environ, *dotenv_values(".env")})
+    strays = {name: name.upper().removeprefix(PREFIX) for name in present if _is_stray(name)}
+    meant = {name: get_close_matches(bare, known, n=1) for name, bare in strays.items()}
+    return {name: PREFIX + close[0] if close else None for name, close in meant.items()}
+
+
+def _is_stray(name: str) -> bool:
+    bare = name.upper().removeprefix(PREFIX)
+    return bare != name.upper() and bare.lower() not in Settings.model_fields

@@ -1,0 +1,90 @@
+"""What settings must be together; one line for each problem, with its name and the fix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from authsvc.settings.errors import PREFIX
+from authsvc.settings.values import require_origin
+
+if TYPE_CHECKING:
+    from authsvc.settings.model import Settings
+
+# OWASP Password Storage: pairs of (memory KiB, passes) that are equally strong with one lane.
+OWASP_ARGON2 = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
+
+
+def general_problems(settings: Settings) -> list[str]:
+    """What is wrong anywhere."""
+    problems = []
+    try:
+        require_origin(settings.issuer, example="https://auth.example.com")
+    except ValueError as exc:
+        return [f"{PREFIX}ISSUER: {exc}"]
+    if not settings.issuer.startswith("https://") and not settings.issuer_is_loopback:
+        problems.append(
+            f"{PREFIX}ISSUER: is not https, and its host is not this machine; write "
+            f"https://{urlsplit(settings.issuer).netloc}"
+        )
+    if settings.refresh_idle_ttl > settings.refresh_absolute_ttl:
+        problems.append(
+            f"{PREFIX}REFRESH_IDLE_TTL: is longer than {PREFIX}REFRESH_ABSOLUTE_TTL; make "
+            "it shorter or equal"
+        )
+    if settings.cookie_domain and not (
+        settings.issuer_host == settings.cookie_domain
+        or settings.issuer_host.endswith(f".{settings.cookie_domain}")
+    ):
+        problems.append(
+            f"{PREFIX}COOKIE_DOMAIN: the issuer's host {settings.issuer_host} does not lie in "
+            "it, so browsers would drop the cookies; name a parent domain of the issuer"
+        )
+    if settings.assertion_upstreams and not settings.trusted_proxies:
+        problems.append(
+            f"{PREFIX}ASSERTION_UPSTREAMS: assertions go to trusted proxies only, and there "
+            f"are none; name your gateway's network in {PREFIX}TRUSTED_PROXIES"
+        )
+    if settings.argon2_memory_kib < 8 * settings.argon2_parallelism:
+        problems.append(
+            f"{PREFIX}ARGON2_MEMORY_KIB: argon2 needs at least 8 KiB per lane; write "
+            f"{8 * settings.argon2_parallelism} or more"
+        )
+    if settings.hash_memory_budget_mib * 1024 < settings.argon2_memory_kib:
+        problems.append(
+            f"{PREFIX}HASH_MEMORY_BUDGET_MIB: is less than one hash needs; write "
+            f"{-(-settings.argon2_memory_kib // 1024)} or more"
+        )
+    return problems
+
+
+def production_problems(settings: Settings) -> list[str]:
+    """What production refuses."""
+    problems = []
+    if settings.database_url is None:
+        problems.append(
+            f"{PREFIX}DATABASE_URL: is not set, and production refuses the embedded "
+            "database; write postgresql://user:password@host/name"
+        )
+    if not settings.issuer.startswith("https://"):
+        problems.append(
+            f"{PREFIX}ISSUER: is not https, which production demands; write the public "
+            "origin, such as https://auth.example.com"
+        )
+    if settings.cookie_secure == "off":
+        problems.append(
+            f"{PREFIX}COOKIE_SECURE: off is refused in production; remove it (auto is on)"
+        )
+    if settings.demo:
+        problems.append(f"{PREFIX}DEMO: on is refused in production; remove it")
+    if not settings.throttle:
+        problems.append(f"{PREFIX}THROTTLE: off is refused in production; remove it")
+    if not any(
+        settings.argon2_memory_kib >= memory and settings.argon2_time >= passes
+        for memory, passes in OWASP_ARGON2
+    ):
+        problems.append(
+            f"{PREFIX}ARGON2_MEMORY_KIB: the argon2 parameters are below OWASP's minimum; "
+            "remove the ARGON2 settings, or write at least 19456 with time 2"
+        )
+    return problems
