@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from authsvc.cli.client_texts import as_json, facts, table
 from authsvc.cli.configuration import load_settings
-from authsvc.cli.console import print_json, print_table, printable, timestamp
+from authsvc.cli.console import print_json, print_table, timestamp
 from authsvc.cli.database import with_database
 from authsvc.cli.errors import CommandError
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys, Listed
@@ -19,7 +20,6 @@ from authsvc.protocol.clients import AuthMethod, Client, ClientKeys, Listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from authsvc.store.tables import ClientRow
 
 app = typer.Typer(
     help="Clients: services with tokens of their own.",
@@ -99,7 +99,7 @@ def create(
     )
     if json_wanted:
         secret = {} if created.secret is None else {"client_secret": created.secret}
-        print_json({**_as_json(created.client), **secret})
+        print_json({**as_json(created.client), **secret})
         return
     typer.echo(f"Created {client.client_id}.")
     if created.secret is not None:
@@ -123,24 +123,12 @@ def list_clients(
     clients = page[:limit]
     following = clients[-1].client_id if len(page) > limit else None
     if json_wanted:
-        print_json({"clients": [_as_json(client) for client in clients], "next": following})
+        print_json({"clients": [as_json(client) for client in clients], "next": following})
         return
     if not clients:
         typer.echo("No clients." if not after else "No more clients.")
         return
-    rows = [("CLIENT", "NAME", "METHOD", "STATE", "RESOURCES", "SCOPES")]
-    rows += [
-        (
-            client.client_id,
-            client.name,
-            client.auth_method,
-            "disabled" if client.disabled_at else "active",
-            " ".join(client.resources),
-            " ".join(client.scopes),
-        )
-        for client in clients
-    ]
-    print_table(rows)
+    print_table(table(clients))
     if following:
         typer.echo(f"There are more: authsvc clients list --after {following}", err=True)
 
@@ -152,19 +140,9 @@ def show(client_id: TheClient, *, json_wanted: Json = False) -> None:
 
     found = with_database(load_settings(), lambda db: administer_clients.find_client(db, client_id))
     if json_wanted:
-        print_json(_as_json(found))
+        print_json(as_json(found))
         return
-    for label, value in (
-        ("client", found.client_id),
-        ("name", found.name),
-        ("method", found.auth_method),
-        ("resources", " ".join(found.resources) or "none: it gets no tokens"),
-        ("scopes", " ".join(found.scopes) or "none"),
-        ("audiences", " ".join(found.audiences) or "none: it introspects nothing"),
-        ("credential", _credential(found)),
-        ("created", timestamp(found.created_at)),
-        ("disabled", timestamp(found.disabled_at) if found.disabled_at else "no"),
-    ):
+    for label, value in facts(found):
         typer.echo(f"{label:<12}{value}")
 
 
@@ -350,42 +328,3 @@ def _show_secret(client_id: str, secret: str) -> None:
     typer.echo(f"{'client_id':<15}{client_id}")
     typer.echo(f"{'client_secret':<15}{secret}")
     typer.echo(SHOWN_ONCE, err=True)
-
-
-def _credential(client: ClientRow) -> str:
-    if client.assertion_alg is not None:
-        where = client.jwks_uri or ", ".join(_kids(client)) or "one key without a kid"
-        return f"{client.assertion_alg} keys: {where}"
-    made = timestamp(client.secret_created_at or client.created_at)
-    previous = _previous_until(client)
-    return f"secret of {made}" + (f"; the one before is good until {previous}" if previous else "")
-
-
-def _previous_until(client: ClientRow) -> str | None:
-    ends = client.previous_secret_expires_at
-    return timestamp(ends) if ends is not None and ends > datetime.now(UTC) else None
-
-
-def _kids(client: ClientRow) -> list[str]:
-    keys = json.loads(client.jwks or '{"keys":[]}')["keys"]
-    return [printable(str(key["kid"])) for key in keys if "kid" in key]
-
-
-def _as_json(client: ClientRow) -> dict[str, object]:
-    created = client.secret_created_at
-    return {
-        "client_id": client.client_id,
-        "name": client.name,
-        "auth_method": client.auth_method,
-        "grant_types": client.grant_types,
-        "scopes": client.scopes,
-        "resources": client.resources,
-        "audiences": client.audiences,
-        "assertion_alg": client.assertion_alg,
-        "jwks": json.loads(client.jwks) if client.jwks else None,
-        "jwks_uri": client.jwks_uri,
-        "secret_created_at": timestamp(created) if created else None,
-        "previous_secret_expires_at": _previous_until(client),
-        "created_at": timestamp(client.created_at),
-        "disabled_at": timestamp(client.disabled_at) if client.disabled_at else None,
-    }
