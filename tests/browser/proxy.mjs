@@ -14,7 +14,13 @@ export async function startProxy(port, ownPort = 0) {
   const server = createServer(async (request, response) => {
     const isWrite = request.method === "POST" || request.method === "DELETE";
     const isRefresh = isWrite && request.url === "/auth/refresh";
-    const entry = { path: request.url, origin: request.headers.origin ?? null };
+    const entry = {
+      path: request.url,
+      method: request.method,
+      origin: request.headers.origin ?? null,
+      site: request.headers["sec-fetch-site"] ?? null,
+      cookies: (request.headers.cookie ?? "").split("; ").map((pair) => pair.split("=")[0]).sort(),
+    };
     if (isRefresh) {
       entry.key = request.headers["idempotency-key"] ?? null;
       proxy.refreshes.push(entry);
