@@ -171,6 +171,32 @@ const scenarios = {
     return { outcomes, title: await tab.title(), back: await tab.getByRole("link").getAttribute("href") };
   },
 
+  /** A single-page app of the same host has a session of its own; a CSRF cookie is left of an older one. */
+  async "another-kind-of-session"() {
+    const tab = await open();
+    await tab.goto(`${app}/sign-in`);
+    await tab.evaluate(
+      ([url, body]) => fetch(url, {
+        method: "POST", credentials: "include", headers: { "Content-Type": "application/json" }, body,
+      }),
+      [`${proxy.url}/auth/login`, JSON.stringify({ email, password })],
+    );
+    await context.addCookies([{ name: "authsvc_csrf", value: "old", url: proxy.url }]);
+    await tab.goto(`${app}/notes`);
+    await tab.waitForURL(`${app}/sign-in`);
+    return { outcomes: proxy.outcomes() };
+  },
+
+  async "no-script"() {
+    const plain = await browser.newContext({ javaScriptEnabled: false });
+    const tab = await plain.newPage();
+    await tab.goto(`${app}/notes`);
+    const shown = await tab.locator("main").innerText();
+    const [again, elsewhere] = await tab.locator("noscript a").evaluateAll((links) => links.map(({ href }) => href));
+    await photograph(tab, "no-script");
+    return { shown, again, elsewhere, at: tab.url(), outcomes: proxy.outcomes() };
+  },
+
   /** The application accepts nothing: its cookie is taken away whenever it comes back. */
   async "a-loop"() {
     const tab = await signedIn();

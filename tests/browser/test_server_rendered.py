@@ -169,6 +169,25 @@ async def test_an_application_that_sees_no_cookie_does_not_send_it_round_for_eve
     assert "/notes" == seen["resolved"]
 
 
+async def test_a_session_without_an_access_cookie_leads_to_the_sign_in_page(
+    visit: Scenario,
+) -> None:
+    """That of a single-page app on the same host."""
+    seen = await visit("another-kind-of-session")
+
+    assert ["rotated"] == seen["outcomes"]
+
+
+async def test_without_script_the_page_says_what_to_do(visit: Scenario) -> None:
+    seen = await visit("no-script")
+
+    assert "needs JavaScript" in seen["shown"]
+    assert "being renewed" not in seen["shown"]
+    assert seen["at"] == seen["again"]
+    assert seen["elsewhere"].endswith("/sign-in")
+    assert [] == seen["outcomes"]
+
+
 async def test_what_was_typed_survives_the_end_of_the_access_cookie(visit: Scenario) -> None:
     seen = await visit("a-late-form")
 
