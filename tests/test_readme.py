@@ -219,7 +219,7 @@ async def test_the_service_accepts_access_tokens_and_nothing_else(
         header = jwt.get_unverified_header(service.access_token)
         unsigned = header | {"alg": "none"}
         issued = int((now - timedelta(minutes=15)).timestamp())
-        old = {"iat": issued, "nbf": issued, "auth_time": issued}
+        old: dict[str, Any] = {"iat": issued, "nbf": issued, "auth_time": issued}
         refused = {
             "garbage": "not.a.token",
             "another kind of JWT": service.sign(typ="JWT"),
