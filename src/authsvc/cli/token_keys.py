@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc.cli.console import timestamp
 from authsvc.cli.errors import CommandError
@@ -13,7 +16,6 @@ from authsvc.cli.token_checks import FindKey, FoundKey
 from authsvc.keys.inventory import Inventory, take_inventory
 from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.refresh_tokens import RefreshKeys
-from authsvc.verifier.key_set import BrokenKeySet, read_key_set
 
 if TYPE_CHECKING:
     from authsvc.settings import Settings
@@ -62,16 +64,19 @@ def keys_of_jwks(source: str) -> Keys:
     Raises:
         CommandError: It cannot be fetched or is none.
     """
+    import jwt  # noqa: PLC0415 - seldom needed
+
     content = _fetch(source) if source.startswith(("http://", "https://")) else _load(source)
     try:
-        found = read_key_set(content)
-    except BrokenKeySet as exc:
+        members = jwt.PyJWKSet.from_dict(json.loads(content)).keys
+    except (ValueError, AttributeError, TypeError, KeyError, jwt.PyJWTError) as exc:
         raise CommandError(f"{source}: is not a JWKS with a usable key") from exc
+    found = {member.key_id: member.key for member in members}
 
     def find(kid: str) -> FoundKey:
         key = found.get(kid)
-        if key is None:
-            return FoundKey(None, f"is no RS256 key of {source}: a verifier would not know it")
+        if not isinstance(key, RSAPublicKey):
+            return FoundKey(None, f"is no RSA key of {source}: a verifier would not know it")
         return FoundKey(key, f"is a key of {source}")
 
     return Keys(find, None, "a JWKS holds no keys of refresh tokens; leave --jwks out")
