@@ -120,6 +120,7 @@ def test_list_names_what_is_refused_with_its_remedy(run: Run, path: Path) -> Non
 
 
 def test_add_creates_the_key_of_the_next_hour(run: Run, path: Path) -> None:
+    began = datetime.now(UTC).replace(microsecond=0)
     ran = run("add")
 
     created = re.search(r"Created (\S+) \((\S+)\): it signs from (\S+) on \(in 60 min\)", ran.out)
@@ -127,7 +128,7 @@ def test_add_creates_the_key_of_the_next_hour(run: Run, path: Path) -> None:
     assert 0 == ran.code
     assert path / Path(created[1]).name == Path(created[1])
     assert "within 15 s" in ran.out
-    lead = datetime.fromisoformat(created[3]) - NOW
+    lead = datetime.fromisoformat(created[3]) - began
     assert HOUR <= lead < HOUR + timedelta(minutes=5)
 
 

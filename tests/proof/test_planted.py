@@ -209,7 +209,7 @@ async def test_a_restart_that_forgets_is_found(the_stage: Stage, place: Path) ->
         return replicas
 
     async with running(the_stage, place, spawn) as run:
-        await run.work(OPERATIONS)
+        await run.work(OPERATIONS, log_out=15)  # something to forget
         before = run.check()
         for replica in replicas:
             replica.kill()

@@ -58,7 +58,7 @@ async def _refused(process: Process) -> bool:
     """Look until the kernel has ended the server, which may take it a moment."""
     while True:
         try:
-            await process.look(10)
+            await process.look(5)  # while it still answers, the step stays the same
         except DatabaseUnavailable:
             return True
 
