@@ -177,9 +177,10 @@ async def to_the_form(_: Request, __: Exception) -> RedirectResponse:
 
 
 @app.exception_handler(AuthsvcUnavailable)
+@app.exception_handler(httpx.TransportError)
 async def later(_: Request, __: Exception) -> HTMLResponse:
-    """Nothing is lost: the same request works once authsvc is back."""
-    text = "The sign-in service does not answer at the moment. You are still signed in: try again."
+    """Nothing is lost: the session works once authsvc, or the service, is back."""
+    text = "A service that this page needs does not answer. You are still signed in: try again."
     return page("Sorry", text, 503, {"Retry-After": "5"})
 
 

@@ -188,3 +188,18 @@ async def test_a_made_up_name_costs_nothing(database_url: str, tmp_path: Path) -
             assert (303, "/sign-in") == (answer.status_code, answer.headers["location"])
 
     assert not (tmp_path / "sessions").exists()
+
+
+async def test_a_service_that_is_away_is_503_and_signs_nobody_out(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        serving(database_url, tmp_path) as ports,
+        backend(tmp_path, f"http://localhost:{ports[0]}", "http://localhost:1") as browser,
+    ):
+        await sign_in(browser)
+        away = await browser.get("/notes")
+
+    assert (503, "5") == (away.status_code, away.headers.get("retry-after"))
+    assert "still signed in" in away.text
+    assert 1 == len(held(tmp_path))
