@@ -31,6 +31,7 @@ from authsvc.client import (
     NativeSession,
     NotLoggedIn,
     SessionAuth,
+    SessionProblem,
 )
 from authsvc.verifier import CookieSessions, CsrfRefused
 
@@ -176,10 +177,10 @@ async def to_the_form(_: Request, __: Exception) -> RedirectResponse:
     return RedirectResponse("/sign-in", 303)
 
 
-@app.exception_handler(AuthsvcUnavailable)
-@app.exception_handler(httpx.TransportError)
+@app.exception_handler(SessionProblem)  # authsvc is away, or the store cannot be written
+@app.exception_handler(httpx.TransportError)  # the service is away
 async def later(_: Request, __: Exception) -> HTMLResponse:
-    """Nothing is lost: the session works once authsvc, or the service, is back."""
+    """Nothing is lost: the session works once what is missing is back."""
     text = "A service that this page needs does not answer. You are still signed in: try again."
     return page("Sorry", text, 503, {"Retry-After": "5"})
 
