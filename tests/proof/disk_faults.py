@@ -8,6 +8,7 @@ the experiment fills; strace makes the writes and syncs of PostgreSQL fail with 
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -31,6 +32,8 @@ DATA_SIZE = "176m"  # a fresh cluster has 40 MiB and a few segments of the log, 
 LOG_SIZE = "64k"
 PAGE = 4096  # bytes
 CONTROLS = 10  # tries
+BACK = 60.0  # seconds
+ABANDONED = 5.0  # seconds without an answer and without a process that recovers
 NOTICED = 10.0  # seconds; by then the load has met the fault
 POLL = 0.01  # seconds
 # Nothing is acknowledged late and nothing is written for us: commits may be lost, and must be.
@@ -74,7 +77,7 @@ class FullDataDisk:
                         await _use_up_the_log(postgres)
                         noticed = await _noticed(load)
                         load.findings.counted["noticed by a 503"] += noticed
-                    await _answers(postgres)
+                    await _answers(postgres, load.findings)
                     await load.recovered(time.monotonic(), "full disk")
                     load.findings.done += 1
             return load.findings
@@ -115,7 +118,7 @@ class FailingDisk:
                 if injected:
                     load.findings.done += 1
                     load.findings.counted[f"EIO of {calls}"] += 1
-                await _answers(postgres)
+                await _answers(postgres, load.findings)
                 await load.recovered(time.monotonic(), f"EIO of {calls}")
         return load.findings
 
@@ -244,20 +247,36 @@ async def _until(condition: Any) -> bool:
     return True
 
 
-async def _answers(postgres: OwnPostgres) -> None:
-    """Until PostgreSQL is back, started by its operator if it gave up, the fault lasts."""
-    async with asyncio.timeout(60):
-        while True:
-            if is_dead(postgres.server.pid):
-                await postgres.start()
-            with suppress(OSError, asyncpg.PostgresError):
-                connection = await asyncpg.connect(postgres.url)
-                try:
-                    await connection.execute("SELECT pg_logical_emit_message(true, 'proof', '')")
-                finally:
-                    await connection.close(timeout=1)
-                return
+async def _answers(postgres: OwnPostgres, findings: Findings) -> None:
+    """
+    Until PostgreSQL is back, the fault lasts; its operator starts it again if it gave up.
+
+    PostgreSQL 18.4 can also give up without ending: a startup process that ends in the moment
+    it reports that the replay has begun leaves a server that waits for it without end.
+    """
+    begun = seen = time.monotonic()
+    while True:
+        if is_dead(postgres.server.pid):
+            await postgres.start()
+        if postgres.children("startup"):
+            seen = time.monotonic()
+        if time.monotonic() > seen + ABANDONED:
+            findings.counted["PostgreSQL restarted, as it waited for no one"] += 1
+            postgres.signal(signal.SIGQUIT)
+            await postgres.start()
+            seen = time.monotonic()
+        try:
+            connection = await asyncpg.connect(postgres.url, timeout=BACK)
+            try:
+                await connection.execute("SELECT pg_logical_emit_message(true, 'proof', '')")
+            finally:
+                await connection.close(timeout=1)
+        except (OSError, asyncpg.PostgresError):
+            if time.monotonic() > begun + BACK:
+                raise
             await asyncio.sleep(POLL)
+        else:
+            return
 
 
 def print_every_refresh() -> None:

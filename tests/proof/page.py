@@ -82,6 +82,11 @@ mending are not counted above.
 - **F22, F26**: during a rolling upgrade, old processes called a newer schema not ready.
 - **F24**: a client that did not read kept megabytes of answers in the kernel.
 - **F30**: pipelined requests were still served after their client had hung up.
+
+And one in PostgreSQL 18.4 that cannot be mended here. **F18**: if the disk is full as the
+recovery after a crash begins, the server may stay up and answer "not yet accepting connections"
+for good, with no process that recovers. Starting it again helps; the experiment does what its
+operator would do, and counts it.
 """
 REPEAT = """\
 ## Repeat it
