@@ -282,6 +282,7 @@ async def _answers(postgres: OwnPostgres, findings: Findings) -> None:
 def print_every_refresh() -> None:
     """A planted bug: a refusal of the disk becomes one of the request."""
     from authsvc.store import refresh_families  # noqa: PLC0415 - in the child only
+    from tests.proof.race_plants import nobody_goes_together  # noqa: PLC0415 - as above
 
     genuine = refresh_families.rotate
 
@@ -294,3 +295,4 @@ def print_every_refresh() -> None:
         return family
 
     refresh_families.rotate = rotate
+    nobody_goes_together()

@@ -12,6 +12,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -176,14 +177,16 @@ async def _idle(world: World, trace: Trace) -> None:
 def forget_the_attempt() -> None:
     """A planted bug: the digest that is stored is not the one of the request."""
     from authsvc.store import refresh_families  # noqa: PLC0415 - in the child only
+    from tests.proof.race_plants import nobody_goes_together  # noqa: PLC0415 - as above
 
     genuine = refresh_families.rotate
 
-    async def rotate(*args: Any, **kwargs: Any) -> Any:
-        kwargs["attempt_digest"] = secrets.token_bytes(32)
-        return await genuine(*args, **kwargs)
+    async def rotate(connection: Any, attempt: Any, **kwargs: Any) -> Any:
+        other = replace(attempt, digest=secrets.token_bytes(32))
+        return await genuine(connection, other, **kwargs)
 
     refresh_families.rotate = rotate
+    nobody_goes_together()
 
 
 def answer_before_commit() -> None:

@@ -23,11 +23,12 @@ from authsvc.flows.refresh import Decided, _Rotation
 from authsvc.flows.session import Outcome
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import InvalidRefreshToken
-from authsvc.protocol.refresh import RefreshToken, Verdict
-from authsvc.store import logins, refresh_families, sessions, users
+from authsvc.protocol.refresh import Delivery, Verdict
+from authsvc.store import logins, refresh_families, rotations, sessions, users
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
-from authsvc.store.refresh_families import Family
+from authsvc.store.refresh_families import Attempt, Family
+from tests.proof.race_plants import nobody_goes_together
 
 # What each bug breaks.
 BUGS = {
@@ -37,6 +38,7 @@ BUGS = {
     "restart_forgets": "I5: revocations live in the memory of the process",
     "retry_forks": "I8: a retry rotates once more instead of repeating its answer",
     "login_survives_disable": "I6: a login does not look again after it verified the password",
+    "crossed_answers": "I17: two families that rotate in one statement get each other's answers",
     "failover_loses": "I5: acknowledged rotations and revocations are lost with a primary",
 }
 
@@ -49,20 +51,22 @@ def non_atomic_rotate() -> None:
     """Read, look, write: without a condition in the write."""
 
     async def rotate(
-        connection: HotConnection, token: RefreshToken, *, lifetimes: Any, **arguments: Any
+        connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
     ) -> Family | None:
-        loaded = await refresh_families.load(connection, token.family_id)
+        token, window = attempt.token, attempt.lifetimes.retry_window
+        loaded = await refresh_families.load(connection, token.family_id, now=now)
         if loaded is None:
             return None
         family, state = loaded
         since = family.now - state.rotated_at
-        kept = token.delivery.by_cookie and state.generation > 0 and since < lifetimes.retry_window
+        kept = token.delivery.by_cookie and state.generation > 0 and since < window
         if not state.is_live(family.now) or state.generation != token.generation or kept:
             return None
         await asyncio.sleep(PAUSE)
-        return await _advance(connection, family, **arguments)
+        return await _advance(connection, family, attempt)
 
     refresh_families.rotate = rotate
+    nobody_goes_together()
 
 
 def revoke_by_sweep() -> None:
@@ -105,7 +109,7 @@ def revocation_rolled_back() -> None:
     async def revoke(self: _Rotation, family_id: UUID) -> None:
         async with self.db.transaction() as session:
             await sessions.revoke_one(
-                session, family_id, reason=RevokeReason.REUSE, caller=self.caller
+                session, family_id, reason=RevokeReason.REUSE, caller=self.attempt.caller
             )
             raise InvalidRefreshToken(Verdict.REUSED)
 
@@ -129,10 +133,12 @@ def restart_forgets() -> None:
         revoked.update(ended)
         return len(ended)
 
-    async def obedient_rotate(connection: Any, token: RefreshToken, **options: Any) -> Any:
-        if token.family_id in revoked:
+    async def obedient_rotate(
+        connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
+    ) -> Family | None:
+        if attempt.token.family_id in revoked:
             return None
-        return await rotate(connection, token, **options)
+        return await rotate(connection, attempt, now=now)
 
     async def obedient_load(connection: Any, family_id: UUID, **options: Any) -> Any:
         loaded = await load(connection, family_id, **options)
@@ -149,6 +155,7 @@ def restart_forgets() -> None:
     refresh_families.revoke_family = revoke_family  # type: ignore[assignment]  # the bug
     sessions.revoke_many = revoke_many
     refresh_families.rotate = obedient_rotate
+    nobody_goes_together()
     refresh_families.load = obedient_load
     users.find_by_session = obedient_find
 
@@ -161,15 +168,39 @@ def retry_forks() -> None:
         if found is not Verdict.RETRY:
             return await act(self, found, family)
         async with self.db.autocommit() as connection:
-            forked = await _advance(
-                connection,
-                family,
-                successor_key_id=self.successor_key_id,
-                attempt_digest=self.attempt_digest,
-            )
+            forked = await _advance(connection, family, self.attempt)
         return Decided(forked, Outcome.ROTATED)
 
     _Rotation._act = forking  # type: ignore[method-assign]  # the bug
+
+
+def crossed_answers() -> None:
+    """The rows of a statement are taken in the order of the requests, or what is thought to be."""
+    rotate, rotate_together = refresh_families.rotate, refresh_families.rotate_together
+
+    async def slowly(
+        connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
+    ) -> Family | None:
+        await asyncio.sleep(PAUSE)  # company gathers meanwhile
+        return await rotate(connection, attempt, now=now)
+
+    async def crossed(
+        connection: HotConnection, attempts: Sequence[Attempt], *, now: datetime | None = None
+    ) -> dict[UUID, Family]:
+        rotated = await rotate_together(connection, attempts, now=now)
+        # Of one delivery, or the client would choke on an answer of the other kind.
+        like: dict[Delivery, list[UUID]] = {}
+        for family in rotated.values():
+            like.setdefault(family.delivery, []).append(family.id)
+        return {
+            mine: rotated[theirs]
+            for ids in like.values()
+            for mine, theirs in zip(ids, reversed(ids), strict=True)
+        }
+
+    refresh_families.rotate = slowly
+    refresh_families.rotate_together = crossed
+    rotations.LANES, rotations.PATIENCE = 1, 2 * PAUSE
 
 
 def login_survives_disable() -> None:
@@ -193,6 +224,7 @@ PLANT: dict[str, Callable[[], None]] = {
     "revocation_rolled_back": revocation_rolled_back,
     "restart_forgets": restart_forgets,
     "retry_forks": retry_forks,
+    "crossed_answers": crossed_answers,
     "login_survives_disable": login_survives_disable,
 }
 
@@ -222,14 +254,7 @@ async def failover_loses(database_url: str, *, families: Sequence[str]) -> int:
     return len(done)
 
 
-async def _advance(
-    connection: HotConnection,
-    family: Family,
-    *,
-    successor_key_id: bytes,
-    attempt_digest: bytes,
-    **_: Any,
-) -> Family:
+async def _advance(connection: HotConnection, family: Family, attempt: Attempt) -> Family:
     """One generation further than was read, whatever the row has become."""
     generation = family.generation + 1
     await connection.fetchrow(
@@ -237,10 +262,10 @@ async def _advance(
         "rotated_at = clock_timestamp() WHERE id = $1",
         family.id,
         generation,
-        successor_key_id,
-        attempt_digest,
+        attempt.successor_key_id,
+        attempt.digest,
     )
-    return replace(family, generation=generation, mac_key_id=successor_key_id)
+    return replace(family, generation=generation, mac_key_id=attempt.successor_key_id)
 
 
 def plant() -> None:

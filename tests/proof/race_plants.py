@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
-from authsvc.protocol.audit import Caller
-from authsvc.protocol.refresh import Lifetimes, RefreshToken, Verdict, verdict
-from authsvc.store import logins, refresh_families
+from authsvc.protocol.refresh import Verdict, verdict
+from authsvc.store import logins, refresh_families, rotations
 from authsvc.store.hot_statement import HotConnection
-from authsvc.store.refresh_families import Family
+from authsvc.store.refresh_families import Attempt, Family
 
 
 def read_then_count() -> None:
@@ -53,34 +52,34 @@ def login_without_a_second_look() -> None:
         statement.text = statement.text.replace(condition, nothing)
 
 
+def nobody_goes_together() -> None:
+    """Every rotation is one call of `refresh_families.rotate`, so that a plant there is met."""
+    rotations.MOST_TOGETHER = 1
+
+
 def _rotate_by(statement: str) -> None:
     async def rotate(
-        connection: HotConnection,
-        token: RefreshToken,
-        *,
-        successor_key_id: bytes,
-        attempt_digest: bytes,
-        lifetimes: Lifetimes,
-        caller: Caller,
-        now: datetime | None = None,
+        connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
     ) -> Family | None:
-        del caller
-        loaded = await refresh_families.load(connection, token.family_id, now=now)
+        loaded = await refresh_families.load(connection, attempt.token.family_id, now=now)
         if loaded is None:
             return None
         family, state = loaded
         found = verdict(
             state,
-            token,
-            attempt_digest=attempt_digest,
-            retry_window=lifetimes.retry_window,
+            attempt.token,
+            attempt_digest=attempt.digest,
+            retry_window=attempt.lifetimes.retry_window,
             now=family.now,
         )
         if found is not Verdict.ACTIVE:
             return None
-        row = await connection.fetchrow(statement, family.id, successor_key_id, attempt_digest)
+        row = await connection.fetchrow(
+            statement, family.id, attempt.successor_key_id, attempt.digest
+        )
         assert row is not None
-        return replace(family, generation=row["generation"], mac_key_id=successor_key_id)
+        return replace(family, generation=row["generation"], mac_key_id=attempt.successor_key_id)
 
     planted: Callable[..., Awaitable[Family | None]] = rotate
     setattr(refresh_families, "rotate", planted)  # noqa: B010 - a patch, and meant as one
+    nobody_goes_together()

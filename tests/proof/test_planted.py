@@ -32,6 +32,7 @@ SHOWS = {
     "revoke_by_sweep": "I6",
     "revocation_rolled_back": "I6",
     "retry_forks": "I2",
+    "crossed_answers": "I17",
     "login_survives_disable": "I6",
 }
 # Changes of one row each that no client was told of: what, and of which row.
@@ -59,6 +60,7 @@ OFTEN = {
     "revoke_by_sweep": {"log_out": 10, "be_robbed": 10},
     "revocation_rolled_back": {"be_robbed": 30},
     "retry_forks": {"tabs": 30},
+    "crossed_answers": {"refresh": 80, "me": 30},
     "login_survives_disable": {"log_in_beside_disable": 30},
 }
 OPERATIONS = 300

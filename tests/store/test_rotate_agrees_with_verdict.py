@@ -1,16 +1,21 @@
-"""`rotate` restates `verdict() == ACTIVE` in SQL; here the two are held together."""
+"""The statements restate `verdict() == ACTIVE` in SQL; here they are held together."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from uuid import UUID, uuid4
 
+import pytest
 from sqlmodel import col, update
 
 from authsvc.protocol.refresh import Delivery, RefreshToken, Verdict, verdict
 from authsvc.store import refresh_families, users
 from authsvc.store.database import Database
+from authsvc.store.hot_statement import HotConnection
+from authsvc.store.refresh_families import Attempt, Family
 from authsvc.store.tables import RefreshFamily, User
 from tests.conftest import CALLER, LIFETIMES, START
 
@@ -18,7 +23,30 @@ NOW = START + timedelta(hours=5)
 SECOND = timedelta(seconds=1)
 
 
-async def test_rotate_happens_exactly_when_the_verdict_is_active(db: Database) -> None:
+def attempt(token: RefreshToken) -> Attempt:
+    return Attempt(
+        token=token,
+        successor_key_id=b"l" * 8,
+        digest=b"d" * 32,
+        lifetimes=LIFETIMES,
+        caller=CALLER,
+    )
+
+
+async def alone(connection: HotConnection, token: RefreshToken) -> Family | None:
+    return await refresh_families.rotate(connection, attempt(token), now=NOW)
+
+
+async def together(connection: HotConnection, token: RefreshToken) -> Family | None:
+    absent = attempt(replace(token, family_id=uuid4()))
+    rotated = await refresh_families.rotate_together(connection, [absent, attempt(token)], now=NOW)
+    return rotated.get(token.family_id)
+
+
+@pytest.mark.parametrize("rotate", [alone, together])
+async def test_rotate_happens_exactly_when_the_verdict_is_active(
+    db: Database, rotate: Callable[[HotConnection, RefreshToken], Awaitable[Family | None]]
+) -> None:
     """Walks every combination of states."""
     async with db.transaction() as session:
         user = await users.create(session, email="a@example.com", password_hash="x")
@@ -75,15 +103,7 @@ async def test_rotate_happens_exactly_when_the_verdict_is_active(db: Database) -
         async with db.autocommit() as connection:
             loaded = await refresh_families.load(connection, family.id, now=NOW)
             assert loaded is not None
-            rotated = await refresh_families.rotate(
-                connection,
-                token,
-                successor_key_id=b"l" * 8,
-                attempt_digest=b"d" * 32,
-                lifetimes=LIFETIMES,
-                caller=CALLER,
-                now=NOW,
-            )
+            rotated = await rotate(connection, token)
         expected = verdict(
             loaded[1],
             token,
@@ -137,15 +157,10 @@ async def test_an_unknown_family_does_not_rotate(db: Database) -> None:
     )
 
     async with db.autocommit() as connection:
-        rotated = await refresh_families.rotate(
-            connection,
-            token,
-            successor_key_id=b"l" * 8,
-            attempt_digest=b"d" * 32,
-            lifetimes=LIFETIMES,
-            caller=CALLER,
-        )
+        rotated = await alone(connection, token)
+        in_company = await together(connection, token)
         loaded = await refresh_families.load(connection, token.family_id)
 
     assert rotated is None
+    assert in_company is None
     assert loaded is None

@@ -21,14 +21,15 @@ from authsvc.protocol.errors import (
     InvalidRefreshToken,
     OutcomeUnknown,
 )
-from authsvc.protocol.refresh import Delivery, Lifetimes, RefreshToken, Verdict, verdict
+from authsvc.protocol.refresh import Delivery, Lifetimes, Verdict, verdict
 from authsvc.protocol.secret import Secret
 from authsvc.store import refresh_families
 from authsvc.store.database import RETRY_AFTER, Database
-from authsvc.store.refresh_families import Family
+from authsvc.store.refresh_families import Attempt, Family
 
-# A verdict that was overtaken by another request is taken once more; after that, 503.
-TRIES = 3
+# One in company, which waits for nobody, and three alone: a verdict that was overtaken by another
+# request is taken once more; after that, 503.
+TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,14 @@ async def refresh(
         raise CsrfFailed("csrf_token")
     rotation = _Rotation(
         db=db,
-        token=token,
-        successor_key_id=keys.refresh.sealing_key(now).key_id,
-        attempt_digest=_digest(presented.idempotency_key),
+        attempt=Attempt(
+            token=token,
+            successor_key_id=keys.refresh.sealing_key(now).key_id,
+            digest=_digest(presented.idempotency_key),
+            lifetimes=lifetimes,
+            caller=caller,
+        ),
         keyed=presented.idempotency_key is not None,
-        lifetimes=lifetimes,
-        caller=caller,
         under_way=under_way,
         abandoned=abandoned,
         now=database_now,
@@ -122,32 +125,32 @@ class _Rotation:
     """One request's attempt on one family."""
 
     db: Database
-    token: RefreshToken
-    successor_key_id: bytes
-    attempt_digest: bytes
+    attempt: Attempt
     keyed: bool
-    lifetimes: Lifetimes
-    caller: Caller
     under_way: Callable[[], timedelta]
     abandoned: Callable[[], Awaitable[bool]]
     now: datetime | None
 
     async def decide(self) -> Decided:
         """Rotate, or find out why not and act on it."""
+        rotate = self.db.rotations.rotate
         for _ in range(TRIES):
-            rotated = await self._advance(refresh_families.rotate)
+            rotated = await self._advance(rotate)
             if rotated is not None:
                 return rotated
+            rotate = self.db.rotations.alone
             async with self.db.autocommit() as connection:
-                loaded = await refresh_families.load(connection, self.token.family_id, now=self.now)
+                loaded = await refresh_families.load(
+                    connection, self.attempt.token.family_id, now=self.now
+                )
             if loaded is None:
                 raise InvalidRefreshToken("family_absent")
             family, state = loaded
             found = verdict(
                 state,
-                self.token,
-                attempt_digest=self.attempt_digest,
-                retry_window=self.lifetimes.retry_window,
+                self.attempt.token,
+                attempt_digest=self.attempt.digest,
+                retry_window=self.attempt.lifetimes.retry_window,
                 now=family.now,
                 under_way=self.under_way(),
             )
@@ -166,7 +169,7 @@ class _Rotation:
             case Verdict.RETRY:
                 return Decided(family, Outcome.REPLAYED)
             case Verdict.AHEAD:
-                healed = await self._advance(refresh_families.heal)
+                healed = await self._advance(self._heal)
                 return replace(healed, healed=True) if healed else None
             case Verdict.REUSED:
                 if await self.abandoned():
@@ -179,25 +182,20 @@ class _Rotation:
             case Verdict.FAR_AHEAD:
                 async with self.db.autocommit() as connection:
                     await refresh_families.record_far_ahead(
-                        connection, family, self.token, caller=self.caller
+                        connection, family, self.attempt.token, caller=self.attempt.caller
                     )
             case Verdict.REVOKED | Verdict.EXPIRED | Verdict.USER_DISABLED:
                 pass  # nothing changes
         raise InvalidRefreshToken(found)
 
-    async def _advance(self, statement: Callable[..., Awaitable[Family | None]]) -> Decided | None:
-        """Run `rotate` or `heal`; a commit whose reply was lost is recognised as ours."""
+    async def _heal(self, attempt: Attempt, *, now: datetime | None = None) -> Family | None:
+        async with self.db.autocommit() as connection:
+            return await refresh_families.heal(connection, attempt, now=now)
+
+    async def _advance(self, step: Callable[..., Awaitable[Family | None]]) -> Decided | None:
+        """Rotate or heal; a commit whose reply was lost is recognised as ours."""
         try:
-            async with self.db.autocommit() as connection:
-                family = await statement(
-                    connection,
-                    self.token,
-                    successor_key_id=self.successor_key_id,
-                    attempt_digest=self.attempt_digest,
-                    lifetimes=self.lifetimes,
-                    caller=self.caller,
-                    now=self.now,
-                )
+            family = await step(self.attempt, now=self.now)
         except OutcomeUnknown:
             return await self._own_commit()
         return Decided(family, Outcome.ROTATED) if family else None
@@ -212,13 +210,15 @@ class _Rotation:
         successor is the same, and "replayed" is true of both.
         """
         async with self.db.autocommit() as connection:
-            loaded = await refresh_families.load(connection, self.token.family_id, now=self.now)
+            loaded = await refresh_families.load(
+                connection, self.attempt.token.family_id, now=self.now
+            )
         if loaded is not None:
             family, state = loaded
             if (
-                state.generation == self.token.generation + 1
+                state.generation == self.attempt.token.generation + 1
                 and state.revoked_at is None
-                and hmac.compare_digest(state.attempt_digest or b"", self.attempt_digest)
+                and hmac.compare_digest(state.attempt_digest or b"", self.attempt.digest)
             ):
                 return Decided(family, Outcome.REPLAYED if self.keyed else Outcome.ROTATED)
         raise DatabaseUnavailable("outcome of the rotation unknown", retry_after=RETRY_AFTER)
@@ -230,8 +230,8 @@ class _Rotation:
                 connection,
                 family_id,
                 reason=RevokeReason.REUSE,
-                caller=self.caller,
-                presented_generation=self.token.generation,
+                caller=self.attempt.caller,
+                presented_generation=self.attempt.token.generation,
                 now=self.now,
             )
 

@@ -28,6 +28,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown, Refusal
 from authsvc.store.hot_pool import HotPool
 from authsvc.store.hot_statement import HotConnection
+from authsvc.store.rotations import Rotations
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +41,11 @@ RETRY_AFTER = timedelta(seconds=1)
 
 # The name of the connection that no request uses, for whoever looks at pg_stat_activity.
 BACKGROUND = "authsvc-background"
+# Hot statements reach rows by their keys, however many: one plan is right for all. Left alone,
+# PostgreSQL plans those with arrays anew each time, which takes longer than running them.
+HOT_SETTINGS = {"plan_cache_mode": "force_generic_plan"}
 SERVER_SETTINGS = {
+    "application_name": "authsvc",
     "statement_timeout": "2000",
     "lock_timeout": "1000",
     "idle_in_transaction_session_timeout": "5000",
@@ -71,6 +76,7 @@ class Database:
         self._hot = hot
         self._background = background
         self.engine = engine
+        self.rotations = Rotations(self.autocommit)
         self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 
     @classmethod
@@ -94,8 +100,9 @@ class Database:
             # A standby knows nothing of the latest revocations.
             arguments.setdefault("target_session_attrs", "primary")
         connect = partial(_connect, command_timeout=STATEMENT_TIMEOUT, **arguments)
-        hot = HotPool(connect, size=hot_connections, patience=ACQUIRE_TIMEOUT)
-        beside = partial(connect, application_name=BACKGROUND)
+        hotly = partial(connect, settings=HOT_SETTINGS)
+        hot = HotPool(hotly, size=hot_connections, patience=ACQUIRE_TIMEOUT)
+        beside = partial(connect, settings={"application_name": BACKGROUND})
         background = HotPool(beside, size=1, patience=ACQUIRE_TIMEOUT)
         engine = create_async_engine(
             sqlalchemy_url,
@@ -251,7 +258,7 @@ def translate(exc: BaseException) -> DatabaseUnavailable | None:
 
 
 async def _connect(
-    *args: object, application_name: str = "authsvc", **kwargs: object
+    *args: object, settings: dict[str, str] | None = None, **kwargs: object
 ) -> asyncpg.Connection:
     """
     Connect with our timeouts set on the server.
@@ -262,8 +269,9 @@ async def _connect(
     kwargs.setdefault("timeout", CONNECT_TIMEOUT)
     kwargs.pop("server_settings", None)
     try:
-        settings = SERVER_SETTINGS | {"application_name": application_name}
-        return await asyncpg.connect(*args, server_settings=settings, **kwargs)
+        return await asyncpg.connect(
+            *args, server_settings=SERVER_SETTINGS | (settings or {}), **kwargs
+        )
     except asyncpg.ProtocolViolationError:
         return await asyncpg.connect(*args, **kwargs)
 
