@@ -15,7 +15,7 @@ from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.store import rotations, users
 from authsvc.store.database import Database
-from authsvc.store.hot_statement import HotConnection
+from authsvc.store.hot_statement import HotConnection, Row
 from authsvc.store.refresh_families import Attempt
 from authsvc.store.rotations import Rotations
 from authsvc.store.tables import RefreshFamily
@@ -23,6 +23,35 @@ from tests.conftest import CALLER, LIFETIMES, Statements
 
 COMPANY = 10
 Begin = Callable[[int], Awaitable[list[Attempt]]]
+
+
+class Slow:
+    """A connection whose statements wait until they may run."""
+
+    waiting = 0
+
+    def __init__(self, connection: HotConnection, may_run: asyncio.Event) -> None:
+        self._connection = connection
+        self._may_run = may_run
+
+    async def fetchrow(self, query: str, *args: object) -> Row | None:
+        await self._wait()
+        return await self._connection.fetchrow(query, *args)
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Row]:
+        await self._wait()
+        return await self._connection.fetch(query, *args)
+
+    async def _wait(self) -> None:
+        Slow.waiting += 1
+        await self._may_run.wait()
+        Slow.waiting -= 1
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - it is the event loop that has to run
+            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -206,7 +235,7 @@ async def test_a_failure_of_the_database_is_told_to_all(
     assert [refusal] * COMPANY == [type(each) for each in told]
 
 
-async def test_a_statement_that_hangs_holds_back_nobody_for_long(
+async def test_statements_that_hang_hold_back_nobody_else(
     db: Database, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = await begin(rotations.LANES + COMPANY)
@@ -217,17 +246,16 @@ async def test_a_statement_that_hangs_holds_back_nobody_for_long(
     async def lease() -> AsyncIterator[HotConnection]:
         nonlocal leased
         leased += 1
-        if leased <= rotations.LANES:
-            await hanging.wait()
+        hangs = leased <= rotations.LANES
         async with db.autocommit() as connection:
-            yield connection
+            yield Slow(connection, hanging) if hangs else connection
 
     monkeypatch.setattr(rotations, "PATIENCE", 0.0)
     together = Rotations(lease)
     stuck = []
-    for attempt in attempts[: rotations.LANES]:
+    for number, attempt in enumerate(attempts[: rotations.LANES]):
         stuck.append(asyncio.create_task(together.rotate(attempt)))
-        await _turns(3)
+        await until(lambda: Slow.waiting > number)  # noqa: B023 - awaited in this very turn
 
     rotated = await asyncio.gather(
         *(together.rotate(attempt) for attempt in attempts[rotations.LANES :])
@@ -237,6 +265,33 @@ async def test_a_statement_that_hangs_holds_back_nobody_for_long(
     assert not any(task.done() for task in stuck)
     hanging.set()
     assert None not in await asyncio.gather(*stuck)
+
+
+async def test_without_a_connection_of_its_own_a_statement_leaves_its_requests_to_another(
+    db: Database, begin: Begin
+) -> None:
+    first, second = await begin(2)
+    goes_on = asyncio.Event()
+    leased = 0
+
+    @asynccontextmanager
+    async def lease() -> AsyncIterator[HotConnection]:
+        nonlocal leased
+        leased += 1
+        if leased == 2:
+            raise DatabaseUnavailable("no free connection")
+        async with db.autocommit() as connection:
+            yield Slow(connection, goes_on) if leased == 1 else connection
+
+    together = Rotations(lease)
+    one = asyncio.create_task(together.rotate(first))
+    await until(lambda: Slow.waiting == 1)
+    other = asyncio.create_task(together.rotate(second))
+    await until(lambda: leased == 2)
+    assert not other.done()
+    goes_on.set()
+
+    assert None not in await asyncio.gather(one, other)
 
 
 async def test_no_statement_takes_more_than_its_share(
@@ -250,12 +305,6 @@ async def test_no_statement_takes_more_than_its_share(
 
     assert None not in rotated
     assert 3 == len(statements), list(statements)
-
-
-async def _turns(number: int) -> None:
-    """Let the event loop go round."""
-    for _ in range(number):
-        await asyncio.sleep(0)
 
 
 async def _digests(db: Database, attempts: Sequence[Attempt]) -> list[bytes]:

@@ -24,11 +24,12 @@ from authsvc.store.refresh_families import Attempt, Family
 # Statements under way at once, while all is well. More would each find less to take along.
 LANES = 2
 # The rows of one statement stay locked until it commits.
-MOST_TOGETHER = 64
-# Seconds; then a statement hangs, and what waits goes without it.
-PATIENCE = 0.01
+MOST_TOGETHER = 16
+# Seconds; then the statements under way hang, and one more is sent beside them.
+PATIENCE = 0.05
 
 Promised = asyncio.Future[Family | None]
+Asked = tuple[Attempt, Promised]
 
 
 class Rotations:
@@ -41,7 +42,8 @@ class Rotations:
 
     def __init__(self, lease: Callable[[], AbstractAsyncContextManager[HotConnection]]) -> None:
         self._lease = lease
-        self._waiting: dict[UUID, tuple[Attempt, Promised]] = {}
+        self._waiting: dict[UUID, Asked] = {}
+        self._under_way = 0  # lanes
         self._lanes: set[asyncio.Task[None]] = set()
         self._late: asyncio.TimerHandle | None = None
 
@@ -67,7 +69,7 @@ class Rotations:
         loop = asyncio.get_running_loop()
         promised: Promised = loop.create_future()
         self._waiting[family_id] = (attempt, promised)
-        if len(self._lanes) < LANES:
+        if self._under_way < LANES:
             self._open_lane()
         elif self._late is None:
             self._late = loop.call_later(PATIENCE, self._open_late_lane)
@@ -82,6 +84,7 @@ class Rotations:
             return await refresh_families.rotate(connection, attempt, now=now)
 
     def _open_lane(self) -> None:
+        self._under_way += 1
         # Its first step comes after those of all requests that this turn of the loop has read.
         lane = asyncio.get_running_loop().create_task(self._serve())
         self._lanes.add(lane)
@@ -93,37 +96,61 @@ class Rotations:
             self._open_lane()
 
     async def _serve(self) -> None:
-        while self._waiting:
-            together = [
-                self._waiting.pop(key) for key in list(islice(self._waiting, MOST_TOGETHER))
-            ]
-            try:
-                rotated = await self._run([attempt for attempt, _ in together])
-            except Refusal as refusal:
-                for _, promised in _read(together):
-                    promised.set_exception(refusal)
-            except Exception:  # noqa: BLE001 - whose fault it is, each finds out alone
-                for _, promised in _read(together):
-                    promised.set_exception(_SpoiledError())
-            else:
-                for attempt, promised in _read(together):
-                    promised.set_result(rotated.get(attempt.token.family_id))
-            finally:
-                for _, promised in together:
-                    promised.cancel()  # those that are not done: the process is ending
+        """Send statements until nobody waits; one, if there are lanes enough without this."""
+        try:
+            while await self._send() and self._waiting and self._under_way <= LANES:
+                pass
+        finally:
+            self._under_way -= 1
 
-    async def _run(self, attempts: list[Attempt]) -> dict[UUID, Family]:
-        async with self._lease() as connection:
-            if len(attempts) > 1:
-                return await refresh_families.rotate_together(connection, attempts)
-            rotated = await refresh_families.rotate(connection, attempts[0])
-            return {rotated.id: rotated} if rotated else {}
+    async def _send(self) -> bool:
+        """
+        Send one statement for those who wait, and give each an answer.
+
+        Returns:
+            Whether there was a connection.
+        """
+        together: list[Asked] = []
+        try:
+            # They are chosen when there is a connection: until then another lane may serve them.
+            async with self._lease() as connection:
+                together = self._take(MOST_TOGETHER)
+                rotated = await _run(connection, [attempt for attempt, _ in together])
+        except Refusal as refusal:
+            connected = bool(together)
+            if not connected and self._under_way == 1:
+                together = self._take(len(self._waiting))  # there is nobody else to serve them
+            _tell(together, refusal)
+            return connected
+        except Exception:  # noqa: BLE001 - whose fault it is, each finds out alone
+            _tell(together, _SpoiledError())
+        else:
+            for attempt, promised in together:
+                if not promised.done():
+                    promised.set_result(rotated.get(attempt.token.family_id))
+        finally:
+            for _, promised in together:
+                promised.cancel()  # those without an answer: the process is ending
+        return True
+
+    def _take(self, most: int) -> list[Asked]:
+        return [self._waiting.pop(key) for key in list(islice(self._waiting, most))]
+
+
+async def _run(connection: HotConnection, attempts: list[Attempt]) -> dict[UUID, Family]:
+    if len(attempts) > 1:
+        return await refresh_families.rotate_together(connection, attempts)
+    for attempt in attempts:
+        rotated = await refresh_families.rotate(connection, attempt)
+        return {rotated.id: rotated} if rotated else {}
+    return {}  # others have served them
 
 
 class _SpoiledError(Exception):
     """The statement failed for a reason that one of the requests may have brought along."""
 
 
-def _read(together: list[tuple[Attempt, Promised]]) -> list[tuple[Attempt, Promised]]:
-    """Those that somebody still waits for."""
-    return [each for each in together if not each[1].done()]
+def _tell(together: list[Asked], failure: Exception) -> None:
+    for _, promised in together:
+        if not promised.done():
+            promised.set_exception(failure)
