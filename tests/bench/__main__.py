@@ -27,6 +27,7 @@ from tests.bench import measurements as m
 from tests.bench.machine import ROOT, machine
 from tests.bench.page import write_page
 from tests.bench.profile import profile_refresh
+from tests.bench.scale import measure_scale
 from tests.bench.verification import measure_verifier
 from tests.bench.world import World, world
 
@@ -64,6 +65,12 @@ async def _start(on: World) -> Any:
     return m.measure_start(on)
 
 
+async def _scale(on: World) -> Any:
+    return await measure_scale(
+        on.stage.directory, sizes=SIZES, seconds=SECONDS, rotations=ROTATIONS
+    )
+
+
 async def _verifier(on: World) -> Any:
     del on  # it needs neither the service nor its database
     return await asyncio.to_thread(measure_verifier, seconds=SECONDS)  # it runs loops of its own
@@ -80,7 +87,7 @@ MEASUREMENTS: dict[str, Callable[[World], Awaitable[Any]]] = {
     "avx2": _login_with_avx2,
     "verifier": _verifier,
     "profile": profile_refresh,
-    "scale": lambda on: m.measure_scale(on, sizes=SIZES, seconds=2 * SECONDS, rotations=ROTATIONS),
+    "scale": _scale,
 }
 
 

@@ -12,10 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
 from authsvc.settings import usable_cores
-from tests.bench import families, limits, load
+from tests.bench import limits, load
 from tests.bench.world import Serving, World, login_body, proportional_set_size
 from tests.live import is_ready
 from tests.proof.client import Account
@@ -254,45 +252,6 @@ async def measure_isolation(world: World, *, seconds: float, users: int = 16) ->
         "login_alone": _without_tokens(logins),
         "logins_hashed_under_flood": _without_tokens(under),
     }
-
-
-async def measure_scale(
-    world: World, *, sizes: Sequence[int], seconds: float, rotations: int
-) -> list[Json]:
-    """The same load over more and more families; each user walks over many of them."""
-    found = []
-    for size in sizes:
-        await families.fill(world.url, size, keys=world.keys)
-        world.families = size
-        walk = min(size // 32, 6_000)
-        done: Json = {"families": size}
-        with world.serving(workers=2) as serving:
-            await refresh_load(world, serving, users=4, seconds=2)
-            done["refresh"] = await refresh_load(
-                world, serving, users=16, seconds=seconds, each=walk
-            )
-            if size == sizes[-1]:
-                while await world.rotations() < rotations:
-                    print(f"  {await world.rotations():,} of {rotations:,} rotations", flush=True)
-                    await refresh_load(world, serving, users=16, seconds=30, each=walk)
-        done |= await _table(world)
-        found.append(done)
-    return found
-
-
-async def _table(world: World) -> Json:
-    """Sizes in bytes, and the share of updates that were HOT."""
-    connection = await asyncpg.connect(world.url)
-    try:
-        await connection.execute("SELECT pg_stat_force_next_flush()")
-        row = await connection.fetchrow(
-            "SELECT pg_relation_size(relid) AS table_bytes, pg_indexes_size(relid) AS index_bytes,"
-            " n_tup_upd AS updates, n_tup_hot_upd AS hot FROM pg_stat_user_tables"
-            " WHERE relname = 'refresh_families'"
-        )
-    finally:
-        await connection.close()
-    return {**row, "hot_share": row["hot"] / max(row["updates"], 1)}
 
 
 def _run(

@@ -130,11 +130,8 @@ def targets(results: Json) -> Iterator[Target]:
         yield Target("refresh rate under the flood", "≥ 50 %", _percent(share), share >= 0.5)
         yield Target("logins hashed under the flood", "≥ 40 %", _percent(kept), kept >= 0.4)
     if "scale" in found:
-        small, large = found["scale"][0], found["scale"][-1]
-        share = large["refresh"]["rate"] / small["refresh"]["rate"]
-        sizes = f"{large['families']:,} families, of {small['families']:,}"
-        yield Target(f"refresh with {sizes}", "≥ 90 %", _percent(share), share >= 0.9)
-        hot = large["hot_share"]
+        yield from _of_the_smallest(found["scale"])
+        hot = found["scale"]["tables"][-1]["hot_share"]
         yield Target("HOT updates", "≥ 95 %", _percent(hot), hot >= 0.95)
     if "start" in found:
         pss, first = (
@@ -143,6 +140,18 @@ def targets(results: Json) -> Iterator[Target]:
         )
         yield Target("memory (PSS), one idle worker", "≤ 100 MB", f"{pss:.0f} MB", pss <= 100)
         yield Target("from `serve` to the first answer", "≤ 1.5 s", f"{first:.2f} s", first <= 1.5)
+
+
+def _of_the_smallest(scale: Json) -> Iterator[Target]:
+    shares = [loads[-1]["rate"] / loads[0]["rate"] for loads in scale["rounds"]]
+    share, each = median(shares), ", ".join(f"{one:.0%}" for one in shares)
+    small, large = scale["tables"][0], scale["tables"][-1]
+    yield Target(
+        f"refresh with {large['families']:,} families, of {small['families']:,}",
+        "≥ 90 %",
+        f"{_percent(share)} ({each})",
+        share >= 0.9,
+    )
 
 
 def _wrong(found: Any) -> int:
@@ -331,15 +340,27 @@ KINDS = {
 def _scale(results: Json) -> Iterator[str]:
     if "scale" not in results:
         return
+    found = results["scale"]["found"]
+    settings = ", ".join(f"`{name} = {value}`" for name, value in found["settings"].items())
     yield "## Scale\n"
-    yield "Two workers, 16 users, each walking over up to 6,000 families.\n"
-    yield "| families | refreshes/s | p99 ms | table MB | indexes MB | HOT |"
-    yield "|---" * 6 + "|"
-    for row in results["scale"]["found"]:
+    yield (
+        "Two workers and 16 users for each number of families, in databases of one PostgreSQL "
+        f"with {settings}. Every request of the large ones meets a family that has not rotated "
+        f"before. The sizes take turns; the median of {len(found['rounds'])} rounds.\n"
+    )
+    yield (
+        "| families | refreshes/s | p99 ms | CPU µs each: service | PostgreSQL | table MB "
+        "| indexes MB | HOT |\n" + "|---" * 8 + "|"
+    )
+    for table, loads in zip(found["tables"], zip(*found["rounds"], strict=True), strict=True):
+        rate, p99, service, database = (
+            median(run[name] for run in loads)
+            for name in ("rate", "p99", "service_cpu", "database_cpu")
+        )
         yield (
-            f"| {row['families']:,} | {row['refresh']['rate']:,.0f} | {row['refresh']['p99']:.1f} "
-            f"| {row['table_bytes'] / 1e6:,.0f} | {row['index_bytes'] / 1e6:,.0f} "
-            f"| {row['hot_share']:.2%} of {row['updates']:,} |"
+            f"| {table['families']:,} | {rate:,.0f} | {p99:.1f} | {service:.0f} | {database:.0f} "
+            f"| {table['table_bytes'] / 1e6:,.0f} | {table['index_bytes'] / 1e6:,.0f} "
+            f"| {table['hot_share']:.2%} of {table['updates']:,} |"
         )
     yield ""
 

@@ -11,6 +11,7 @@ import pytest
 from tests.bench import measurements, page
 from tests.bench.charts import line_chart
 from tests.bench.profile import shares
+from tests.bench.scale import measure_scale
 from tests.bench.verification import measure_verifier
 from tests.bench.world import world
 
@@ -24,10 +25,10 @@ async def test_every_load_is_answered_and_every_chain_is_whole(tmp_path: Path) -
         refresh = await measurements.measure_refresh(on, seconds=1, workers=(2,), sweep=(1, 16))
         others = await measurements.measure_others(on, seconds=1, users=4, workers=(2,))
         orm = await measurements.measure_orm(on, seconds=1, users=2)
-        scale = await measurements.measure_scale(on, sizes=(500, 1_000), seconds=1, rotations=0)
+        scale = await measure_scale(tmp_path, sizes=(500, 1_000), seconds=1, rotations=0, rounds=1)
 
     loads = [*refresh, *orm.values(), *others["2"].values()]
-    loads += [row["refresh"] for row in scale]
+    loads += scale["rounds"][0]
     assert {0} == {run["failed"] for run in loads}, [run["failure"] for run in loads]
     assert {0} == {run["lost_chains"] for run in loads if "lost_chains" in run}
     assert all(run["answers"] > 0 and run["service_cpu"] > 0 for run in loads)

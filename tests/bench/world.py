@@ -145,8 +145,15 @@ def login_body(account: Account, *, wrong: bool = False) -> str:
 
 @asynccontextmanager
 async def world(directory: Path, number: int) -> AsyncIterator[World]:
-    """A world with that many families."""
-    async with stage(directory) as on, on.database() as url:
+    """A world with that many families, on a PostgreSQL of its own."""
+    async with stage(directory) as on, populated(on, number) as made:
+        yield made
+
+
+@asynccontextmanager
+async def populated(on: Stage, number: int) -> AsyncIterator[World]:
+    """A database with that many families."""
+    async with on.database() as url:
         with on.place() as place:
             keys = KeyDirectory(
                 place / "keys",
@@ -155,9 +162,8 @@ async def world(directory: Path, number: int) -> AsyncIterator[World]:
                 strict_modes=False,
             )
             keys.load(datetime.now(UTC))
-            made = World(on, url, place, keys, number)
             await families.fill(url, number, keys=keys)
-            yield made
+            yield World(on, url, place, keys, number)
 
 
 def proportional_set_size(pids: list[int]) -> float:

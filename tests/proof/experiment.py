@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -106,8 +106,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(directory: Path, *, history: str = "history.jsonl") -> AsyncIterator[Stage]:
-    """A stage in `directory`, with a PostgreSQL of its own."""
-    server = start_temporary(options=DURABLE | {"max_connections": "300"})
+async def stage(
+    directory: Path,
+    *,
+    history: str = "history.jsonl",
+    options: Mapping[str, str] | None = None,
+) -> AsyncIterator[Stage]:
+    """A stage in `directory`, with a PostgreSQL of its own, started with `options` besides."""
+    server = start_temporary(options={**DURABLE, "max_connections": "300", **(options or {})})
     with server as postgres, (directory / history).open("a") as file:
         yield Stage(postgres=postgres, directory=directory, recorder=Recorder(file))
