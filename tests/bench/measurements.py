@@ -186,8 +186,10 @@ async def measure_login_with_avx2(world: World, *, seconds: float, overlay: Path
     return {"argon2id_verifications": float(raw), "login": _without_tokens(run)}
 
 
-async def measure_orm(world: World, *, seconds: float, users: int = 16) -> Json:
-    """The same refresh through an ORM session, and ours right after it; two workers each."""
+async def measure_orm(
+    world: World, *, seconds: float, users: int = 16, rounds: int = 3
+) -> list[dict[str, Json]]:
+    """The same refresh through an ORM session and by ours, in turns; two workers each."""
     command = [
         sys.executable,
         "-m",
@@ -211,46 +213,65 @@ async def measure_orm(world: World, *, seconds: float, users: int = 16) -> Json:
     try:
         while not is_ready(control.port):
             time.sleep(0.01)
-        serving = Serving(control.port, load.processes_below(control.process.pid), 0)
-        await refresh_load(world, serving, users=4, seconds=min(seconds, 2))
-        orm = await refresh_load(world, serving, users=users, seconds=seconds)
+        orm = Serving(control.port, load.processes_below(control.process.pid), 0)
+        with world.serving(workers=2) as ours:
+            for each in (orm, ours):
+                await refresh_load(world, each, users=4, seconds=min(seconds, 2))
+            return [
+                {
+                    "orm": await refresh_load(world, orm, users=users, seconds=seconds),
+                    "ours": await refresh_load(world, ours, users=users, seconds=seconds),
+                }
+                for _ in range(rounds)
+            ]
     finally:
         control.stop()
-    with world.serving(workers=2) as serving:
-        await refresh_load(world, serving, users=4, seconds=min(seconds, 2))
-        ours = await refresh_load(world, serving, users=users, seconds=seconds)
-    return {"orm": orm, "ours": ours}
 
 
-async def measure_isolation(world: World, *, seconds: float, users: int = 16) -> Json:
+async def measure_isolation(
+    world: World, *, seconds: float, users: Sequence[int] = (4, 16)
+) -> Json:
     """Refresh while wrong logins come at ten times what two cores can hash."""
     per_second = 10 * 2 * limits.argon2_verifications(2, memory_kib=MEMORY_KIB, rounds=ROUNDS)
-    flooders = 64
     with world.serving(workers=2) as serving:
         await refresh_load(world, serving, users=4, seconds=2)
-        alone = await refresh_load(world, serving, users=users, seconds=seconds)
         accounts = await world.accounts(serving.port, 4)
         logins = _run("login", world, serving, [body for body, _ in accounts], seconds)
-        wrong = login_body(Account("nobody@example.com"), wrong=True)
-        lines = await world.tokens(users)
-        with ThreadPoolExecutor() as pool:
-            flood = pool.submit(
-                load.run,
-                "flood",
-                serving.port,
-                [wrong] * flooders,
-                seconds=seconds + 2,
-                more=[f"{1000 * flooders / per_second:.3f}"],
-            )
-            time.sleep(1)  # the flood is under way before anything is measured
-            flooded = _run("refresh", world, serving, lines, seconds)
-            under = flood.result()
+        loads = [
+            await _beside_a_flood(world, serving, per_second, users=number, seconds=seconds)
+            for number in users
+        ]
     return {
         "asked_per_second": per_second,
+        "loads": loads,
+        "login_alone": _without_tokens(logins),
+    }
+
+
+async def _beside_a_flood(
+    world: World, serving: Serving, per_second: float, *, users: int, seconds: float
+) -> Json:
+    """A refresh load alone, and again while wrong logins come at that rate."""
+    alone = await refresh_load(world, serving, users=users, seconds=seconds)
+    wrong = login_body(Account("nobody@example.com"), wrong=True)
+    lines = await world.tokens(users)
+    flooders = 64
+    with ThreadPoolExecutor() as pool:
+        flood = pool.submit(
+            load.run,
+            "flood",
+            serving.port,
+            [wrong] * flooders,
+            seconds=seconds + 2,
+            more=[f"{1000 * flooders / per_second:.3f}"],
+        )
+        time.sleep(1)  # the flood is under way before anything is measured
+        flooded = _run("refresh", world, serving, lines, seconds)
+        under = flood.result()
+    return {
         "alone": alone,
         "flooded": {**_without_tokens(flooded), "lost_chains": await world.lost_chains(flooded)},
-        "login_alone": _without_tokens(logins),
-        "logins_hashed_under_flood": _without_tokens(under),
+        "logins_hashed": _without_tokens(under),
     }
 
 

@@ -107,8 +107,11 @@ def targets(results: Json) -> Iterator[Target]:
         wrong = _wrong(found)
         yield Target("errors and lost chains, all runs", "0", str(wrong), wrong == 0)
     if "orm" in found:
-        ratio = found["orm"]["ours"]["rate"] / found["orm"]["orm"]["rate"]
-        yield Target("refresh, of the same through an ORM", "≥ 5 x", f"{ratio:.1f} x", ratio >= 5)
+        ratios = [run["ours"]["rate"] / run["orm"]["rate"] for run in found["orm"]]
+        ratio, each = median(ratios), ", ".join(f"{one:.1f}" for one in ratios)
+        yield Target(
+            "refresh, of the same through an ORM", "≥ 5 x", f"{ratio:.1f} x ({each})", ratio >= 5
+        )
     if {"limits", "others"} <= set(found):
         cores, raw = found["limits"]["cores"], found["limits"]["argon2id_verifications"]
         rate = found["others"]["1"]["jwks304"]["rate"]
@@ -122,13 +125,7 @@ def targets(results: Json) -> Iterator[Target]:
                 ratio >= 1.3,
             )
     if "isolation" in found:
-        run = found["isolation"]
-        share = run["flooded"]["rate"] / run["alone"]["rate"]
-        kept = run["logins_hashed_under_flood"]["rate"] / run["login_alone"]["rate"]
-        p99 = run["flooded"]["p99"]
-        yield Target("refresh p99 under a login flood", "≤ 12 ms", f"{p99:.1f} ms", p99 <= 12)
-        yield Target("refresh rate under the flood", "≥ 50 %", _percent(share), share >= 0.5)
-        yield Target("logins hashed under the flood", "≥ 40 %", _percent(kept), kept >= 0.4)
+        yield from _beside_a_flood(found["isolation"])
     if "scale" in found:
         yield from _of_the_smallest(found["scale"])
         hot = found["scale"]["tables"][-1]["hot_share"]
@@ -140,6 +137,16 @@ def targets(results: Json) -> Iterator[Target]:
         )
         yield Target("memory (PSS), one idle worker", "≤ 100 MB", f"{pss:.0f} MB", pss <= 100)
         yield Target("from `serve` to the first answer", "≤ 1.5 s", f"{first:.2f} s", first <= 1.5)
+
+
+def _beside_a_flood(isolation: Json) -> Iterator[Target]:
+    for run in isolation["loads"]:
+        share = run["flooded"]["rate"] / run["alone"]["rate"]
+        kept = run["logins_hashed"]["rate"] / isolation["login_alone"]["rate"]
+        p99, beside = run["flooded"]["p99"], f"under a login flood, {run['alone']['users']} users"
+        yield Target(f"refresh p99 {beside}", "≤ 12 ms", f"{p99:.1f} ms", p99 <= 12)
+        yield Target(f"refresh rate {beside}", "≥ 50 %", _percent(share), share >= 0.5)
+        yield Target(f"logins hashed {beside}", "≥ 40 %", _percent(kept), kept >= 0.4)
 
 
 def _of_the_smallest(scale: Json) -> Iterator[Target]:
@@ -268,12 +275,15 @@ def _refresh(results: Json, docs: Path) -> Iterator[str]:
             f"| {run['pss_mb']:.0f} | {run['failed']} | {run['lost_chains']} |"
         )
     if "orm" in results:
-        orm = results["orm"]["found"]["orm"]
+        rounds = [run["orm"] for run in results["orm"]["found"]]
+        rate, p99, service, database = (
+            median(run[name] for run in rounds)
+            for name in ("rate", "p99", "service_cpu", "database_cpu")
+        )
         yield (
             f"\nThe control, the same refresh through a SQLModel session with 2 workers and "
-            f"{orm['users']} users: {orm['rate']:,.0f}/s, p99 {orm['p99']:.1f} ms, "
-            f"{orm['service_cpu']:.0f} µs of service CPU and {orm['database_cpu']:.0f} µs of "
-            f"PostgreSQL for each."
+            f"{rounds[0]['users']} users: {rate:,.0f}/s, p99 {p99:.1f} ms, {service:.0f} µs of "
+            f"service CPU and {database:.0f} µs of PostgreSQL for each."
         )
     yield ""
 
@@ -318,13 +328,14 @@ def _others(results: Json) -> Iterator[str]:
             "hash. They are queued for as long as a caller may wait and then refused with 503; the "
             "hashing threads run at a lower priority.\n"
         )
-        yield "| | refreshes/s | p50 ms | p99 ms | failed |\n|---|---|---|---|---|"
-        for name in ("alone", "flooded"):
-            run = found[name]
-            yield (
-                f"| {name} | {run['rate']:,.0f} | {run['p50']:.1f} | {run['p99']:.1f} "
-                f"| {run['failed']} |"
-            )
+        yield "| users | | refreshes/s | p50 ms | p99 ms | failed |\n|---|---|---|---|---|---|"
+        for load in found["loads"]:
+            for name in ("alone", "flooded"):
+                run = load[name]
+                yield (
+                    f"| {run['users']} | {name} | {run['rate']:,.0f} | {run['p50']:.1f} "
+                    f"| {run['p99']:.1f} | {run['failed']} |"
+                )
         yield ""
 
 
