@@ -109,6 +109,7 @@ class Sum:
 
     done: int = 0
     batches: int = 0
+    commits: list[str] = field(default_factory=list)
     seconds: float = 0
     violations: list[str] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
@@ -128,6 +129,8 @@ def summed(results: Sequence[dict[str, Any]]) -> dict[str, Sum]:
             continue
         found.done += line["done"]
         found.batches += 1
+        if line["commit"] not in found.commits:
+            found.commits.append(line["commit"])
         found.seconds += line["seconds"]
         found.violations += line["violations"]
         found.counted.update(line["counted"])
@@ -199,7 +202,8 @@ def _details(sums: dict[str, Sum], experiments: Sequence[Experiment]) -> Iterato
             continue
         yield f"### {experiment.name}\n"
         yield f"{experiment.promise}\n"
-        facts = [f"{found.batches} batches in {found.seconds / 60:,.0f} minutes"]
+        commits = ", ".join(f"`{commit}`" for commit in found.commits)
+        facts = [f"{found.batches} batches in {found.seconds / 60:,.0f} minutes, of {commits}"]
         facts += [f"{name.replace('_', ' ')}: {n:,}" for name, n in sorted(found.counted.items())]
         facts += [
             f"worst {name.replace('_', ' ')}: {value:,.3g}"
