@@ -79,6 +79,10 @@ mending are not counted above.
   database, and while its bytes lay unread in the kernel
   ([decision 0011](decisions/0011-overtaken-requests.md)).
 - **F09**: after a lost reply of the database two requests with one key were both told `rotated`.
+- **F09, longer than the deadline of a request**: refreshes that had been answered 503 before they
+  were sent rotated when the database came back
+  ([decision 0015](decisions/0015-rotations-that-go-together.md)). A review found it: the faults of
+  the experiment end sooner.
 - **F22, F26**: during a rolling upgrade, old processes called a newer schema not ready.
 - **F24**: a client that did not read kept megabytes of answers in the kernel.
 - **F30**: pipelined requests were still served after their client had hung up.

@@ -7,21 +7,29 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
 
 import asyncpg
 import pytest
 
 from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown
 from authsvc.protocol.refresh import Delivery, RefreshToken
-from authsvc.store import rotations, users
+from authsvc.store import refresh_families, rotations, users
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection, Row
 from authsvc.store.refresh_families import Attempt
 from authsvc.store.rotations import Rotations
 from authsvc.store.tables import RefreshFamily
 from tests.conftest import CALLER, LIFETIMES, Statements
+from tests.proof.fault_proxy import FaultProxy
 
 COMPANY = 10
+WAITING = """
+SELECT count(*) FROM pg_locks
+WHERE NOT granted AND locktype = 'advisory'
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 Begin = Callable[[int], Awaitable[list[Attempt]]]
 
 
@@ -188,6 +196,94 @@ async def test_one_that_was_revoked_meanwhile_does_not_rotate(
     assert [True, False] == [family is None for family in rotated]
 
 
+async def test_together_is_written_what_is_written_alone(db: Database, begin: Begin) -> None:
+    now = datetime.now(UTC) + timedelta(seconds=30)
+    pairs = [
+        replace(
+            attempt,
+            digest=bytes([each // 2]) * 32,
+            successor_key_id=bytes([each // 2]) * 8,
+            lifetimes=replace(LIFETIMES, idle=timedelta(days=1, seconds=7.5 * (each // 2))),
+            caller=replace(
+                CALLER, ip=f"10.0.0.{each // 2}", user_agent=("", "NULL", "ü'\"\\{},")[each // 2]
+            ),
+        )
+        for each, attempt in enumerate(await begin(6))
+    ]
+    ours = {"id", "user_id", "created_at", "auth_time", "absolute_expires_at"}
+
+    async with db.autocommit() as connection:
+        one_by_one = [
+            await refresh_families.rotate(connection, each, now=now) for each in pairs[::2]
+        ]
+        together = await refresh_families.rotate_together(connection, pairs[1::2], now=now)
+        rows = {
+            row["id"]: {name: value for name, value in row.items() if name not in ours}
+            for row in await connection.fetch("SELECT * FROM refresh_families")
+        }
+
+    for lone, alone, joint in zip(pairs[::2], one_by_one, pairs[1::2], strict=True):
+        assert rows[lone.token.family_id] == rows[joint.token.family_id]
+        assert alone is not None
+        other = together[joint.token.family_id]
+        assert alone == replace(other, **{name: getattr(alone, name) for name in ours})
+
+
+@pytest.mark.requirement("R1", "R4")
+@pytest.mark.parametrize(
+    "change",
+    ["last_ip = 'elsewhere'", "revoked_at = now(), revoke_reason = 'logout'", "generation = 1"],
+)
+async def test_a_version_that_the_statement_could_not_see_is_left_alone(
+    db: Database, database_url: str, begin: Begin, change: str
+) -> None:
+    changed, other = await begin(2)
+    held = await asyncpg.connect(database_url)
+    await held.execute("SELECT pg_advisory_lock(1)")
+
+    class WithAnOldSnapshot(Slow):
+        """Its snapshot is taken, and then it waits for the lock."""
+
+        async def fetch(self, query: str, *args: object) -> Sequence[Row]:
+            waits = "(SELECT clock_timestamp() FROM pg_advisory_xact_lock(1))"
+            assert "clock_timestamp()" in query
+            return await super().fetch(query.replace("clock_timestamp()", waits), *args)
+
+    @asynccontextmanager
+    async def lease() -> AsyncIterator[HotConnection]:
+        async with db.autocommit() as connection:
+            yield WithAnOldSnapshot(connection, may_run)
+
+    may_run = asyncio.Event()
+    may_run.set()
+    together = Rotations(lease)
+    tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in (changed, other)]
+    while not await held.fetchval(WAITING):  # noqa: ASYNC110 - for another process
+        await asyncio.sleep(0)
+    await held.execute(
+        f"UPDATE refresh_families SET {change} WHERE id = $1",  # noqa: S608 - of this test
+        changed.token.family_id,
+    )
+    await held.close()
+
+    rotated = await asyncio.gather(*tasks)
+
+    assert [True, False] == [family is None for family in rotated]
+
+
+async def test_the_plan_is_by_key_also_when_the_table_was_empty(db: Database) -> None:
+    """Hot connections keep their plans: one made on an empty table has to do for a full one."""
+    statement = refresh_families._rotate_together()
+    async with db.autocommit() as connection:
+        await connection.fetch(f"PREPARE joint AS {statement.text}")
+        nothing = ", ".join(["NULL"] * len(statement._names))
+        plan = await connection.fetch(f"EXPLAIN EXECUTE joint({nothing})")
+
+    lines = [row["QUERY PLAN"] for row in plan]
+    assert [line for line in lines if "Index Scan using pk_refresh_families" in line], lines
+    assert not [line for line in lines if "Seq Scan" in line or "Bitmap" in line], lines
+
+
 async def test_what_one_request_brings_along_spoils_no_other(db: Database, begin: Begin) -> None:
     attempts = await begin(COMPANY)
     spoiled = replace(attempts[3], caller=replace(CALLER, user_agent="\N{NULL}"))
@@ -215,14 +311,67 @@ async def test_a_request_that_is_given_up_takes_no_other_with_it(
     assert not [each for each in rotated[1:] if each is None or isinstance(each, BaseException)]
 
 
-@pytest.mark.parametrize("refusal", [DatabaseUnavailable, OutcomeUnknown])
-@pytest.mark.requirement("Z1")
-async def test_a_failure_of_the_database_is_told_to_all(
-    begin: Begin, refusal: type[DatabaseUnavailable]
+@pytest.mark.requirement("R6")
+async def test_what_was_given_up_before_it_was_sent_is_never_sent(
+    db: Database, begin: Begin
 ) -> None:
+    given_up, other = await begin(2)
+    connected = asyncio.Event()
+
+    @asynccontextmanager
+    async def lease() -> AsyncIterator[HotConnection]:
+        await connected.wait()
+        async with db.autocommit() as connection:
+            yield connection
+
+    together = Rotations(lease)
+    tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in (given_up, other)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    connected.set()
+
+    assert await tasks[1] is not None
+    assert [0, 1] == await _generations(db, [given_up, other])
+
+
+@pytest.mark.requirement("R6")
+async def test_f09_what_was_refused_during_an_outage_is_not_sent_after_it(
+    db: Database, database_url: str, begin: Begin, tmp_path: Path
+) -> None:
+    attempts = await begin(2 * rotations.MOST_TOGETHER)
+    link, through = FaultProxy.of_database(database_url, tmp_path, random=Random(1))  # noqa: S311 - reproducible
+    async with link:
+        behind = await Database.open(through)
+        [first, *others] = attempts
+        assert await behind.rotations.rotate(first)
+        link.blackhole()
+
+        async def impatient(attempt: Attempt) -> None:
+            async with asyncio.timeout(0.3):
+                await behind.rotations.rotate(attempt)
+
+        told = await asyncio.gather(*map(impatient, others), return_exceptions=True)
+        link.heal()
+        await until(lambda: not behind.rotations._tasks)
+        await behind.close()
+
+    assert {TimeoutError} == {type(each) for each in told}
+    # One statement had left: what it did is as if its answers had been lost.
+    assert sum(await _generations(db, others)) <= rotations.MOST_TOGETHER
+
+
+@pytest.mark.parametrize("failure", [DatabaseUnavailable, OutcomeUnknown, ValueError])
+@pytest.mark.requirement("Z1")
+async def test_without_a_connection_each_fails_by_itself(
+    begin: Begin, failure: type[Exception]
+) -> None:
+    leased = 0
+
     @asynccontextmanager
     async def broken() -> AsyncIterator[HotConnection]:
-        raise refusal("broken")
+        nonlocal leased
+        leased += 1
+        raise failure("broken")
         yield
 
     attempts = await begin(COMPANY)
@@ -232,13 +381,43 @@ async def test_a_failure_of_the_database_is_told_to_all(
         *(together.rotate(attempt) for attempt in attempts), return_exceptions=True
     )
 
-    assert [refusal] * COMPANY == [type(each) for each in told]
+    assert [failure] * COMPANY == [type(each) for each in told]
+    assert COMPANY == len({id(each) for each in told})
+    assert leased <= COMPANY + rotations.LANES
 
 
-async def test_statements_that_hang_hold_back_nobody_else(
-    db: Database, begin: Begin, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", [DatabaseUnavailable, OutcomeUnknown])
+@pytest.mark.requirement("Z1")
+async def test_a_failure_of_a_statement_is_told_to_all_that_were_in_it(
+    db: Database, begin: Begin, failure: type[DatabaseUnavailable]
 ) -> None:
-    attempts = await begin(rotations.LANES + COMPANY)
+    attempts = await begin(COMPANY)
+
+    class Failing(Slow):
+        async def fetch(self, query: str, *args: object) -> Sequence[Row]:
+            await super().fetch(query, *args)
+            raise failure("failed")
+
+    @asynccontextmanager
+    async def lease() -> AsyncIterator[HotConnection]:
+        async with db.autocommit() as connection:
+            yield Failing(connection, now)
+
+    now = asyncio.Event()
+    now.set()
+    together = Rotations(lease)
+
+    told = await asyncio.gather(
+        *(together.rotate(attempt) for attempt in attempts), return_exceptions=True
+    )
+
+    assert [failure] * COMPANY == [type(each) for each in told]
+    assert [1] * COMPANY == await _generations(db, attempts)
+
+
+async def test_statements_that_hang_hold_back_nobody_else(db: Database, begin: Begin) -> None:
+    many = 2 * rotations.MOST_TOGETHER + COMPANY
+    attempts = await begin(rotations.LANES + many)
     hanging = asyncio.Event()
     leased = 0
 
@@ -250,16 +429,16 @@ async def test_statements_that_hang_hold_back_nobody_else(
         async with db.autocommit() as connection:
             yield Slow(connection, hanging) if hangs else connection
 
-    monkeypatch.setattr(rotations, "PATIENCE", 0.0)
     together = Rotations(lease)
     stuck = []
     for number, attempt in enumerate(attempts[: rotations.LANES]):
         stuck.append(asyncio.create_task(together.rotate(attempt)))
         await until(lambda: Slow.waiting > number)  # noqa: B023 - awaited in this very turn
 
-    rotated = await asyncio.gather(
-        *(together.rotate(attempt) for attempt in attempts[rotations.LANES :])
-    )
+    async with asyncio.timeout(5):
+        rotated = await asyncio.gather(
+            *(together.rotate(attempt) for attempt in attempts[rotations.LANES :])
+        )
 
     assert None not in rotated
     assert not any(task.done() for task in stuck)
@@ -267,31 +446,34 @@ async def test_statements_that_hang_hold_back_nobody_else(
     assert None not in await asyncio.gather(*stuck)
 
 
-async def test_without_a_connection_of_its_own_a_statement_leaves_its_requests_to_another(
-    db: Database, begin: Begin
+async def test_those_who_come_after_a_hang_go_together_again(
+    db: Database, begin: Begin, statements: Statements
 ) -> None:
-    first, second = await begin(2)
-    goes_on = asyncio.Event()
+    stuck, waiting, *later = await begin(2 + COMPANY)
+    hanging = asyncio.Event()
     leased = 0
 
     @asynccontextmanager
     async def lease() -> AsyncIterator[HotConnection]:
         nonlocal leased
         leased += 1
-        if leased == 2:
-            raise DatabaseUnavailable("no free connection")
+        hangs = leased <= rotations.LANES
         async with db.autocommit() as connection:
-            yield Slow(connection, goes_on) if leased == 1 else connection
+            yield Slow(connection, hanging) if hangs else connection
 
     together = Rotations(lease)
-    one = asyncio.create_task(together.rotate(first))
-    await until(lambda: Slow.waiting == 1)
-    other = asyncio.create_task(together.rotate(second))
-    await until(lambda: leased == 2)
-    assert not other.done()
-    goes_on.set()
+    tasks = []
+    for number, attempt in enumerate((stuck, waiting)):
+        tasks.append(asyncio.create_task(together.rotate(attempt)))
+        await until(lambda: Slow.waiting > number)  # noqa: B023 - awaited in this very turn
+    assert await together.rotate(later[0]) is not None  # it finds out
+    statements.clear()
 
-    assert None not in await asyncio.gather(one, other)
+    assert None not in await asyncio.gather(*map(together.rotate, later[1:]))
+
+    assert 1 == len(statements), list(statements)
+    hanging.set()
+    assert None not in await asyncio.gather(*tasks)
 
 
 async def test_no_statement_takes_more_than_its_share(
@@ -305,6 +487,13 @@ async def test_no_statement_takes_more_than_its_share(
 
     assert None not in rotated
     assert 3 == len(statements), list(statements)
+
+
+async def _generations(db: Database, attempts: Sequence[Attempt]) -> list[int]:
+    async with db.autocommit() as connection:
+        rows = await connection.fetch("SELECT id, generation FROM refresh_families")
+    stored = {row["id"]: row["generation"] for row in rows}
+    return [stored[attempt.token.family_id] for attempt in attempts]
 
 
 async def _digests(db: Database, attempts: Sequence[Attempt]) -> list[bytes]:

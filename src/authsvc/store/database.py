@@ -41,9 +41,10 @@ RETRY_AFTER = timedelta(seconds=1)
 
 # The name of the connection that no request uses, for whoever looks at pg_stat_activity.
 BACKGROUND = "authsvc-background"
-# Hot statements reach rows by their keys, however many: one plan is right for all. Left alone,
-# PostgreSQL plans those with arrays anew each time, which takes longer than running them.
-HOT_SETTINGS = {"plan_cache_mode": "force_generic_plan"}
+# Hot statements reach rows by their keys: one plan is right for all, also one that was made while
+# a table was all but empty. Left alone, PostgreSQL plans those with arrays anew each time, which
+# takes longer than running them.
+HOT_SETTINGS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 SERVER_SETTINGS = {
     "application_name": "authsvc",
     "statement_timeout": "2000",

@@ -94,7 +94,8 @@ class HotPool:
         self._free_slot()
 
     def close(self) -> None:
-        """End all connections; whoever still runs a statement is cut off."""
+        """End all connections and open none any more; whoever runs a statement is cut off."""
+        self._size = 0
         for connection in (*self._idle, *self._busy):
             connection.terminate()
         self._idle.clear()

@@ -31,6 +31,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -393,12 +394,14 @@ def _rotate_together() -> HotStatement:
     requests = select(*(cast(texts.c[name], kind).label(name) for name, kind in ASKED.items()))
     asked = dict(requests.subquery("asked").c)
     # Whoever waited for a row here would make all others wait, and could deadlock with them.
-    free = (
-        select(TUPLE.label("tuple"), *asked.values(), u.roles, u.ver, now)
+    # A lateral query is planned for one request, however many rows the tables have.
+    locked = (
+        select(TUPLE.label("tuple"), u.roles, u.ver, now)
         .where(_may_refresh(asked, now), _is_newest(asked, now))
         .with_for_update(key_share=True, of=refresh_families, skip_locked=True)
-        .cte("free")
+        .lateral("locked")
     )
+    free = select(*asked.values(), *locked.c).join(locked, true()).cte("free")
     taken = {name: free.c[name] for name in ASKED}
     return HotStatement(
         update(refresh_families)

@@ -4,7 +4,8 @@ Rotations that go together.
 A statement costs PostgreSQL and us more than the row that it changes: a message each way, a
 snapshot, a commit and its share of an fsync, and the switches between the two processes. A busy
 service has read several requests by the time it can send a statement, so they share one
-(decision 0015). A request that comes alone is not held back.
+(decision 0015). A request that comes alone is not held back, and one that nobody serves soon
+goes alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import Context
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from uuid import UUID
@@ -25,11 +28,18 @@ from authsvc.store.refresh_families import Attempt, Family
 LANES = 2
 # The rows of one statement stay locked until it commits.
 MOST_TOGETHER = 16
-# Seconds; then the statements under way hang, and one more is sent beside them.
+# Seconds without the end of any statement; then those under way hang, or have no connection.
 PATIENCE = 0.05
 
 Promised = asyncio.Future[Family | None]
-Asked = tuple[Attempt, Promised]
+Entry = tuple[Attempt, Promised]
+
+
+@dataclass(eq=False, slots=True)
+class Lane:
+    """Sends one statement after the other."""
+
+    connected: bool = False
 
 
 class Rotations:
@@ -42,16 +52,19 @@ class Rotations:
 
     def __init__(self, lease: Callable[[], AbstractAsyncContextManager[HotConnection]]) -> None:
         self._lease = lease
-        self._waiting: dict[UUID, Asked] = {}
-        self._under_way = 0  # lanes
-        self._lanes: set[asyncio.Task[None]] = set()
-        self._late: asyncio.TimerHandle | None = None
+        # Requests that still want an answer and are in no statement yet.
+        self._waiting: dict[UUID, Entry] = {}
+        self._lanes: set[Lane] = set()  # without those that hang
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = 0  # statements
+        self._watch: asyncio.TimerHandle | None = None
 
     async def rotate(self, attempt: Attempt, *, now: datetime | None = None) -> Family | None:
         """
         As `refresh_families.rotate`, and in the company of whatever else is waiting.
 
-        Cancelling it takes nothing back: the statement goes on for the others.
+        Cancelling it before its statement was sent leaves the family as it is; afterwards the
+        statement goes on for the others.
 
         Args:
             now: Only tests pass one.
@@ -66,17 +79,19 @@ class Rotations:
         family_id = attempt.token.family_id
         if now is not None or family_id in self._waiting:
             return await self.alone(attempt, now=now)
-        loop = asyncio.get_running_loop()
-        promised: Promised = loop.create_future()
-        self._waiting[family_id] = (attempt, promised)
-        if self._under_way < LANES:
+        promised: Promised = asyncio.get_running_loop().create_future()
+        entry = self._waiting[family_id] = (attempt, promised)
+        if len(self._lanes) < LANES:
             self._open_lane()
-        elif self._late is None:
-            self._late = loop.call_later(PATIENCE, self._open_late_lane)
+        if self._watch is None:
+            self._watch_over()
         try:
             return await promised
-        except _SpoiledError:
+        except _GoAloneError:
             return await self.alone(attempt)
+        finally:
+            if self._waiting.get(family_id) is entry:
+                del self._waiting[family_id]
 
     async def alone(self, attempt: Attempt, *, now: datetime | None = None) -> Family | None:
         """As `refresh_families.rotate`: wait for whoever holds the family."""
@@ -84,73 +99,86 @@ class Rotations:
             return await refresh_families.rotate(connection, attempt, now=now)
 
     def _open_lane(self) -> None:
-        self._under_way += 1
-        # Its first step comes after those of all requests that this turn of the loop has read.
-        lane = asyncio.get_running_loop().create_task(self._serve())
+        lane = Lane()
         self._lanes.add(lane)
-        lane.add_done_callback(self._lanes.discard)
+        # Its first step comes after those of all requests that this turn of the loop has read;
+        # it is none of theirs, so it has no part in the context of one.
+        task = asyncio.get_running_loop().create_task(self._serve(lane), context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _open_late_lane(self) -> None:
-        self._late = None
-        if self._waiting:
-            self._open_lane()
-
-    async def _serve(self) -> None:
-        """Send statements until nobody waits; one, if there are lanes enough without this."""
+    async def _serve(self, lane: Lane) -> None:
+        """Send statements until nobody waits, or others do it since this one has hung."""
         try:
-            while await self._send() and self._waiting and self._under_way <= LANES:
-                pass
+            while self._waiting and lane in self._lanes:
+                await self._send(lane)
+                self._ended += 1
         finally:
-            self._under_way -= 1
+            self._lanes.discard(lane)
 
-    async def _send(self) -> bool:
-        """
-        Send one statement for those who wait, and give each an answer.
-
-        Returns:
-            Whether there was a connection.
-        """
-        together: list[Asked] = []
+    async def _send(self, lane: Lane) -> None:
+        """Send one statement for those who wait, and give each an answer."""
+        together: list[Entry] = []
         try:
-            # They are chosen when there is a connection: until then another lane may serve them.
+            # They are chosen when there is a connection: until then others may serve them.
             async with self._lease() as connection:
                 together = self._take(MOST_TOGETHER)
+                lane.connected = True
                 rotated = await _run(connection, [attempt for attempt, _ in together])
-        except Refusal as refusal:
-            connected = bool(together)
-            if not connected and self._under_way == 1:
-                together = self._take(len(self._waiting))  # there is nobody else to serve them
-            _tell(together, refusal)
-            return connected
-        except Exception:  # noqa: BLE001 - whose fault it is, each finds out alone
-            _tell(together, _SpoiledError())
+        except Exception as exc:  # noqa: BLE001 - whose fault it is, each finds out alone
+            if lane.connected:
+                _tell(together, exc if isinstance(exc, Refusal) else _GoAloneError())
+            else:
+                self._lanes.discard(lane)
+                self._send_away()
         else:
             for attempt, promised in together:
                 if not promised.done():
                     promised.set_result(rotated.get(attempt.token.family_id))
         finally:
+            lane.connected = False
             for _, promised in together:
                 promised.cancel()  # those without an answer: the process is ending
-        return True
 
-    def _take(self, most: int) -> list[Asked]:
+    def _take(self, most: int) -> list[Entry]:
         return [self._waiting.pop(key) for key in list(islice(self._waiting, most))]
+
+    def _watch_over(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(PATIENCE, self._look, self._ended)
+
+    def _look(self, ended: int) -> None:
+        """Send those who wait away if no statement has ended meanwhile."""
+        self._watch = None
+        if not self._waiting:
+            return
+        if self._ended > ended:
+            self._watch_over()
+            return
+        self._lanes = {lane for lane in self._lanes if not lane.connected}
+        self._send_away()
+
+    def _send_away(self) -> None:
+        """Each goes on alone: by a connection of its own, to a failure of its own."""
+        _tell(self._take(len(self._waiting)), _GoAloneError())
 
 
 async def _run(connection: HotConnection, attempts: list[Attempt]) -> dict[UUID, Family]:
-    if len(attempts) > 1:
-        return await refresh_families.rotate_together(connection, attempts)
-    for attempt in attempts:
-        rotated = await refresh_families.rotate(connection, attempt)
-        return {rotated.id: rotated} if rotated else {}
-    return {}  # others have served them
+    match attempts:
+        case []:
+            return {}  # others have served them, or they were given up
+        case [attempt]:
+            rotated = await refresh_families.rotate(connection, attempt)
+            return {rotated.id: rotated} if rotated else {}
+        case _:
+            return await refresh_families.rotate_together(connection, attempts)
 
 
-class _SpoiledError(Exception):
-    """The statement failed for a reason that one of the requests may have brought along."""
+class _GoAloneError(Exception):
+    """Nobody served the request, or a statement failed for what one of them may have brought."""
 
 
-def _tell(together: list[Asked], failure: Exception) -> None:
-    for _, promised in together:
+def _tell(entries: list[Entry], failure: Exception) -> None:
+    for _, promised in entries:
         if not promised.done():
             promised.set_exception(failure)
