@@ -60,6 +60,9 @@ READ_ONLY = "25006"
 # The server went away in the middle: it may have committed first (PostgreSQL, "terminating
 # connection due to administrator command" while waiting for a synchronous standby).
 UNKNOWN_CODES = frozenset({"40003", "57P01", "57P02", "57P05", "08003", "08006", "08007"})
+# A statement that was prepared on another connection, or by another client on this one.
+NOT_OURS_CODES = frozenset({"26000", "42P05"})
+POOLED = "behind a transaction pooler add ?prepared_statement_cache_size=0 to the database URL"
 # What asyncpg raises when the server or the way to it fails; the third is "no primary here".
 DRIVER_ERRORS = (
     OSError,
@@ -250,6 +253,8 @@ def translate(exc: BaseException) -> DatabaseUnavailable | None:
         code = exc.sqlstate or ""
         if code in UNKNOWN_CODES:
             return OutcomeUnknown(detail, retry_after=RETRY_AFTER)
+        if code in NOT_OURS_CODES:
+            return DatabaseUnavailable(f"{detail}: {POOLED}", retry_after=RETRY_AFTER)
         if code[:2] in UNAVAILABLE_CLASSES or code == READ_ONLY:
             return DatabaseUnavailable(detail, retry_after=RETRY_AFTER)
         return None
