@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from authsvc.embedded_postgres import EmbeddedPostgres
-from authsvc.store import refresh_families
+from authsvc.store.attempts import _rotate
 from tests.bench import load
 from tests.live import free_port
 
@@ -160,7 +160,7 @@ def bare_uvicorn(seconds: float, *, users: int) -> load.Load:
 
 
 def _pgbench_script() -> str:
-    statement = refresh_families._rotate()
+    statement = _rotate()
     text = statement.text
     # From the last to the first, so that $1 does not hit $10.
     for number in range(len(statement._names), 0, -1):

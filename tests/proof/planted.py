@@ -24,10 +24,11 @@ from authsvc.flows.session import Outcome
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, Verdict
-from authsvc.store import logins, refresh_families, rotations, sessions, users
+from authsvc.store import attempts, logins, refresh_families, rotations, sessions, users
+from authsvc.store.attempts import Attempt
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
-from authsvc.store.refresh_families import Attempt, Family
+from authsvc.store.refresh_families import Family
 from tests.proof.race_plants import nobody_goes_together
 
 # What each bug breaks.
@@ -65,7 +66,7 @@ def non_atomic_rotate() -> None:
         await asyncio.sleep(PAUSE)
         return await _advance(connection, family, attempt)
 
-    refresh_families.rotate = rotate
+    attempts.rotate = rotate
     nobody_goes_together()
 
 
@@ -118,7 +119,7 @@ def revocation_rolled_back() -> None:
 
 def restart_forgets() -> None:
     """A set in memory: the process that heard of a revocation obeys it, while it lives."""
-    load, rotate = refresh_families.load, refresh_families.rotate
+    load, rotate = refresh_families.load, attempts.rotate
     find_by_session = users.find_by_session
     revoked: set[UUID] = set()
 
@@ -154,7 +155,7 @@ def restart_forgets() -> None:
 
     refresh_families.revoke_family = revoke_family  # type: ignore[assignment]  # the bug
     sessions.revoke_many = revoke_many
-    refresh_families.rotate = obedient_rotate
+    attempts.rotate = obedient_rotate
     nobody_goes_together()
     refresh_families.load = obedient_load
     users.find_by_session = obedient_find
@@ -176,7 +177,7 @@ def retry_forks() -> None:
 
 def crossed_answers() -> None:
     """The rows of a statement are taken in the order of the requests, or what is thought to be."""
-    rotate, rotate_together = refresh_families.rotate, refresh_families.rotate_together
+    rotate, rotate_together = attempts.rotate, attempts.rotate_together
 
     async def slowly(
         connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
@@ -198,8 +199,8 @@ def crossed_answers() -> None:
             for mine, theirs in zip(ids, reversed(ids), strict=True)
         }
 
-    refresh_families.rotate = slowly
-    refresh_families.rotate_together = crossed
+    attempts.rotate = slowly
+    attempts.rotate_together = crossed
     rotations.LANES, rotations.PATIENCE = 1, 2 * PAUSE
 
 

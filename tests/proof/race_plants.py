@@ -13,8 +13,9 @@ from datetime import datetime
 
 from authsvc.protocol.refresh import Verdict, verdict
 from authsvc.store import logins, refresh_families, rotations
+from authsvc.store.attempts import Attempt
 from authsvc.store.hot_statement import HotConnection
-from authsvc.store.refresh_families import Attempt, Family
+from authsvc.store.refresh_families import Family
 
 
 def read_then_count() -> None:
@@ -53,7 +54,7 @@ def login_without_a_second_look() -> None:
 
 
 def nobody_goes_together() -> None:
-    """Every rotation is one call of `refresh_families.rotate`, so that a plant there is met."""
+    """Every rotation is one call of `attempts.rotate`, so that a plant there is met."""
     rotations.MOST_TOGETHER = 1
 
 

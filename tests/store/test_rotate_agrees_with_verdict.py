@@ -12,10 +12,11 @@ import pytest
 from sqlmodel import col, update
 
 from authsvc.protocol.refresh import Delivery, RefreshToken, Verdict, verdict
-from authsvc.store import refresh_families, users
+from authsvc.store import attempts, refresh_families, users
+from authsvc.store.attempts import Attempt
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
-from authsvc.store.refresh_families import Attempt, Family
+from authsvc.store.refresh_families import Family
 from authsvc.store.tables import RefreshFamily, User
 from tests.conftest import CALLER, LIFETIMES, START
 
@@ -34,12 +35,12 @@ def attempt(token: RefreshToken) -> Attempt:
 
 
 async def alone(connection: HotConnection, token: RefreshToken) -> Family | None:
-    return await refresh_families.rotate(connection, attempt(token), now=NOW)
+    return await attempts.rotate(connection, attempt(token), now=NOW)
 
 
 async def together(connection: HotConnection, token: RefreshToken) -> Family | None:
     absent = attempt(replace(token, family_id=uuid4()))
-    rotated = await refresh_families.rotate_together(connection, [absent, attempt(token)], now=NOW)
+    rotated = await attempts.rotate_together(connection, [absent, attempt(token)], now=NOW)
     return rotated.get(token.family_id)
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown
 from authsvc.protocol.refresh import Delivery, RefreshToken
-from authsvc.store import refresh_families, rotations, users
+from authsvc.store import rotations, users
+from authsvc.store.attempts import Attempt, _rotate_together, rotate, rotate_together
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection, Row
-from authsvc.store.refresh_families import Attempt
 from authsvc.store.rotations import Rotations
 from authsvc.store.tables import RefreshFamily
 from tests.conftest import CALLER, LIFETIMES, Statements
@@ -213,10 +213,8 @@ async def test_together_is_written_what_is_written_alone(db: Database, begin: Be
     ours = {"id", "user_id", "created_at", "auth_time", "absolute_expires_at"}
 
     async with db.autocommit() as connection:
-        one_by_one = [
-            await refresh_families.rotate(connection, each, now=now) for each in pairs[::2]
-        ]
-        together = await refresh_families.rotate_together(connection, pairs[1::2], now=now)
+        one_by_one = [await rotate(connection, each, now=now) for each in pairs[::2]]
+        together = await rotate_together(connection, pairs[1::2], now=now)
         rows = {
             row["id"]: {name: value for name, value in row.items() if name not in ours}
             for row in await connection.fetch("SELECT * FROM refresh_families")
@@ -258,8 +256,9 @@ async def test_a_version_that_the_statement_could_not_see_is_left_alone(
     may_run.set()
     together = Rotations(lease)
     tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in (changed, other)]
-    while not await held.fetchval(WAITING):  # noqa: ASYNC110 - for another process
-        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while not await held.fetchval(WAITING):
+            assert not [task.result() for task in tasks if task.done()]
     await held.execute(
         f"UPDATE refresh_families SET {change} WHERE id = $1",  # noqa: S608 - of this test
         changed.token.family_id,
@@ -273,7 +272,7 @@ async def test_a_version_that_the_statement_could_not_see_is_left_alone(
 
 async def test_the_plan_is_by_key_also_when_the_table_was_empty(db: Database) -> None:
     """Hot connections keep their plans: one made on an empty table has to do for a full one."""
-    statement = refresh_families._rotate_together()
+    statement = _rotate_together()
     async with db.autocommit() as connection:
         await connection.fetch(f"PREPARE joint AS {statement.text}")
         nothing = ", ".join(["NULL"] * len(statement._names))

@@ -23,9 +23,10 @@ from authsvc.protocol.errors import (
 )
 from authsvc.protocol.refresh import Delivery, Lifetimes, Verdict, verdict
 from authsvc.protocol.secret import Secret
-from authsvc.store import refresh_families
+from authsvc.store import attempts, refresh_families
+from authsvc.store.attempts import Attempt
 from authsvc.store.database import RETRY_AFTER, Database
-from authsvc.store.refresh_families import Attempt, Family
+from authsvc.store.refresh_families import Family
 
 # One in company, which waits for nobody, and three alone: a verdict that was overtaken by another
 # request is taken once more; after that, 503.
@@ -190,7 +191,7 @@ class _Rotation:
 
     async def _heal(self, attempt: Attempt, *, now: datetime | None = None) -> Family | None:
         async with self.db.autocommit() as connection:
-            return await refresh_families.heal(connection, attempt, now=now)
+            return await attempts.heal(connection, attempt, now=now)
 
     async def _advance(self, step: Callable[..., Awaitable[Family | None]]) -> Decided | None:
         """Rotate or heal; a commit whose reply was lost is recognised as ours."""

@@ -20,9 +20,10 @@ from itertools import islice
 from uuid import UUID
 
 from authsvc.protocol.errors import Refusal
-from authsvc.store import refresh_families
+from authsvc.store import attempts
+from authsvc.store.attempts import Attempt
 from authsvc.store.hot_statement import HotConnection
-from authsvc.store.refresh_families import Attempt, Family
+from authsvc.store.refresh_families import Family
 
 # Statements under way at once, while all is well. More would each find less to take along.
 LANES = 2
@@ -61,7 +62,7 @@ class Rotations:
 
     async def rotate(self, attempt: Attempt, *, now: datetime | None = None) -> Family | None:
         """
-        As `refresh_families.rotate`, and in the company of whatever else is waiting.
+        As `attempts.rotate`, and in the company of whatever else is waiting.
 
         Cancelling it before its statement was sent leaves the family as it is; afterwards the
         statement goes on for the others.
@@ -94,9 +95,9 @@ class Rotations:
                 del self._waiting[family_id]
 
     async def alone(self, attempt: Attempt, *, now: datetime | None = None) -> Family | None:
-        """As `refresh_families.rotate`: wait for whoever holds the family."""
+        """As `attempts.rotate`: wait for whoever holds the family."""
         async with self._lease() as connection:
-            return await refresh_families.rotate(connection, attempt, now=now)
+            return await attempts.rotate(connection, attempt, now=now)
 
     def _open_lane(self) -> None:
         lane = Lane()
@@ -163,15 +164,15 @@ class Rotations:
         _tell(self._take(len(self._waiting)), _GoAloneError())
 
 
-async def _run(connection: HotConnection, attempts: list[Attempt]) -> dict[UUID, Family]:
-    match attempts:
+async def _run(connection: HotConnection, together: list[Attempt]) -> dict[UUID, Family]:
+    match together:
         case []:
             return {}  # others have served them, or they were given up
         case [attempt]:
-            rotated = await refresh_families.rotate(connection, attempt)
+            rotated = await attempts.rotate(connection, attempt)
             return {rotated.id: rotated} if rotated else {}
         case _:
-            return await refresh_families.rotate_together(connection, attempts)
+            return await attempts.rotate_together(connection, together)
 
 
 class _GoAloneError(Exception):
