@@ -201,7 +201,7 @@ def crossed_answers() -> None:
 
     attempts.rotate = slowly
     attempts.rotate_together = crossed
-    rotations.LANES, rotations.PATIENCE = 1, 2 * PAUSE
+    rotations.LANES, rotations.PATIENCE = 1, 1.0
 
 
 def login_survives_disable() -> None:

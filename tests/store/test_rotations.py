@@ -62,6 +62,18 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a connection takes longer to open than requests wait for one."""
+    monkeypatch.setattr(rotations, "PATIENCE", 5.0)
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is to hang."""
+    monkeypatch.setattr(rotations, "PATIENCE", 0.05)
+
+
 @pytest.fixture
 def begin(db: Database) -> Begin:
     """Begin so many families, each of a user of its own; an attempt for each."""
@@ -334,6 +346,7 @@ async def test_what_was_given_up_before_it_was_sent_is_never_sent(
 
 
 @pytest.mark.requirement("R6")
+@pytest.mark.usefixtures("impatience")
 async def test_f09_what_was_refused_during_an_outage_is_not_sent_after_it(
     db: Database, database_url: str, begin: Begin, tmp_path: Path
 ) -> None:
@@ -414,6 +427,7 @@ async def test_a_failure_of_a_statement_is_told_to_all_that_were_in_it(
     assert [1] * COMPANY == await _generations(db, attempts)
 
 
+@pytest.mark.usefixtures("impatience")
 async def test_statements_that_hang_hold_back_nobody_else(db: Database, begin: Begin) -> None:
     many = 2 * rotations.MOST_TOGETHER + COMPANY
     attempts = await begin(rotations.LANES + many)
@@ -445,6 +459,7 @@ async def test_statements_that_hang_hold_back_nobody_else(db: Database, begin: B
     assert None not in await asyncio.gather(*stuck)
 
 
+@pytest.mark.usefixtures("impatience")
 async def test_those_who_come_after_a_hang_go_together_again(
     db: Database, begin: Begin, statements: Statements
 ) -> None:
