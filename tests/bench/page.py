@@ -35,26 +35,30 @@ ASGI messages, the log line, the metrics and asyncpg's protocol. What is done al
 measured: no routing, dependency injection or response model on this path
 ([decision 0010](decisions/0010-direct-endpoints-and-a-small-pool.md)), a pool without timers and
 reset queries, prebuilt encoders, metrics in memory instead of on the disk that PostgreSQL syncs
-(1,000 to 740 µs), fewer collections of garbage (3 %). No part of what is left is larger than a
-few per cent; see the profile.
+(1,000 to 740 µs), fewer collections of garbage (3 %), and rotations that come together share a
+statement ([decision 0015](decisions/0015-rotations-that-go-together.md): a quarter to a half more
+refreshes, a third to a half of PostgreSQL's CPU). No part of what is left is larger than a few
+per cent; see the profile.
 
-- **The share of the combined limit and the distance to the ORM.** On one core of its own a worker
-  needs about 650 µs for a refresh in all, on two shared cores two workers need 1,000: PostgreSQL,
-  the generator and both workers take turns on the same caches. Signatures alone do not slow down
-  when both cores sign, so it is not the arithmetic. A statement from the service costs PostgreSQL
-  three times what it costs under pgbench, which sends 16 to 32 at once and shares their fsyncs.
-- **p99 with 16 users** is the queue: 8 requests for each worker of 1 ms.
+- **The share of the combined limit and the distance to the ORM.** On two shared cores PostgreSQL,
+  the generator and both workers take turns on the same caches: what costs a worker about 500 µs
+  with a core of its own costs it 600. Signatures alone do not slow down when both cores sign.
+  Pinning processes to cores gained less than the noise.
+- **p99** is the queue: with 16 users 8 requests for each worker of half a millisecond; with one
+  user it is the fsync, which on this disk takes from 0.2 to several milliseconds.
 - **Refresh under a login flood.** 16 users that are never idle wait 16 / rate on average, so a p99
-  below that average is out of reach at any share of today's rate. What was tried, with figures:
-  refusing before the look-up, seven priorities, and a process of its own for argon2
-  ([decision 0012](decisions/0012-passwords-under-load.md)).
-- **Ten million families** were measured right after they were made, and walked at random: each
-  rotation touches a page of its own that is not in memory, and writes its whole image to the WAL
-  once after a checkpoint. Nothing in the statement or its plan depends on their number.
-- **The errors** are logins of the mixed load that were answered 503 `overloaded`: the other
-  requests saturate both cores, and at the lowest priority two passwords had no turn within
-  `HASH_QUEUE_SECONDS`. No refresh failed, and no chain was lost.
-- **Login** loses its share to the same switching: 22 ms of CPU for a login of which argon2 is 20.
+  below that average is out of reach at any share of today's rate; with 4 users one sees what the
+  flood adds. What was tried, with figures: refusing before the look-up, seven priorities, and a
+  process of its own for argon2 ([decision 0012](decisions/0012-passwords-under-load.md)).
+- **Ten million families**: each rotation touches a page that was not touched before, and writes
+  its whole image to the WAL once after a checkpoint. Nothing in the statement or its plan depends
+  on their number.
+- **Login** loses its share to cold caches: argon2 sweeps 19 MiB through them, and what a login
+  does besides takes 3 ms of the service's CPU and 1 ms of PostgreSQL's, spread over everything
+  (the largest piece, the signature, is a tenth of it). Huge pages for argon2's memory gained 2 %.
+- **Errors**, if there are any, are logins of the mixed load that were answered 503 `overloaded`:
+  the other requests saturate both cores, and at the lower priority two passwords had no turn
+  within `HASH_QUEUE_SECONDS`.
 """
 REPEAT = """\
 ## Measure it yourself
