@@ -15,6 +15,7 @@ import pytest
 from authsvc.cli import keys as command
 from authsvc.cli.errors import CommandError
 from authsvc.keys import pem
+from authsvc.keys.key_files import Kind, file_name
 from authsvc.protocol import jwk
 from tests.keys.material import kid, put, put_mac, put_signing, rsa_key
 
@@ -176,6 +177,7 @@ def test_add_at_a_chosen_time(run: Run, path: Path) -> None:
     [
         ("add", "--at", "tomorrow"),
         ("add", "--at", "2026-11-22T10:00:00"),
+        ("add", "--at", "9000-01-01T00:00:00Z"),
         ("add", "--now", "--at", "2026-11-22T10:00:00Z"),
         ("add", "--first", "--refresh"),
         ("add", "--bits", "1024"),
@@ -235,9 +237,21 @@ def test_revoke_brings_the_waiting_key_forward_and_says_so(run: Run, path: Path)
     ran = run("revoke", kid(0)[:10])
 
     assert f"({kid(1)}) works from now on" in ran.out
-    assert "authsvc keys add" in ran.out
+    assert "No further key is waiting; create one with `authsvc keys add`" in ran.out
     (signing,) = (k for k in run("list", "--json").json["keys"] if k["state"] == "signing")
     assert kid(1) == signing["kid"]
+
+
+def test_revoke_names_the_key_that_waits_after_the_one_brought_forward(
+    run: Run, path: Path
+) -> None:
+    put_signing(path, NOW + HOUR, 1)
+    put_signing(path, NOW + 2 * HOUR, 2)
+
+    ran = run("revoke", kid(0)[:10])
+
+    assert f"({kid(1)}) works from now on" in ran.out
+    assert f"After it waits {file_name(Kind.SIGNING, NOW + 2 * HOUR)}" in ran.out
 
 
 def test_revoke_of_a_mac_key_says_what_breaks(run: Run) -> None:

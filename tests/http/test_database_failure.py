@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -55,6 +56,27 @@ async def test_without_the_database_a_refresh_is_503_and_loses_nothing_with_the_
     assert (503, "database_unavailable") == (failed.status_code, failed.json()["code"])
     assert int(failed.headers["retry-after"]) >= 1
     assert 200 == repeated.status_code
+
+
+@pytest.mark.requirement("Z1")
+async def test_a_schema_of_another_version_is_503_and_the_log_says_what_to_do(
+    client: httpx.AsyncClient, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = (await log_in(client)).json()["refresh_token"]
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("ALTER TABLE refresh_families RENAME TO of_another_version")
+    await connection.close()
+
+    answers = [
+        await refresh(client, token),
+        await client.post("/auth/login", json={"email": EMAIL, "password": PASSWORD}),
+        await client.post("/auth/logout", json={"refresh_token": token}),
+    ]
+
+    assert [(503, "database_unavailable")] * 3 == [
+        (answer.status_code, answer.json()["code"]) for answer in answers
+    ]
+    assert "authsvc db upgrade" in capsys.readouterr().err
 
 
 @pytest.mark.requirement("Z1", "Z2", "D7")

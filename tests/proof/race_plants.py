@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from authsvc.protocol.refresh import Verdict, verdict
-from authsvc.store import logins, refresh_families, rotations
+from authsvc.store import attempts, logins, refresh_families, rotations
 from authsvc.store.attempts import Attempt
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
@@ -82,5 +82,5 @@ def _rotate_by(statement: str) -> None:
         return replace(family, generation=row["generation"], mac_key_id=attempt.successor_key_id)
 
     planted: Callable[..., Awaitable[Family | None]] = rotate
-    setattr(refresh_families, "rotate", planted)  # noqa: B010 - a patch, and meant as one
+    setattr(attempts, "rotate", planted)  # noqa: B010 - a patch, and meant as one
     nobody_goes_together()

@@ -170,7 +170,16 @@ def revoke(
             f"({revoked.successor.key_id}) works from now on. Verifiers that have read the JWKS "
             "since it was created know it; others as soon as they fetch it again."
         )
-        typer.echo("No further key is waiting; create one with `authsvc keys add`.")
+        waiting = [
+            key.file
+            for key in _inventory(settings).keys
+            if key.kind == revoked.successor.kind and key.state == "next"
+        ]
+        typer.echo(
+            f"After it waits {waiting[0]}."
+            if waiting
+            else "No further key is waiting; create one with `authsvc keys add`."
+        )
     else:
         _say_added(settings, revoked.successor, clock)
         if revoked.successor.kind == "signing":
@@ -322,12 +331,16 @@ def _passphrase(settings: Settings) -> str | None:
 
 
 def _moment(text: str) -> datetime:
+    from authsvc.keys.key_files import LAST_YEAR  # noqa: PLC0415 - see cli/main.py
+
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise typer.BadParameter("write --at with its time zone, such as 2026-11-22T10:00:00Z")
+    if moment.year >= LAST_YEAR:
+        raise typer.BadParameter(f"name a year before {LAST_YEAR}")
     return moment.astimezone(UTC)
 
 

@@ -204,7 +204,8 @@ def set_roles(
         return
     typer.echo(
         f"{found.email} now has the roles: {named}. Access tokens carry them from the next "
-        f"refresh on, within {int(settings.access_ttl.total_seconds())} s."
+        f"refresh on, within {int(settings.access_ttl.total_seconds())} s; /auth/verify and "
+        "whoever follows the revocation feed ask for it at once."
     )
 
 

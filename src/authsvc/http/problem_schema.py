@@ -92,7 +92,11 @@ PROBLEM: dict[str, Any] = {
             "format": "uri",
             "description": "The request id, as in the X-Request-ID header and in the server's log.",
         },
-        "code": {"type": "string", "description": "Stable; what a program decides by."},
+        "code": {
+            "type": "string",
+            "enum": sorted({refusal.code for refusal in STATUS}),
+            "description": "Stable; what a program decides by.",
+        },
         "errors": {
             "type": "array",
             "description": "The members that are wrong.",

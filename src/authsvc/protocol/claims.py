@@ -101,7 +101,8 @@ def to_json(
         "jti": jti,
         "sid": str(grant.session_id),
         "client_id": grant.client_id,
-        "auth_time": int(grant.auth_time.timestamp()),
+        # The database's clock, and so maybe a moment ahead of ours.
+        "auth_time": min(int(grant.auth_time.timestamp()), iat),
         "ver": grant.ver,
     }
     if grant.scope:

@@ -63,6 +63,9 @@ UNKNOWN_CODES = frozenset({"40003", "57P01", "57P02", "57P05", "08003", "08006",
 # A statement that was prepared on another connection, or by another client on this one.
 NOT_OURS_CODES = frozenset({"26000", "42P05"})
 POOLED = "behind a transaction pooler add ?prepared_statement_cache_size=0 to the database URL"
+# No such table or column: the schema is of another version.
+SCHEMA_CODES = frozenset({"42P01", "42703"})
+SCHEMA = "the schema is not this version's: run `authsvc db upgrade`, then see /readyz"
 # What asyncpg raises when the server or the way to it fails; the third is "no primary here".
 DRIVER_ERRORS = (
     OSError,
@@ -255,6 +258,8 @@ def translate(exc: BaseException) -> DatabaseUnavailable | None:
             return OutcomeUnknown(detail, retry_after=RETRY_AFTER)
         if code in NOT_OURS_CODES:
             return DatabaseUnavailable(f"{detail}: {POOLED}", retry_after=RETRY_AFTER)
+        if code in SCHEMA_CODES:
+            return DatabaseUnavailable(f"{detail}: {SCHEMA}", retry_after=RETRY_AFTER)
         if code[:2] in UNAVAILABLE_CLASSES or code == READ_ONLY:
             return DatabaseUnavailable(detail, retry_after=RETRY_AFTER)
         return None

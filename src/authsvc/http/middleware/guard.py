@@ -18,7 +18,15 @@ from authsvc.settings import LOOPBACK_NAMES, Settings
 MAX_URL = 8 * 1024  # bytes of path and query
 MAX_HEADERS = 100
 # A second one of these would be read by one component and overlooked by another.
-ONCE = (b"authorization", b"content-length", b"content-type", b"host", b"origin")
+ONCE = (
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"host",
+    b"origin",
+    b"referer",
+    b"sec-fetch-site",
+)
 # Probes and scrapers ask a container by its address. An address is not a name that somebody
 # else could point at us (DNS rebinding), and nothing there depends on it.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -41,7 +49,8 @@ class Guard:
             BadRequest: `detail` names the rule.
         """
         path: str = scope["path"]
-        if len(scope.get("raw_path") or path) + len(scope["query_string"]) > MAX_URL:
+        query = scope["query_string"]
+        if len(scope.get("raw_path") or path) + bool(query) + len(query) > MAX_URL:
             raise BadRequest("URL too long")
         if len(scope["headers"]) > MAX_HEADERS:
             raise BadRequest("too many headers")

@@ -14,6 +14,8 @@ INTERESTING = frozenset(
         b"content-type",
         b"host",
         b"origin",
+        b"referer",
+        b"sec-fetch-site",
         b"transfer-encoding",
         b"x-forwarded-for",
         b"x-forwarded-proto",
