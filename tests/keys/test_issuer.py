@@ -43,6 +43,15 @@ def test_the_header_is_exactly_alg_typ_kid(issuer: Issuer) -> None:
     assert {"alg": "RS256", "typ": "at+jwt", "kid": kid(0)} == header
 
 
+def test_auth_time_is_never_after_iat(issuer: Issuer) -> None:
+    """It is the database's clock, which may be ahead of ours."""
+    ahead = replace(GRANT, auth_time=T0 + timedelta(seconds=2))
+
+    claims = jwt.decode(issuer.access_token(ahead, now=T0), options={"verify_signature": False})
+
+    assert claims["iat"] == claims["auth_time"]
+
+
 @pytest.mark.requirement("T2", "T12", "T15")
 def test_the_claims_are_those_of_the_profile(issuer: Issuer) -> None:
     claims = jwt.decode(
