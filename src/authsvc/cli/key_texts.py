@@ -18,7 +18,11 @@ def what_breaks(state: str, *, kind: str) -> str:
             "again: up to 15 minutes."
         )
     if state in {"sealing", "retired"}:
-        return "Every session whose refresh token it sealed last has ended: log in again."
+        return (
+            "Every session whose refresh token it sealed last has ended: log in again. Access "
+            "tokens live on to their end; if somebody else had the key, end them with "
+            "`authsvc sessions revoke --all`."
+        )
     return "It was not in use, so nothing else changes."
 
 
