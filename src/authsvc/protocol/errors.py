@@ -277,6 +277,10 @@ class OutcomeUnknown(DatabaseUnavailable):
     """The connection broke between a statement and its reply: it may have committed."""
 
 
+class SchemaMismatch(DatabaseUnavailable):
+    """A table or column is not there: the schema is of another version, or empty."""
+
+
 class InternalError(Refusal):
     """A defect of ours."""
 

@@ -25,7 +25,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown, Refusal
+from authsvc.protocol.errors import (
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    Refusal,
+    SchemaMismatch,
+)
 from authsvc.store.hot_pool import HotPool
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.rotations import Rotations
@@ -259,7 +264,7 @@ def translate(exc: BaseException) -> DatabaseUnavailable | None:
         if code in NOT_OURS_CODES:
             return DatabaseUnavailable(f"{detail}: {POOLED}", retry_after=RETRY_AFTER)
         if code in SCHEMA_CODES:
-            return DatabaseUnavailable(f"{detail}: {SCHEMA}", retry_after=RETRY_AFTER)
+            return SchemaMismatch(f"{detail}: {SCHEMA}", retry_after=RETRY_AFTER)
         if code[:2] in UNAVAILABLE_CLASSES or code == READ_ONLY:
             return DatabaseUnavailable(detail, retry_after=RETRY_AFTER)
         return None

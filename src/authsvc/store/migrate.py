@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Text, column, pool, select, table
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from authsvc.protocol.errors import SchemaMismatch
 from authsvc.store.database import Database, normalise
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ async def current(db: Database) -> str | None:
         async with db.transaction() as session:
             connection = await session.connection()
             return (await connection.execute(CURRENT)).scalar_one_or_none()
-    except ProgrammingError:
+    except (SchemaMismatch, ProgrammingError):  # no such table, or not ours to read
         return None
 
 
