@@ -22,6 +22,7 @@ from tests.proof.replica import Replica
 Json = dict[str, Any]
 
 SWEEP = (1, 2, 4, 8, 16, 32, 64, 128)
+BUSY = (16, 64)  # users; the sweep reaches its highest rate at the second
 MEMORY_KIB, ROUNDS = 19456, 2  # the service's defaults
 MICRO = 1e6
 
@@ -86,7 +87,7 @@ async def measure_refresh(
 
 
 async def measure_headroom(
-    world: World, *, seconds: float, rounds: int = 5, users: int = 16
+    world: World, *, seconds: float, rounds: int = 5, users: Sequence[int] = BUSY
 ) -> list[Json]:
     """
     Refresh and login beside their limits, part by part in turns, with two workers.
@@ -112,7 +113,10 @@ async def measure_headroom(
                 "rsa_2048_signatures": limits.rsa_signatures(1),
                 "refresh_statement": [asdict(statement)],
             }
-            run = await refresh_load(world, serving, users=users, seconds=seconds)
+            runs = [
+                await refresh_load(world, serving, users=number, seconds=seconds)
+                for number in users
+            ]
             hashing = f"argon2_verifications(2, memory_kib={MEMORY_KIB}, rounds={ROUNDS})"
             hashes = limits.argon2_verifications(2, memory_kib=MEMORY_KIB, rounds=ROUNDS)
             signatures = limits.on_all_cores("rsa_signatures(2)", usable_cores())
@@ -120,10 +124,17 @@ async def measure_headroom(
             logins = _run("login", world, serving, [body for body, _ in accounts], seconds)
             found.append(
                 {
-                    "refresh": run,
-                    "combined_limit": combined_limit(raw, run["generator_cpu"]),
+                    "refresh": [
+                        run
+                        | {
+                            "combined_limit": combined_limit(raw, run["generator_cpu"]),
+                            "combined_limit_on_all_cores": combined_limit(
+                                reachable, run["generator_cpu"]
+                            ),
+                        }
+                        for run in runs
+                    ],
                     "signatures_on_all_cores": signatures,
-                    "combined_limit_on_all_cores": combined_limit(reachable, run["generator_cpu"]),
                     "limits": raw,
                     "login": _without_tokens(logins),
                     "argon2id_verifications": hashes,
@@ -187,7 +198,7 @@ async def measure_login_with_avx2(world: World, *, seconds: float, overlay: Path
 
 
 async def measure_orm(
-    world: World, *, seconds: float, users: int = 16, rounds: int = 3
+    world: World, *, seconds: float, users: Sequence[int] = BUSY, rounds: int = 3
 ) -> list[dict[str, Json]]:
     """The same refresh through an ORM session and by ours, in turns; two workers each."""
     command = [
@@ -219,10 +230,11 @@ async def measure_orm(
                 await refresh_load(world, each, users=4, seconds=min(seconds, 2))
             return [
                 {
-                    "orm": await refresh_load(world, orm, users=users, seconds=seconds),
-                    "ours": await refresh_load(world, ours, users=users, seconds=seconds),
+                    "orm": await refresh_load(world, orm, users=number, seconds=seconds),
+                    "ours": await refresh_load(world, ours, users=number, seconds=seconds),
                 }
                 for _ in range(rounds)
+                for number in users
             ]
     finally:
         control.stop()

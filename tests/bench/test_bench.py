@@ -24,7 +24,7 @@ async def test_every_load_is_answered_and_every_chain_is_whole(tmp_path: Path) -
         limits = measurements.measure_limits(on, seconds=0.3)
         refresh = await measurements.measure_refresh(on, seconds=1, workers=(2,), sweep=(1, 16))
         others = await measurements.measure_others(on, seconds=1, users=4, workers=(2,))
-        orm = await measurements.measure_orm(on, seconds=1, users=2, rounds=1)
+        orm = await measurements.measure_orm(on, seconds=1, users=(2,), rounds=1)
         scale = await measure_scale(tmp_path, sizes=(500, 1_000), seconds=1, rotations=0, rounds=1)
 
     loads = [*refresh, *orm[0].values(), *others["2"].values()]
