@@ -44,9 +44,10 @@ def database_url() -> str:
 
 async def connect_and_run() -> None:
     """Migrate over a connection of our own."""
-    from authsvc.store.database import normalise  # noqa: PLC0415 - as above
+    from authsvc.store.connections import connector, normalise  # noqa: PLC0415 - as above
 
-    engine = create_async_engine(normalise(database_url()), poolclass=pool.NullPool)
+    url = normalise(database_url())
+    engine = create_async_engine(url, poolclass=pool.NullPool, async_creator=connector(url))
     try:
         async with engine.connect() as connection:
             await connection.run_sync(run)

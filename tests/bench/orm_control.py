@@ -26,7 +26,8 @@ from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.claims import Grant
 from authsvc.protocol.refresh import Delivery, RefreshToken
-from authsvc.store.database import SERVER_SETTINGS, normalise
+from authsvc.store.connections import normalise
+from authsvc.store.database import SERVER_SETTINGS
 from authsvc.store.tables import RefreshFamily, User
 
 ACCESS_TTL = timedelta(minutes=15)

@@ -56,12 +56,17 @@ def _narrow(link: FaultProxy) -> None:
     link.slow(rate=8_000)  # 64 kbit/s
 
 
+# Longer than the deadline of a request: what was refused meanwhile must not happen afterwards.
+LONGER = "blackhole, longer than a request may take"
+LONGER_SECONDS = (DEADLINE + 0.5, DEADLINE + 3.0)
+
 FAULTS: dict[str, Fault] = {
     "cut": _cut,
     "reset": FaultProxy.cut,
     "requests into a hole": _blackhole_requests,
     "answers into a hole": _blackhole_answers,
     "blackhole": _blackhole,
+    LONGER: _blackhole,
     "latency 400±200 ms": _late,
     "64 kbit/s": _narrow,
     "half-open": FaultProxy.forget,
@@ -77,7 +82,7 @@ class DatabaseLink:
 
     Args:
         faults: Which, in turn.
-        longest: Seconds that one lasts at most, unless it takes longer to be felt.
+        longest: Seconds that most last at most, unless it takes longer to be felt.
     """
 
     name = "F09-database-link"
@@ -86,7 +91,7 @@ class DatabaseLink:
         "503 with Retry-After; who repeats a key loses nothing; 5 s later everything works."
     )
     unit = "faults of the link"
-    goal = 1_100
+    goal = 1_200
     batch = len(FAULTS)
 
     def __init__(self, faults: Sequence[str] = tuple(FAULTS), *, longest: float = 3.0) -> None:
@@ -138,7 +143,7 @@ async def _play(
     findings = crowd.findings
     crowd.felt.clear()
     FAULTS[name](link)
-    await asyncio.sleep(random.uniform(0.1, longest))
+    await asyncio.sleep(random.uniform(*(LONGER_SECONDS if name == LONGER else (0.1, longest))))
     # A hole swallows every answer until somebody's patience ends; the others are felt at once.
     with suppress(TimeoutError):
         await asyncio.wait_for(crowd.felt.wait(), DEADLINE)

@@ -87,9 +87,11 @@ async def _kills(
 
 
 @asynccontextmanager
-async def replicas(stage: Stage, url: str, number: int = 2) -> AsyncIterator[list[int]]:
-    """Services on that database; their ports."""
-    with stage.place() as place, Zygote(place) as zygote:
+async def replicas(
+    stage: Stage, url: str, number: int = 2, *, plant: str | None = None
+) -> AsyncIterator[list[int]]:
+    """Services on that database, with a planted bug if one is named; their ports."""
+    with stage.place() as place, Zygote(place, plant=plant) as zygote:
         services = [zygote.spawn(free_port(), url) for _ in range(number)]
         for service in services:
             await service.ready()

@@ -18,6 +18,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from authsvc.flows.administer_clients import create_client
+from authsvc.protocol.clients import AuthMethod
+from authsvc.protocol.clients import Client as ServiceClient
+from authsvc.store.database import Database
 from tests.live import free_port
 from tests.proof.client import Account, Client, Session
 from tests.proof.experiment import Findings, Stage
@@ -34,6 +38,7 @@ REPLICAS = 2
 BURST = 2_000  # requests between two looks at the service
 LONG_ENOUGH = 6_000  # requests that find any planted bug
 DELIVERIES = ("native", "spa", "web")
+RESOURCE = "https://orders.example.com"
 METHODS = {"get", "post", "put", "patch", "delete"}
 # Every request is logged, so that what a log must not hold has its chance to get there.
 SETTINGS = {"LOG_LEVEL": "info", "REFRESH_RETRY_WINDOW": "0"}
@@ -174,6 +179,8 @@ async def _deployment(
                         attacker=rsa.generate_private_key(65537, 2048),
                         jwks=jwks,
                         sentinel=f"s3ntinel{random.getrandbits(64):016x}",
+                        client=await _service_client(url),
+                        resource=RESOURCE,
                         values=hypothesis_values(random.getrandbits(32)),
                     ),
                     account=account,
@@ -183,6 +190,27 @@ async def _deployment(
                 )
             finally:
                 await client.close()
+
+
+async def _service_client(url: str) -> tuple[str, str]:
+    """The id and the secret of a new one; it gets tokens, and may ask about those of others."""
+    db = await Database.open(url)
+    try:
+        created = await create_client(
+            db,
+            ServiceClient(
+                client_id="orders",
+                name="Orders",
+                auth_method=AuthMethod.CLIENT_SECRET_BASIC,
+                grant_types=(),
+                scopes=("orders:read",),
+                resources=(RESOURCE,),
+                audiences=(RESOURCE,),
+            ),
+        )
+    finally:
+        await db.close()
+    return "orders", str(created.secret)
 
 
 async def _sessions(client: Client, account: Account, deliveries: Sequence[str]) -> list[Session]:

@@ -78,11 +78,15 @@ mending are not counted above.
   had gone on, and ended the session as reuse. Twice: while it waited for a connection to the
   database, and while its bytes lay unread in the kernel
   ([decision 0011](decisions/0011-overtaken-requests.md)).
+- **F04**: with several hosts in the URL, a primary that hung, or whose machine was gone, was asked
+  first and used up the time for connecting, so its promoted standby was never asked; and every
+  idle connection to it cost a request 2 s. Hosts are now asked at the same time, and a connection
+  that breaks or falls silent takes the idle ones with it.
 - **F09**: after a lost reply of the database two requests with one key were both told `rotated`.
 - **F09, longer than the deadline of a request**: refreshes that had been answered 503 before they
   were sent rotated when the database came back
-  ([decision 0015](decisions/0015-rotations-that-go-together.md)). A review found it: the faults of
-  the experiment end sooner.
+  ([decision 0015](decisions/0015-rotations-that-go-together.md)). A review found it, and the
+  experiment has such faults since.
 - **F22, F26**: during a rolling upgrade, old processes called a newer schema not ready.
 - **F24**: a client that did not read kept megabytes of answers in the kernel.
 - **F30**: pipelined requests were still served after their client had hung up.

@@ -17,6 +17,8 @@ SHORT = {
     "mixed-schedule": 250,
     "F01-kill-the-service-at-every-system-call": 8,
     "F02-F03-kill-postgres": 4,
+    "F04-synchronous-failover": 2,
+    "F05-asynchronous-failover": 1,
     "F07-F20-slow-database": 1,
     "F08-client-aborts": 100,
     "F09-database-link": 3,

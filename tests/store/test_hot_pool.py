@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 
-from authsvc.protocol.errors import DatabaseUnavailable, InvalidRefreshToken
+from authsvc.protocol.errors import DatabaseUnavailable, InvalidRefreshToken, OutcomeUnknown
 from authsvc.store.database import Database
 from authsvc.store.hot_pool import HotPool
 
 SIZE = 2
+OWN_PID = "SELECT pg_backend_pid()"
 
 
 @pytest.fixture
@@ -162,5 +164,51 @@ async def test_our_own_refusal_keeps_it(db: Database) -> None:
 
     with pytest.raises(InvalidRefreshToken):
         await refuse()
+
+    assert (0, 1) == db.hot_pool_size
+
+
+async def held(db: Database, number: int) -> None:
+    """So many connections, which then lie idle."""
+    async with AsyncExitStack() as stack:
+        for _ in range(number):
+            await stack.enter_async_context(db.autocommit())
+
+
+async def test_one_that_breaks_takes_the_idle_ones_with_it(db: Database) -> None:
+    """A server that is gone leaves none alive; each that lay idle would cost a request 2 s."""
+    await held(db, 3)
+    async with db.transaction() as session:
+        before = (await (await session.connection()).exec_driver_sql(OWN_PID)).scalar_one()
+
+    with pytest.raises(OutcomeUnknown):
+        async with db.autocommit() as connection:
+            await connection.fetchrow("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    assert (0, 0) == db.hot_pool_size
+    async with db.transaction() as session:
+        after = (await (await session.connection()).exec_driver_sql(OWN_PID)).scalar_one()
+    assert before != after
+
+
+async def test_a_transaction_under_way_goes_on_when_another_connection_breaks(
+    db: Database,
+) -> None:
+    async with db.transaction() as session:
+        connection = await session.connection()
+        before = (await connection.exec_driver_sql(OWN_PID)).scalar_one()
+        with pytest.raises(OutcomeUnknown):
+            async with db.autocommit() as hot:
+                await hot.fetchrow("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        assert before == (await connection.exec_driver_sql(OWN_PID)).scalar_one()
+
+
+async def test_a_statement_that_is_refused_leaves_the_idle_ones_alone(db: Database) -> None:
+    await held(db, 2)
+
+    with pytest.raises(asyncpg.UndefinedFunctionError):
+        async with db.autocommit() as connection:
+            await connection.fetchrow("SELECT no_such_function()")
 
     assert (0, 1) == db.hot_pool_size

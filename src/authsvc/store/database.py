@@ -16,10 +16,9 @@ from datetime import timedelta
 from functools import partial, wraps
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
+from weakref import WeakSet
 
 import asyncpg
-from sqlalchemy import URL, make_url
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
@@ -31,6 +30,7 @@ from authsvc.protocol.errors import (
     Refusal,
     SchemaMismatch,
 )
+from authsvc.store.connections import DRIVER_ERRORS, connector, normalise
 from authsvc.store.hot_pool import HotPool
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.rotations import Rotations
@@ -38,18 +38,13 @@ from authsvc.store.rotations import Rotations
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Seconds. Their sum stays below the request deadline of 5 s.
-CONNECT_TIMEOUT = 1.5
+# Seconds. With CONNECT_TIMEOUT their sum stays below the request deadline of 5 s.
 ACQUIRE_TIMEOUT = 1.0
 STATEMENT_TIMEOUT = 2.0
 RETRY_AFTER = timedelta(seconds=1)
 
 # The name of the connection that no request uses, for whoever looks at pg_stat_activity.
 BACKGROUND = "authsvc-background"
-# Hot statements reach rows by their keys: one plan is right for all, also one that was made while
-# a table was all but empty. Left alone, PostgreSQL plans those with arrays anew each time, which
-# takes longer than running them.
-HOT_SETTINGS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 SERVER_SETTINGS = {
     "application_name": "authsvc",
     "statement_timeout": "2000",
@@ -58,6 +53,10 @@ SERVER_SETTINGS = {
     # Under a stricter level a statement would not see what it has just waited for.
     "default_transaction_isolation": "read committed",
 }
+# Hot statements reach rows by their keys: one plan is right for all, also one that was made while
+# a table was all but empty. Left alone, PostgreSQL plans those with arrays anew each time, which
+# takes longer than running them.
+HOT_SETTINGS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 # SQLSTATE classes and codes that say: the database cannot do this now (not: you are wrong).
 UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"})
@@ -71,23 +70,23 @@ POOLED = "behind a transaction pooler add ?prepared_statement_cache_size=0 to th
 # No such table or column: the schema is of another version.
 SCHEMA_CODES = frozenset({"42P01", "42703"})
 SCHEMA = "the schema is not this version's: run `authsvc db upgrade`, then see /readyz"
-# What asyncpg raises when the server or the way to it fails; the third is "no primary here".
-DRIVER_ERRORS = (
-    OSError,
-    TimeoutError,
-    asyncpg.InternalClientError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresError,
-)
 
 
 class Database:
     """The pools. Opening makes no connection: the service also starts while PostgreSQL is down."""
 
-    def __init__(self, *, hot: HotPool, background: HotPool, engine: AsyncEngine) -> None:
+    def __init__(
+        self,
+        *,
+        hot: HotPool,
+        background: HotPool,
+        engine: AsyncEngine,
+        opened: WeakSet[asyncpg.Connection],
+    ) -> None:
         self._hot = hot
         self._background = background
         self.engine = engine
+        self._opened = opened
         self.rotations = Rotations(self.autocommit)
         self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 
@@ -101,31 +100,29 @@ class Database:
             hot_connections: The largest number of connections for hot statements.
             sessions: The largest number of connections for everything else.
         """
-        sqlalchemy_url = normalise(url)
-        _, arguments = dialect().create_connect_args(sqlalchemy_url)  # type: ignore[no-untyped-call]
-        # Behind a transaction pooler (PgBouncer) a prepared statement belongs to another
-        # client's connection: `?prepared_statement_cache_size=0` switches the caches off.
-        cache = arguments.pop("prepared_statement_cache_size", None)
-        if cache is not None:
-            arguments["statement_cache_size"] = cache
-        if isinstance(arguments.get("host"), list):
-            # A standby knows nothing of the latest revocations.
-            arguments.setdefault("target_session_attrs", "primary")
-        connect = partial(_connect, command_timeout=STATEMENT_TIMEOUT, **arguments)
-        hotly = partial(connect, settings=HOT_SETTINGS)
+        normalised = normalise(url)
+        connect = connector(normalised, command_timeout=STATEMENT_TIMEOUT)
+        hotly = partial(connect, SERVER_SETTINGS | HOT_SETTINGS)
         hot = HotPool(hotly, size=hot_connections, patience=ACQUIRE_TIMEOUT)
-        beside = partial(connect, settings={"application_name": BACKGROUND})
+        beside = partial(connect, SERVER_SETTINGS | {"application_name": BACKGROUND})
         background = HotPool(beside, size=1, patience=ACQUIRE_TIMEOUT)
+        opened = WeakSet[asyncpg.Connection]()
+
+        async def open_for_sessions() -> asyncpg.Connection:
+            connection = await connect(SERVER_SETTINGS)
+            opened.add(connection)
+            return connection
+
         engine = create_async_engine(
-            sqlalchemy_url,
+            normalised,
             pool_size=sessions,
             max_overflow=0,
             pool_timeout=ACQUIRE_TIMEOUT,
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",
-            async_creator=connect,
+            async_creator=open_for_sessions,
         )
-        return cls(hot=hot, background=background, engine=engine)
+        return cls(hot=hot, background=background, engine=engine, opened=opened)
 
     async def close(self) -> None:
         """Close all pools; hot statements that still run are cut off."""
@@ -141,7 +138,7 @@ class Database:
             DatabaseUnavailable: No connection, or the statement was refused for now.
             OutcomeUnknown: The connection broke while a statement ran.
         """
-        return HotLease(self._hot)
+        return HotLease(self._hot, self._distrust_idle)
 
     def background(self) -> HotLease:
         """
@@ -150,7 +147,7 @@ class Database:
         Raises:
             DatabaseUnavailable, OutcomeUnknown: See `autocommit`.
         """
-        return HotLease(self._background)
+        return HotLease(self._background, self._distrust_idle)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -172,12 +169,29 @@ class Database:
             refusal = translate(_cause(exc))
             if refusal is None:
                 raise
+            if isinstance(refusal, OutcomeUnknown):
+                self._distrust_idle()
             raise refusal from exc
         except DRIVER_ERRORS as exc:
             refusal = translate(exc)
             if refusal is None:
                 raise
+            if isinstance(refusal, OutcomeUnknown):
+                self._distrust_idle()
             raise refusal from exc
+
+    def _distrust_idle(self) -> None:
+        """
+        Close all connections that nobody uses, since one has broken or fallen silent.
+
+        Its host may be gone and another one promoted, and then whoever took one of the others
+        would wait in vain.
+        """
+        self._hot.discard_idle()
+        self._background.discard_idle()
+        for connection in list(self._opened):
+            if not connection.is_closed() and not connection.is_in_transaction():
+                connection.terminate()
 
     @property
     def hot_pool_size(self) -> tuple[int, int]:
@@ -188,10 +202,11 @@ class Database:
 class HotLease:
     """One use of a hot connection (`async with`); see `Database.autocommit`."""
 
-    __slots__ = ("_connection", "_pool")
+    __slots__ = ("_broken", "_connection", "_pool")
 
-    def __init__(self, pool: HotPool) -> None:
+    def __init__(self, pool: HotPool, broken: Callable[[], None]) -> None:
         self._pool = pool
+        self._broken = broken
 
     async def __aenter__(self) -> HotConnection:
         """Take a connection."""
@@ -214,6 +229,8 @@ class HotLease:
         self._pool.discard(self._connection)
         if isinstance(exc, DRIVER_ERRORS):
             refusal = translate(exc)
+            if isinstance(refusal, OutcomeUnknown):
+                self._broken()
             if refusal is not None:
                 raise refusal from exc
 
@@ -238,22 +255,6 @@ def uninterrupted(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[
     return wrapper
 
 
-def normalise(url: str) -> URL:
-    """
-    Any common spelling of a PostgreSQL URL as SQLAlchemy's asyncpg URL.
-
-    libpq's `sslmode` becomes asyncpg's `ssl`.
-    """
-    if url.startswith("postgres://"):
-        url = "postgresql://" + url.removeprefix("postgres://")
-    parsed = make_url(url).set(drivername="postgresql+asyncpg")
-    mode = parsed.query.get("sslmode")
-    if mode is not None:
-        parsed = parsed.difference_update_query(["sslmode"])
-        parsed = parsed.update_query_dict({"ssl": mode})
-    return parsed
-
-
 def translate(exc: BaseException) -> DatabaseUnavailable | None:
     """The refusal that a driver's exception means; None when the defect is ours."""
     detail = _describe(exc)
@@ -271,25 +272,6 @@ def translate(exc: BaseException) -> DatabaseUnavailable | None:
     if isinstance(exc, DRIVER_ERRORS):
         return OutcomeUnknown(detail, retry_after=RETRY_AFTER)
     return None
-
-
-async def _connect(
-    *args: object, settings: dict[str, str] | None = None, **kwargs: object
-) -> asyncpg.Connection:
-    """
-    Connect with our timeouts set on the server.
-
-    A transaction pooler refuses start-up parameters it does not know (PgBouncer: 08P01); then
-    the client-side timeouts have to do.
-    """
-    kwargs.setdefault("timeout", CONNECT_TIMEOUT)
-    kwargs.pop("server_settings", None)
-    try:
-        return await asyncpg.connect(
-            *args, server_settings=SERVER_SETTINGS | (settings or {}), **kwargs
-        )
-    except asyncpg.ProtocolViolationError:
-        return await asyncpg.connect(*args, **kwargs)
 
 
 def _cause(exc: DBAPIError) -> BaseException:

@@ -93,6 +93,13 @@ class HotPool:
         connection.terminate()
         self._free_slot()
 
+    def discard_idle(self) -> None:
+        """Close those that nobody uses; who wants one opens it anew."""
+        self._slots -= len(self._idle)
+        for connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
+
     def close(self) -> None:
         """End all connections and open none any more; whoever runs a statement is cut off."""
         self._size = 0

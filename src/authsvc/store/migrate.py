@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from authsvc.protocol.errors import SchemaMismatch
-from authsvc.store.database import Database, normalise
+from authsvc.store.connections import connector, normalise
+from authsvc.store.database import Database
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -134,7 +135,8 @@ async def _run(url: str, act: Callable[[Config], None]) -> None:
         config.attributes["connection"] = connection
         act(config)
 
-    engine = create_async_engine(normalise(url), poolclass=pool.NullPool)
+    where = normalise(url)
+    engine = create_async_engine(where, poolclass=pool.NullPool, async_creator=connector(where))
     try:
         async with engine.connect() as connection:
             await connection.run_sync(with_connection)

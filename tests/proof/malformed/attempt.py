@@ -57,7 +57,8 @@ class World:
             that they must still be alive after any number of requests.
         spent: Sessions whose true tokens are sent too, with something else that is malformed.
         endpoints: Method and path template of each operation of the OpenAPI document.
-        writes: Those that take a JSON body.
+        writes: Those that take a body.
+        client: Id and secret of a service client, whose tokens are for `resource`.
         values: JSON texts that Hypothesis made.
     """
 
@@ -68,6 +69,8 @@ class World:
     attacker: RSAPrivateKey
     jwks: dict[str, list[dict[str, str]]]
     sentinel: str
+    client: tuple[str, str]
+    resource: str
     values: Sequence[bytes] = field(default_factory=list)
 
     def of(self, delivery: str) -> Session:

@@ -8,6 +8,7 @@ from random import Random
 from tests.proof.malformed.access_tokens import access_token
 from tests.proof.malformed.attempt import Attempt, World
 from tests.proof.malformed.bodies import json_body
+from tests.proof.malformed.forms import form
 from tests.proof.malformed.framing import framing
 from tests.proof.malformed.heads import cookie, header, target
 from tests.proof.malformed.refresh_tokens import refresh_token
@@ -18,6 +19,7 @@ GRAMMARS: dict[str, tuple[Grammar, int]] = {
     "refresh token": (refresh_token, 30),
     "access token": (access_token, 25),
     "JSON body": (json_body, 18),
+    "form": (form, 14),
     "header": (header, 9),
     "cookie": (cookie, 7),
     "target": (target, 7),

@@ -1,0 +1,103 @@
+"""Of several hosts the primary is found, whatever the others do."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+
+from authsvc.embedded_postgres import start_temporary
+from authsvc.store import migrate
+from authsvc.store.connections import CONNECT_TIMEOUT, connector, normalise
+from tests.live import free_port
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Of a primary that listens on TCP."""
+    port = free_port()
+    with start_temporary(options={"listen_addresses": "127.0.0.1", "port": str(port)}):
+        yield port
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """Of a host that takes connections and says nothing, as one that hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+async def closing() -> AsyncIterator[int]:
+    """Of a host that hangs up at once."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def url(*ports: int, user: str = "postgres") -> str:
+    hosts = "&".join(f"host=127.0.0.1:{port}" for port in ports)
+    return f"postgresql://{user}@/authsvc?{hosts}"
+
+
+async def one(url: str) -> object:
+    connection = await connector(normalise(url))()
+    try:
+        return await connection.fetchval("SELECT 1")
+    finally:
+        await connection.close()
+
+
+async def test_a_host_that_is_silent_does_not_keep_us_from_the_primary(
+    port: int, silent: int
+) -> None:
+    """F04: asyncpg alone asks the first until the time is up, and never the second."""
+    began = time.monotonic()
+
+    assert 1 == await one(url(silent, port))
+
+    assert time.monotonic() - began < CONNECT_TIMEOUT
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["last", "first"])
+async def test_a_host_that_hangs_up_does_not_either(
+    port: int, closing: int, order: tuple[int, int]
+) -> None:
+    ports = (closing, port)
+
+    assert 1 == await one(url(*(ports[number] for number in order)))
+
+
+async def test_what_a_server_says_is_told_rather_than_silence(port: int, silent: int) -> None:
+    with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+        await one(url(silent, port, user="nobody_of_that_name"))
+
+
+async def test_when_none_answers_the_time_is_that_of_one(silent: int) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(TimeoutError):
+        await one(url(silent, silent))
+
+    assert time.monotonic() - began < 2 * CONNECT_TIMEOUT
+
+
+async def test_connections_that_were_not_chosen_are_closed(port: int) -> None:
+    connection = await connector(normalise(url(port, port, port)))()
+    try:
+        async with asyncio.timeout(5):
+            while 1 != await connection.fetchval(  # noqa: ASYNC110 - the server has no event for it
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            ):
+                await asyncio.sleep(0)
+    finally:
+        await connection.close()
+
+
+async def test_migrations_find_the_primary_too(port: int, silent: int) -> None:
+    await migrate.upgrade(url(silent, port))
+    await migrate.check(url(silent, port))
