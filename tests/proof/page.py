@@ -80,8 +80,8 @@ mending are not counted above.
   ([decision 0011](decisions/0011-overtaken-requests.md)).
 - **F04**: with several hosts in the URL, a primary that hung, or whose machine was gone, was asked
   first and used up the time for connecting, so its promoted standby was never asked; and every
-  idle connection to it cost a request 2 s. Hosts are now asked at the same time, and a connection
-  that breaks or falls silent takes the idle ones with it.
+  idle connection to it cost a request 2 s
+  ([decision 0016](decisions/0016-several-hosts-of-the-database.md)).
 - **F09**: after a lost reply of the database two requests with one key were both told `rotated`.
 - **F09, longer than the deadline of a request**: refreshes that had been answered 503 before they
   were sent rotated when the database came back

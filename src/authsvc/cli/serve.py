@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -91,8 +90,7 @@ def _memory() -> str | None:
 def _database(settings: Settings, stack: ExitStack) -> str:
     """Start and migrate the embedded PostgreSQL unless another is configured; name either."""
     if settings.database_url is not None:
-        host = urlsplit(settings.database_url.get_secret_value()).hostname
-        return f"PostgreSQL at {host or 'a local socket'}"
+        return f"PostgreSQL at {_hosts(settings.database_url.get_secret_value())}"
     server = stack.enter_context(_embedded(settings))
     os.environ["AUTHSVC_DATABASE_URL"] = server.url
     from authsvc.store import migrate  # noqa: PLC0415
@@ -102,6 +100,17 @@ def _database(settings: Settings, stack: ExitStack) -> str:
     except migrate.MigrationRefused as exc:
         raise CommandError(str(exc)) from exc
     return f"{server.data_dir} (embedded PostgreSQL)"
+
+
+def _hosts(url: str) -> str:
+    """Where a database URL leads, without what is secret in it."""
+    from sqlalchemy import make_url  # noqa: PLC0415
+
+    parsed = make_url(url)
+    several = parsed.query.get("host", ())
+    named = [parsed.host or "", *([several] if isinstance(several, str) else several)]
+    hosts = [host for host in named if host and not host.startswith("/")]
+    return ", ".join(hosts) or "a local socket"
 
 
 def _embedded(settings: Settings) -> EmbeddedPostgres:
