@@ -49,6 +49,11 @@ def measure_limits(world: World, *, seconds: float) -> Json:
         "argon2id_verifications": limits.argon2_verifications(
             seconds, memory_kib=MEMORY_KIB, rounds=ROUNDS
         ),
+        "rsa_2048_signatures_on_all_cores": limits.on_all_cores(
+            f"rsa_signatures({seconds})", usable_cores()
+        ),
+        "python": limits.python(seconds),
+        "python_on_all_cores": limits.on_all_cores(f"python({seconds})", usable_cores()),
         "refresh_statement": statements,
         "bare_uvicorn": _without_tokens(limits.bare_uvicorn(seconds, users=16)),
     }

@@ -319,6 +319,16 @@ def _limits(results: Json) -> Iterator[str]:
     yield "## The limits\n"
     yield "| part | per second |\n|---|---|"
     yield f"| RSA-2048 signatures, one core | {found['rsa_2048_signatures']:,.0f} |"
+    if "python" in found:
+        yield (
+            "| RSA-2048 signatures, each core while all sign "
+            f"| {found['rsa_2048_signatures_on_all_cores']:,.0f} |"
+        )
+        yield f"| Python (claims to JSON and back), one core | {found['python']:,.0f} |"
+        yield (
+            "| Python (the same), each core while all are busy "
+            f"| {found['python_on_all_cores']:,.0f} |"
+        )
     yield f"| argon2id verifications, one core | {found['argon2id_verifications']:,.1f} |"
     for run in found["refresh_statement"]:
         yield (
