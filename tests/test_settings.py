@@ -211,3 +211,18 @@ def test_a_misspelt_name_is_told_with_the_one_that_was_meant(
     Path(".env").write_text("AUTHSVC_NONSENSE_XYZ=1")
 
     assert {"AUTHSVC_ISSUR": "AUTHSVC_ISSUER", "AUTHSVC_NONSENSE_XYZ": None} == unknown_names()
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("postgresql://me:secret@db.example.com:5432/authsvc", ("db.example.com",)),
+        ("postgresql://me:secret@/authsvc?host=a:5432&host=b:5433", ("a:5432", "b:5433")),
+        ("postgresql://me:secret@/authsvc?host=/run/postgresql", ()),
+    ],
+    ids=["one", "several", "socket"],
+)
+def test_the_hosts_of_the_database_are_told_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, url: str, hosts: tuple[str, ...]
+) -> None:
+    assert hosts == load(monkeypatch, DATABASE_URL=url).database_hosts

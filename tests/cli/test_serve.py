@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.cli.serve import _hosts
 from tests.cli.running import PATIENCE, Running, until
 from tests.other_user import AS_ROOT, NOBODY, python_for_everybody
 
@@ -53,19 +52,6 @@ def test_one_command_brings_up_everything_and_ctrl_c_takes_it_down(home: Path) -
     assert [] == running.processes()
     with socket.create_server(("127.0.0.1", running.port)):
         pass
-
-
-@pytest.mark.parametrize(
-    ("url", "place"),
-    [
-        ("postgresql://me:secret@db.example.com:5432/authsvc", "db.example.com"),
-        ("postgresql://me:secret@/authsvc?host=a:5432&host=b:5433", "a:5432, b:5433"),
-        ("postgresql://me:secret@/authsvc?host=/run/postgresql", "a local socket"),
-    ],
-    ids=["host", "hosts", "socket"],
-)
-def test_what_is_printed_says_where_the_database_is_and_no_secret(url: str, place: str) -> None:
-    assert place == _hosts(url)
 
 
 def test_second_start_has_the_data_of_the_first(home: Path) -> None:

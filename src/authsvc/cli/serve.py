@@ -90,7 +90,7 @@ def _memory() -> str | None:
 def _database(settings: Settings, stack: ExitStack) -> str:
     """Start and migrate the embedded PostgreSQL unless another is configured; name either."""
     if settings.database_url is not None:
-        return f"PostgreSQL at {_hosts(settings.database_url.get_secret_value())}"
+        return f"PostgreSQL at {', '.join(settings.database_hosts) or 'a local socket'}"
     server = stack.enter_context(_embedded(settings))
     os.environ["AUTHSVC_DATABASE_URL"] = server.url
     from authsvc.store import migrate  # noqa: PLC0415
@@ -100,17 +100,6 @@ def _database(settings: Settings, stack: ExitStack) -> str:
     except migrate.MigrationRefused as exc:
         raise CommandError(str(exc)) from exc
     return f"{server.data_dir} (embedded PostgreSQL)"
-
-
-def _hosts(url: str) -> str:
-    """Where a database URL leads, without what is secret in it."""
-    from sqlalchemy import make_url  # noqa: PLC0415
-
-    parsed = make_url(url)
-    several = parsed.query.get("host", ())
-    named = [parsed.host or "", *([several] if isinstance(several, str) else several)]
-    hosts = [host for host in named if host and not host.startswith("/")]
-    return ", ".join(hosts) or "a local socket"
 
 
 def _embedded(settings: Settings) -> EmbeddedPostgres:

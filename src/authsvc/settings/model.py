@@ -147,6 +147,12 @@ class Settings(BaseSettings):
         return self.env == "production"
 
     @property
+    def database_hosts(self) -> tuple[str, ...]:
+        """Where the database is; empty for a Unix socket and for the embedded one."""
+        url = self.database_url
+        return values.database_hosts(url.get_secret_value()) if url else ()
+
+    @property
     def issuer_host(self) -> str:
         """The issuer's host as it stands in a Host header, without the port."""
         host = urlsplit(self.issuer).hostname or ""

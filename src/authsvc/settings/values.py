@@ -102,6 +102,14 @@ def database_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def database_hosts(url: str) -> tuple[str, ...]:
+    """The hosts that a database URL names; none for a Unix socket."""
+    parsed = make_url(url)
+    several = parsed.query.get("host", ())
+    named = (parsed.host, *([several] if isinstance(several, str) else several))
+    return tuple(name for name in named if name and not name.startswith("/"))
+
+
 def host(value: str | None) -> str | None:
     """An address to listen on; None for loopback."""
     if value is None or value == "localhost":
