@@ -98,6 +98,11 @@ async def _first(hosts: Sequence[dict[str, Any]], **options: object) -> asyncpg.
     ]
     chosen = None
     failures: list[Exception] = []
+
+    def hang_up(other: asyncio.Future[asyncpg.Connection]) -> None:
+        if not other.cancelled() and not other.exception() and other.result() is not chosen:
+            other.result().terminate()
+
     try:
         for answer in asyncio.as_completed(asked):
             try:
@@ -108,9 +113,7 @@ async def _first(hosts: Sequence[dict[str, Any]], **options: object) -> asyncpg.
                 return chosen
     finally:
         for other in asked:
-            if other.cancel() or other.cancelled() or other.exception():
-                continue
-            if other.result() is not chosen:
-                other.result().terminate()
+            other.cancel()  # one that had its connection in that very moment may still return it
+            other.add_done_callback(hang_up)
     # What a server said says more than silence.
     raise next((said for said in failures if isinstance(said, asyncpg.PostgresError)), failures[0])
