@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,13 +13,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from authsvc.keys.yielding_thread import stand_back
 from authsvc.protocol.errors import Overloaded
 
 T = TypeVar("T")
 
-# Weighed against the event loops, which a flood of logins must not hold up, and honest logins,
-# which at 19 had no turn for seconds on a busy machine (docs/performance.md).
-NICENESS = 4
 NEWEST = 0.1  # the weight of the newest measurement in the running average
 
 
@@ -65,7 +60,7 @@ class HashingQueue:
         self._running_kib: list[int] = []
         self._closed = False
         self._executor = ThreadPoolExecutor(
-            self._threads, thread_name_prefix="argon2", initializer=_lower_priority
+            self._threads, thread_name_prefix="argon2", initializer=stand_back
         )
 
     @property
@@ -183,14 +178,3 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     started = time.perf_counter()
     result = work()
     return result, time.perf_counter() - started
-
-
-def _lower_priority() -> None:
-    """
-    Let everything else go before; on Linux a thread has a niceness of its own.
-
-    Elsewhere it would be the whole process that steps back.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
