@@ -19,6 +19,11 @@ EXAMPLES = ROOT / "examples" / "prometheus"
 PAGE = (ROOT / "docs" / "monitoring.md").read_text()
 RULES = yaml.safe_load((EXAMPLES / "authsvc.rules.yml").read_text())["groups"][0]["rules"]
 
+PROMTOOL = shutil.which("promtool") or ""
+needs_promtool = pytest.mark.skipif(
+    not PROMTOOL, reason="needs promtool (Debian: apt-get install prometheus)"
+)
+
 # promtool's notation has none: a rule of its own makes it.
 NOT_A_NUMBER = "NaN"
 
@@ -76,9 +81,6 @@ CAUSES: dict[str, dict[str, str]] = {
 
 def told(changes: dict[str, str], alerts: set[str], tmp_path: Path) -> str:
     """What promtool says against exactly these alerts being told after two hours."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("needs promtool (Debian: apt-get install prometheus)")
     series = dict(CALM)
     for part, values in changes.items():
         (name,) = (name for name in CALM if part in name)
@@ -121,17 +123,19 @@ def told(changes: dict[str, str], alerts: set[str], tmp_path: Path) -> str:
         )
     )
     tested = subprocess.run(
-        [promtool, "test", "rules", written], capture_output=True, text=True, check=False
+        [PROMTOOL, "test", "rules", written], capture_output=True, text=True, check=False
     )
     return "" if tested.returncode == 0 else tested.stdout + tested.stderr
 
 
+@needs_promtool
 def test_calm_times_tell_nothing_though_somebody_mistypes_and_a_token_is_reused(
     tmp_path: Path,
 ) -> None:
     assert told({}, set(), tmp_path) == ""
 
 
+@needs_promtool
 @pytest.mark.parametrize("alert", CAUSES)
 def test_an_alert_is_told_for_its_cause_and_no_other_one(alert: str, tmp_path: Path) -> None:
     assert told(CAUSES[alert], {alert}, tmp_path) == ""
@@ -144,6 +148,7 @@ def test_every_alert_has_a_cause_and_a_line_on_the_page() -> None:
     assert [name for name in names if f"`{name}`" not in PAGE] == []
 
 
+@needs_promtool
 def test_the_next_signing_key_silences_the_age_of_this_one(tmp_path: Path) -> None:
     waiting = {"key_age": "20000000+15x480", "next_activation": "9000-15x480"}
 
@@ -177,10 +182,8 @@ def test_the_page_has_every_metric_and_every_outcome() -> None:
     assert [outcome for outcome in sorted(outcomes) if f"`{outcome}`" not in PAGE] == []
 
 
+@needs_promtool
 def test_prometheus_takes_the_configuration(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("needs promtool (Debian: apt-get install prometheus)")
     token = tmp_path / "token"
     token.write_text("a metrics token")
     shutil.copy(EXAMPLES / "authsvc.rules.yml", tmp_path)
@@ -190,7 +193,7 @@ def test_prometheus_takes_the_configuration(tmp_path: Path) -> None:
     )
 
     checked = subprocess.run(
-        [promtool, "check", "config", tmp_path / "prometheus.yml"],
+        [PROMTOOL, "check", "config", tmp_path / "prometheus.yml"],
         capture_output=True,
         text=True,
         check=False,
