@@ -19,7 +19,8 @@ FROM_AN_INDEX = re.compile(
 
 
 def texts() -> list[Path]:
-    found = [*ROOT.glob("*.md"), ROOT / "Dockerfile"]
+    # CHANGELOG tells of what was, and is not copied from.
+    found = [*sorted(set(ROOT.glob("*.md")) - {ROOT / "CHANGELOG.md"}), ROOT / "Dockerfile"]
     for place in PLACES:
         found += [path for path in (ROOT / place).rglob("*") if path.suffix in KINDS]
     return [path for path in found if "node_modules" not in path.parts and path.is_file()]

@@ -163,8 +163,8 @@ def test_the_command_says_what_is_missing(python: Path) -> None:
         assert (1, "") == (done.returncode, done.stdout)
         assert (
             "authsvc: the server is not installed, only its verifier and client (typer is "
-            "missing). Install it from a checkout: pip install '/path/to/authsvc[server]'\n"
-            == done.stderr
+            "missing). Install it from a checkout: "
+            "pip install '/path/to/authsvc[server]'\n" == done.stderr
         )
 
 
