@@ -199,6 +199,7 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
             idle=settings.refresh_idle_ttl,
             absolute=settings.refresh_absolute_ttl,
             retry_window=settings.refresh_retry_window,
+            most_sessions=settings.max_sessions,
         ),
         cookies=Cookies.configured(settings),
         origins=Origins.configured(settings),

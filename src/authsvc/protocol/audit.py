@@ -44,6 +44,7 @@ class RevokeReason(StrEnum):
     LOGOUT_ALL = "logout_all"
     SESSION_ENDED = "session_ended"
     SUPERSEDED = "superseded"
+    TOO_MANY = "too_many"
     REUSE = "reuse"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason, not a password
     USER_DISABLED = "user_disabled"
