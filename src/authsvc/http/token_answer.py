@@ -10,13 +10,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
+from authsvc.flows.login import Device
 from authsvc.flows.session import Outcome, Session
 from authsvc.http.cookies import DEVICE_LIFE
 from authsvc.http.dependencies import Service
 from authsvc.keys.csrf_tokens import csrf_token
-from authsvc.keys.device_cookies import device_cookie, open_device_cookie
+from authsvc.keys.device_cookies import device_cookie
 from authsvc.protocol.refresh import Delivery
-from authsvc.protocol.secret import Secret
 
 
 class TokenAnswer(BaseModel):
@@ -54,11 +54,14 @@ class TokenAnswer(BaseModel):
     )
 
 
-def token_answer(held: Service, session: Session) -> JSONResponse:
+def token_answer(held: Service, session: Session, *, twins_of: str | None = None) -> JSONResponse:
     """
     Body and cookies of a session.
 
     A kept refresh token is not sent again: the cookie that the browser holds stays.
+
+    Args:
+        twins_of: The host that was asked, where twins of its cookies are to be cleared.
     """
     family = session.family
     access_ttl = held.settings.access_ttl
@@ -70,7 +73,8 @@ def token_answer(held: Service, session: Session) -> JSONResponse:
         "session_expires_at": family.absolute_expires_at.isoformat().replace("+00:00", "Z"),
         "session_id": str(family.id),
     }
-    cookies: list[str] = []
+    # First, so that a reader who keeps one cookie of a name keeps the one that is set.
+    cookies = [] if twins_of is None else held.cookies.clear_twins(twins_of)
     if family.delivery is not Delivery.WEB:
         body = {"access_token": session.access_token, **body}
     if family.delivery is Delivery.NATIVE:
@@ -102,7 +106,7 @@ def remember_device(
     answer: JSONResponse,
     *,
     user_id: UUID,
-    presented: Secret | None,
+    known: Device | None,
     now: datetime,
 ) -> None:
     """
@@ -110,7 +114,6 @@ def remember_device(
 
     A stranger's failed logins then do not throttle this browser.
     """
-    known = open_device_cookie(held.keys.refresh, presented) if presented else None
-    nonce = known[1] if known and known[0] == user_id else secrets.token_urlsafe(16)
+    nonce = known.nonce if known and known.user_id == user_id else secrets.token_urlsafe(16)
     value = device_cookie(held.keys.refresh, user_id, nonce, now=now)
     answer.headers.append("set-cookie", held.cookies.device.set(value, max_age=DEVICE_LIFE))
