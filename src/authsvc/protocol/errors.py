@@ -3,6 +3,7 @@ The tree of refusals: every way in which authsvc says no.
 
     Refusal
     ├── BadRequest             ├── InvalidCredentials     ├── Unauthenticated
+    │   ├── UnknownHost            │                          │
     │   ├── DuplicateCredentials   ├── InvalidRefreshToken    ├── Forbidden
     │   ├── CookiesImpossible      ├── CurrentPasswordWrong   │   ├── CsrfFailed
     │   └── MalformedJson          ├── EmailTaken             │   ├── InsufficientScope
@@ -49,6 +50,15 @@ class BadRequest(Refusal):
     code = "bad_request"
     title = "Bad request"
     description = "The request is not well formed. Compare it with /docs and send it again."
+
+
+class UnknownHost(BadRequest):
+    """The Host header names no host of ours; a `bad_request` with a remedy of its own."""
+
+    description = (
+        "This server does not answer to that host name. Add it to AUTHSVC_ALLOWED_HOSTS, or let "
+        "the proxy keep the Host header."
+    )
 
 
 class MalformedJson(BadRequest):
