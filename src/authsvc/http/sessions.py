@@ -44,7 +44,7 @@ class Sessions(BaseModel):
 @router.get(
     "/auth/sessions",
     tags=["session"],
-    summary="List own sessions",
+    summary="List your sessions",
     responses=refusals(Unauthenticated, DuplicateCredentials, DatabaseUnavailable),
 )
 async def list_sessions(account: CurrentUser, held: TheService) -> Sessions:
@@ -73,7 +73,7 @@ async def list_sessions(account: CurrentUser, held: TheService) -> Sessions:
     status_code=204,
     response_class=Response,
     tags=["session"],
-    summary="End one of the own sessions",
+    summary="End one of your sessions",
     responses=refusals(
         NotFound, CsrfFailed, Unauthenticated, DuplicateCredentials, DatabaseUnavailable
     ),
