@@ -42,7 +42,7 @@ class PasswordChange(StrictBody):
     status_code=204,
     response_class=Response,
     tags=["account"],
-    summary="Change the own password",
+    summary="Change your password",
     responses=refusals(
         CurrentPasswordWrong,
         WeakPassword,

@@ -47,7 +47,7 @@ class Sessions(BaseModel):
 @router.get(
     "/auth/sessions",
     tags=["session"],
-    summary="List own sessions",
+    summary="List your sessions",
     responses=refusals(
         ValidationFailed, Unauthenticated, DuplicateCredentials, DatabaseUnavailable
     ),
@@ -87,7 +87,7 @@ async def list_sessions(
     status_code=204,
     response_class=Response,
     tags=["session"],
-    summary="End one of the own sessions",
+    summary="End one of your sessions",
     responses=refusals(
         NotFound, CsrfFailed, Unauthenticated, DuplicateCredentials, DatabaseUnavailable
     ),

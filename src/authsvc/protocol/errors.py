@@ -89,9 +89,10 @@ class CookiesImpossible(BadRequest):
     code = "cookies_impossible"
     title = "Cookies impossible"
     description = (
-        "The page is on another site than authsvc, so the browser would drop the session "
-        "cookies. Serve the page from the same site (locally: use localhost for both, not "
-        '127.0.0.1), or log in with "delivery": "native".'
+        "The page is on another site than authsvc, or in a frame of another site, so the "
+        "browser would drop the session cookies. Serve the page from the same site (locally: "
+        "use localhost for both, not 127.0.0.1), open it in a window of its own instead of a "
+        'frame, or log in with "delivery": "native".'
     )
 
 
