@@ -64,7 +64,7 @@ def production(environment: pytest.MonkeyPatch, keys_dir: Path, database_url: st
         "ISSUER": "https://auth.example.com",
         "TRUSTED_PROXIES": "10.0.3.0/28",
         "CORS_ORIGINS": "https://app.example.com",
-        "METRICS_TOKEN": "metrics-token",
+        "METRICS_TOKEN": "a-metrics-token-0123",
         "DOCS": "off",
         "WORKERS": "1",
     }.items():
