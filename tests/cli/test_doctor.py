@@ -28,7 +28,7 @@ SERVER = Server(
     now=NOW,
     version=180_004,
     version_name="18.4",
-    standby=False,
+    refusal=None,
     fsync=True,
     full_page_writes=True,
     synchronous_commit="on",
@@ -332,7 +332,9 @@ def test_clocks_that_differ_by_more_than_two_seconds_for_sure_are_an_error(
 
 
 def test_a_standby_and_an_open_network_are_noticed() -> None:
-    assert Severity.ERROR == database._writable(replace(SERVER, standby=True)).severity
+    assert (
+        Severity.ERROR == database._writable(replace(SERVER, refusal="is a standby: fix")).severity
+    )
     assert Severity.WARNING == database._encryption(replace(SERVER, encrypted=False)).severity
     assert (
         Severity.OK == database._encryption(replace(SERVER, encrypted=False, local=True)).severity
