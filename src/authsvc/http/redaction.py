@@ -55,12 +55,8 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(art1|acs1)\.[\w-]*+"), r"\1." + CUT),
     (re.compile(r"eyJ[\w-]{5}[\w.-]*+"), "eyJ" + CUT),
     (re.compile(r"\$argon2[^\s\"']*+"), "$argon2" + CUT),
-    (
-        re.compile(
-            r"-----BEGIN [A-Z ]{0,24}KEY-----[^-]*+(?:-----END [A-Z ]{0,24}KEY-----)?",
-        ),
-        CUT,
-    ),
+    # To the end of the value: the headers of an encrypted key hold hyphens, as its end does.
+    (re.compile(r"-----BEGIN [A-Z ]{0,24}KEY-----(?s:.)*+"), CUT),
     # A value that was cut may have lost the end of its password.
     (re.compile(r"://[^\s/@:]{0,256}+:[^\s@…]{0,4096}+(?:@|…\Z)"), f"://{CUT}@"),
     (
