@@ -51,7 +51,7 @@ export async function post(
 /** To a page a refused preflight looks like a broken network. */
 function unreachable(url: string): string {
   const here = globalThis.location?.origin;
-  const foreign = here && here !== new URL(url).origin;
+  const foreign = here && here !== new URL(url, here).origin;
   const unless = `, or this page's origin (${here}) is not in AUTHSVC_CORS_ORIGINS; the browser's console tells`;
   return `authsvc cannot be reached${foreign ? unless : ""}.`;
 }

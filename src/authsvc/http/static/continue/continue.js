@@ -126,7 +126,7 @@ async function post(url, headers, body, signal) {
 }
 function unreachable(url) {
   const here = globalThis.location?.origin;
-  const foreign = here && here !== new URL(url).origin;
+  const foreign = here && here !== new URL(url, here).origin;
   const unless = `, or this page's origin (${here}) is not in AUTHSVC_CORS_ORIGINS; the browser's console tells`;
   return `authsvc cannot be reached${foreign ? unless : ""}.`;
 }
