@@ -424,7 +424,7 @@ def test_production_without_a_known_proxy_or_with_local_origins_is_a_warning() -
         env="production",
         issuer="https://auth.example.com",
         database_url="postgresql://u@h/n",
-        cors_origins="http://localhost:3000",
+        cors_origins="https://localhost:3000",
         host="0.0.0.0",  # noqa: S104 - as in a container
     )
 

@@ -51,6 +51,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._phase = IDLE
         self._refused = False
+        self._ended = False  # nothing more is written
         self._refusal = 400
         self._unfinished = 0  # bytes of this head that came after its first packet
         self._collected = 0  # bytes of body in this packet
@@ -255,12 +256,18 @@ class StrictHttpProtocol(HttpToolsProtocol):
             cycle.transport = _Lingering(self)  # type: ignore[assignment]  # what a cycle uses of it
         super()._start_asgi_task(cycle, app)
 
+    @property
+    def ended(self) -> bool:
+        """Whether our side of the connection has ended."""
+        return self._ended
+
     def linger(self) -> None:
         """End our side, and read on for a moment: a close with unread bytes would be a reset."""
         self._refused = True
         self._stop_clock()
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._ended:
             return
+        self._ended = True
         self.transport.write_eof()
         self.flow.resume_reading()
         self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
@@ -284,6 +291,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.pipeline.clear()
         if self.transport.is_closing():
+            return
+        if self._ended:
             return
         serving = self._serving
         if serving is not None and not serving.response_complete:
@@ -332,8 +341,15 @@ class _Lingering:
 
     def __init__(self, protocol: StrictHttpProtocol) -> None:
         self._protocol = protocol
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
+
+    def is_closing(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._protocol.ended or self._protocol.transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Write; what comes after our end is dropped, as a closed transport does."""
+        if not self._protocol.ended:
+            self._protocol.transport.write(data)
 
     def close(self) -> None:
         """Close in two steps."""
