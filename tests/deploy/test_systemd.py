@@ -34,7 +34,9 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 def unit(tmp_path: Path) -> Path:
     """The unit, with a program that there is on this machine."""
     path = tmp_path / "authsvc.service"
-    path.write_text(UNIT.replace("/opt/authsvc/bin/authsvc", sys.executable))
+    program = tmp_path / "authsvc"  # in a path without spaces
+    program.symlink_to(sys.executable)
+    path.write_text(UNIT.replace("/opt/authsvc/bin/authsvc", str(program)))
     return path
 
 

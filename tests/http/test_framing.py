@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -80,6 +81,11 @@ def server() -> Iterator[tuple[uvicorn.Config, tuple[str, int]]]:
     address = listener.getsockname()
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
+    # The server loads its application when it starts, and would forget a test's own.
+    deadline = time.monotonic() + PATIENCE
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     yield config, address
     server.should_exit = True
     thread.join(PATIENCE)
@@ -538,3 +544,18 @@ def test_an_answer_before_the_body_was_read_says_close_and_closes(
 
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close\r\n" in answer
+
+
+@pytest.mark.finding("11.12")
+def test_a_request_behind_a_body_that_was_refused_reaches_nobody(
+    application: Application, connect: Callable[[], socket.socket]
+) -> None:
+    """Its answer would be written to a connection that we have ended."""
+    connection = connect()
+
+    refused = POST.replace(b"/echo", b"/refuse") + b"Content-Length: 100000\r\n\r\n"
+    connection.sendall(refused + b"a" * 100_000 + b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+    answer = read_all(connection)
+
+    assert 1 == answer.count(b"HTTP/1.1 ")
+    assert 1 == application.calls

@@ -265,6 +265,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
         """End our side, and read on for a moment: a close with unread bytes would be a reset."""
         self._refused = True
         self._stop_clock()
+        # Its body may have ended meanwhile, and a request behind it waits for an answer.
+        self.pipeline.clear()
         if self.transport.is_closing() or self._ended:
             return
         self._ended = True
