@@ -26,6 +26,11 @@ def app(new_verifier: NewVerifier) -> Flask:
     def hello() -> str:
         return access.claims.sub
 
+    @app.route("/preflighted", methods=["GET", "OPTIONS"])
+    @access.user_required
+    def preflighted() -> str:
+        return access.claims.sub
+
     @app.get("/any")
     @access.required
     def anybody() -> str:
@@ -116,3 +121,12 @@ def test_nobody_is_blamed_while_the_keys_cannot_be_had(
 def test_claims_without_a_decorator_are_a_mistake(client: httpx.Client) -> None:
     with pytest.raises(RuntimeError, match="no decorator"):
         client.get("/open")
+
+
+@pytest.mark.finding("P35")
+def test_a_preflight_needs_no_token_and_does_not_reach_the_view(client: httpx.Client) -> None:
+    answer = client.options("/preflighted", headers={"origin": PAGE})
+
+    assert (200, "") == (answer.status_code, answer.text)
+    assert {"GET", "HEAD", "OPTIONS"} == set(answer.headers["allow"].split(", "))
+    assert 401 == client.get("/preflighted").status_code

@@ -101,6 +101,9 @@ class AccessTokens:
     def _guarded(self, view: View[P], check: Check) -> Callable[P, ResponseReturnValue]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            if request.method == "OPTIONS":
+                # A preflight carries no credential (Fetch §3.2.1). The view is not called.
+                return current_app.make_default_options_response()
             try:
                 claims = self._authenticate()
                 check(claims)
