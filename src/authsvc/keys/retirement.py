@@ -152,7 +152,7 @@ def _find(listed: tuple[ListedKey, ...], identifier: str) -> list[ListedKey]:
         raise KeyDirectoryError(f"{identifier}: several keys begin so; write more of the key id")
     if not ids and len(identifier) < MIN_PREFIX:
         raise KeyDirectoryError(
-            f"{identifier}: too short to name a key; give at least {MIN_PREFIX} characters of its id"
+            f"{identifier}: too short to name a key; give {MIN_PREFIX} characters or more of its id"
         )
     if not ids:
         raise KeyDirectoryError(f"{identifier}: there is no such key; see `authsvc keys list`")
