@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from authsvc.settings import Settings, SettingsError, unknown_names
+from authsvc.settings import Settings, SettingsError, service_links, unknown_names
 
 PRODUCTION = {
     "ENV": "production",
@@ -21,7 +21,9 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty environment and a directory without .env."""
     import os  # noqa: PLC0415 - only to find what is to be removed
 
-    for name in [n for n in os.environ if n.startswith("AUTHSVC_") or n == "DATABASE_URL"]:
+    for name in [
+        n for n in os.environ if n.startswith("AUTHSVC_") or n in {"DATABASE_URL", "PORT"}
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -189,7 +191,7 @@ def test_production_refuses_by_name_what_opens_it_to_strangers(
 def test_cookies_are_secure_unless_the_issuer_is_loopback_http(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], *, secure: bool
 ) -> None:
-    assert secure is load(monkeypatch, **settings).secure_cookies
+    assert secure is load(monkeypatch, **{"ENV": "development"} | settings).secure_cookies
 
 
 def test_the_issuer_follows_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,3 +247,154 @@ def test_the_hosts_of_the_database_are_told_without_the_password(
     monkeypatch: pytest.MonkeyPatch, url: str, hosts: tuple[str, ...]
 ) -> None:
     assert hosts == load(monkeypatch, DATABASE_URL=url).database_hosts
+
+
+@pytest.mark.finding("11.15")
+def test_an_https_issuer_elsewhere_means_production_unless_development_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    public = {name: value for name, value in PRODUCTION.items() if name != "ENV"}
+
+    assert load(monkeypatch, **public).production
+    assert not load(monkeypatch, **public, ENV="development").production
+
+
+@pytest.mark.finding("11.15")
+def test_what_that_refuses_says_why_it_is_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(monkeypatch, ISSUER="https://auth.example.com")
+
+    names = [line.partition(":")[0] for line in str(refused.value).split("\n")]
+    assert ["AUTHSVC_DATABASE_URL", "AUTHSVC_ENV"] == names
+    assert "write development if this is none" in str(refused.value)
+
+
+@pytest.mark.finding("11.15")
+@pytest.mark.parametrize("issuer", ["http://localhost:8000", "https://localhost:8443"])
+def test_this_machine_is_development(monkeypatch: pytest.MonkeyPatch, issuer: str) -> None:
+    assert "development" == load(monkeypatch, ISSUER=issuer).env
+
+
+@pytest.mark.finding("P01")
+def test_what_kubernetes_sets_for_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    links = {
+        "AUTHSVC_PORT": "tcp://10.96.14.7:8000",
+        "AUTHSVC_PORT_8000_TCP": "tcp://10.96.14.7:8000",
+        "AUTHSVC_PORT_8000_TCP_ADDR": "10.96.14.7",
+        "AUTHSVC_PORT_8000_TCP_PORT": "8000",
+        "AUTHSVC_PORT_8000_TCP_PROTO": "tcp",
+        "AUTHSVC_SERVICE_HOST": "10.96.14.7",
+        "AUTHSVC_SERVICE_PORT": "8000",
+        "AUTHSVC_SERVICE_PORT_HTTP": "8000",
+    }
+    for name, value in links.items():
+        monkeypatch.setenv(name, value)
+
+    assert 8000 == Settings.load().port
+    assert sorted(links) == service_links()
+    assert {} == unknown_names()
+
+
+@pytest.mark.finding("P15")
+@pytest.mark.parametrize("end", ["\n", "\r\n", " ", "\t"])
+def test_white_space_around_a_value_is_cut(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """What `echo` adds to a secret would be part of every token's `aud`, or of a password."""
+    settings = load(
+        monkeypatch,
+        AUDIENCE=f"orders{end}",
+        METRICS_TOKEN=f" token{end}",
+        KEYS_PASSPHRASE=f"passphrase{end}",
+        KEYS_DIR=f"/run/keys{end}",
+        PORT=f"9000{end}",
+        REGISTRATION=end,
+    )
+
+    assert settings.metrics_token is not None
+    assert settings.keys_passphrase is not None
+    assert ("orders", "token", "passphrase") == (
+        settings.audience,
+        settings.metrics_token.get_secret_value(),
+        settings.keys_passphrase.get_secret_value(),
+    )
+    assert (Path("/run/keys"), 9000, "open") == (
+        settings.keys_dir,
+        settings.port,
+        settings.registration,
+    )
+
+
+@pytest.mark.finding("P34")
+@pytest.mark.parametrize(
+    ("environment", "dotenv", "port"),
+    [
+        ({"PORT": "8080"}, "", 8080),
+        ({"PORT": "8080", "AUTHSVC_PORT": "9000"}, "", 9000),
+        ({"PORT": "8080"}, "AUTHSVC_PORT=9000", 9000),
+        ({"PORT": "8080", "AUTHSVC_PORT": "tcp://10.0.0.1:8000"}, "", 8080),
+    ],
+)
+def test_the_port_of_a_platform_is_read_after_ours(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], dotenv: str, port: int
+) -> None:
+    Path(".env").write_text(dotenv)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert port == Settings.load().port
+
+
+@pytest.mark.finding("P25", "P34")
+@pytest.mark.parametrize(("name", "value"), [("PORT", "http"), ("DATABASE_URL", "mysql://x/y")])
+def test_a_bad_bare_value_is_named_as_it_was_written(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        Settings.load()
+
+
+@pytest.mark.finding("N18")
+@pytest.mark.parametrize("value", ["?", "-1", "99999999999", "99999999999999999999.5", "x" * 5000])
+def test_every_refusal_is_in_our_words(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """And says what to write, after a semicolon or as a limit."""
+    refusals = []
+    for field in Settings.model_fields:
+        monkeypatch.setenv(f"AUTHSVC_{field.upper()}", value)
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    refusals += str(refused.value).split("\n")
+
+    assert [] == [line for line in refusals if "nput should" in line or "valid" in line]
+    assert [] == [line for line in refusals if "; " not in line]
+    assert {"AUTHSVC_ENV", "AUTHSVC_PORT", "AUTHSVC_WORKERS", "AUTHSVC_REGISTRATION"} <= {
+        line.partition(":")[0] for line in refusals
+    }
+
+
+@pytest.mark.finding("P23")
+@pytest.mark.parametrize("content", [b"# caf\xe9\n", "AUTHSVC_PORT=1".encode("utf-16")])
+def test_a_dotenv_in_another_encoding_is_one_line(content: bytes) -> None:
+    Path(".env").write_bytes(content)
+
+    with pytest.raises(SettingsError, match=r"^\.env: is not UTF-8; save it again"):
+        Settings.load()
+
+
+@pytest.mark.finding("P28")
+def test_a_byte_order_mark_of_the_dotenv_is_ignored() -> None:
+    Path(".env").write_bytes(b"\xef\xbb\xbfAUTHSVC_PORT=9000\n")
+
+    assert (9000, {}) == (Settings.load().port, unknown_names())
+
+
+@pytest.mark.finding("P24")
+def test_nobody_needs_a_home_whose_data_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("os.geteuid", lambda: 1_000_680_000)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+
+    assert Path("/var/lib/authsvc") == Settings.load().data_dir

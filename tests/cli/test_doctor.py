@@ -390,7 +390,9 @@ async def test_a_role_that_may_too_little_is_told_what(
 
 
 def examine_web(**settings: Any) -> dict[str, str]:
-    return {f.id: f.severity for f in web.examine(Settings.load(**settings))}
+    return {
+        f.id: f.severity for f in web.examine(Settings.load(**{"env": "development"} | settings))
+    }
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def keys_dir(first_keys: Path, tmp_path: Path) -> Path:
 def settings(request: pytest.FixtureRequest, database_url: str, keys_dir: Path) -> Settings:
     """Development settings; `@pytest.mark.settings(name=value)` changes some."""
     overrides: dict[str, Any] = {
+        "env": "development",
         "database_url": database_url,
         "keys_dir": keys_dir,
         "log_level": "warning",

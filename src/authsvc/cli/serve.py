@@ -146,8 +146,14 @@ def _prepare_keys(settings: Settings) -> None:
 
 
 def _warn_of_unknown_names() -> None:
-    from authsvc.settings import unknown_names  # noqa: PLC0415
+    from authsvc.settings import service_links, unknown_names  # noqa: PLC0415
 
+    if links := service_links():
+        typer.echo(
+            f"Ignoring {', '.join(links)}: Kubernetes set them for a Service named authsvc. "
+            "`enableServiceLinks: false` in the pod leaves them out.",
+            err=True,
+        )
     for name, meant in unknown_names().items():
         hint = f"; did you mean {meant}?" if meant else "."
         typer.echo(f"{name} is set but means nothing{hint}", err=True)

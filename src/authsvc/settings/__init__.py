@@ -3,6 +3,7 @@
 from authsvc.settings.errors import SettingsError
 from authsvc.settings.model import Settings, unknown_names
 from authsvc.settings.rules import OWASP_ARGON2
+from authsvc.settings.sources import service_links
 from authsvc.settings.values import LOOPBACK_NAMES, is_loopback, usable_cores
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "is_loopback",
+    "service_links",
     "unknown_names",
     "usable_cores",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import timedelta
 from difflib import get_close_matches
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     Field,
@@ -18,7 +16,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,28 +23,10 @@ from pydantic_settings import (
 )
 from sqlalchemy import make_url
 
-from authsvc.settings import values
+from authsvc.settings import sources, values
 from authsvc.settings.errors import PREFIX, SettingsError, explain
 from authsvc.settings.rules import general_problems, production_problems
 from authsvc.settings.values import YEAR, CommaSeparated, Lower, Networks, Seconds, between
-
-
-class _BareDatabaseUrl(PydanticBaseSettingsSource):
-    """
-    DATABASE_URL without the prefix.
-
-    A name that a shell happens to hold for another program must not outrank the one that was
-    written for us, wherever that stands.
-    """
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
-        """Satisfy the base class; `__call__` below is all that is used."""
-        del field
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, object]:
-        url = os.environ.get("DATABASE_URL") or dotenv_values(".env").get("DATABASE_URL")
-        return {"database_url": url} if url else {}
 
 
 class Settings(BaseSettings):
@@ -55,7 +34,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
+        env_file=sources.DOTENV,
+        env_file_encoding=sources.DOTENV_ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -122,7 +102,12 @@ class Settings(BaseSettings):
         try:
             return cls(**overrides)  # type: ignore[arg-type]  # validated by pydantic
         except ValidationError as exc:
-            raise SettingsError("\n".join(explain(exc))) from None
+            lines = explain(exc, written_as=sources.written_as)
+            raise SettingsError("\n".join(lines)) from None
+        except UnicodeDecodeError:
+            raise SettingsError(
+                f"{sources.DOTENV}: is not UTF-8; save it again in that encoding"
+            ) from None
 
     @classmethod
     def settings_customise_sources(
@@ -133,9 +118,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, environment, `.env`; last and least a bare DATABASE_URL from either."""
+        """Arguments, environment, `.env`; last and least bare names from either."""
         del file_secret_settings
-        return init_settings, env_settings, dotenv_settings, _BareDatabaseUrl(settings_cls)
+        return init_settings, env_settings, dotenv_settings, sources.BareNames(settings_cls)
 
     @property
     def serves_demo(self) -> bool:
@@ -192,13 +177,35 @@ class Settings(BaseSettings):
         """Whether pages on any port of this machine may call us: development only."""
         return not self.production and self.issuer_is_loopback
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_accidents(cls, given: dict[str, object]) -> dict[str, object]:
+        """Cut white space that a file or a secret ends with; leave out what the platform set."""
+        found = {
+            name: value.strip() if isinstance(value, str) else value
+            for name, value in given.items()
+        }
+        port = found.get("port")
+        if isinstance(port, str) and sources.SERVICE_URL.match(port):
+            found["port"] = sources.value_of(sources.BARE["port"]) or ""
+        return {name: value for name, value in found.items() if value != "" or given[name] == ""}
+
     @model_validator(mode="after")
     def _together(self) -> Self:
         if not self.issuer:
             object.__setattr__(self, "issuer", f"http://localhost:{self.port}")
         problems = general_problems(self)
+        if "env" not in self.model_fields_set and not problems:
+            # Nobody meant the open rules of development for what the world can reach.
+            public = self.issuer.startswith("https://") and not self.issuer_is_loopback
+            object.__setattr__(self, "env", "production" if public else "development")
         if self.production:
             problems += production_problems(self)
+            if problems and "env" not in self.model_fields_set:
+                problems.append(
+                    f"{PREFIX}ENV: is not set, so an https issuer that is not this machine means "
+                    "production; write development if this is none"
+                )
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -207,8 +214,11 @@ class Settings(BaseSettings):
 def unknown_names() -> dict[str, str | None]:
     """Names with our prefix that mean nothing, each with the name that was probably meant."""
     known = [name.upper() for name in Settings.model_fields]
-    present = sorted({*os.environ, *dotenv_values(".env")})
-    strays = {name: name.upper().removeprefix(PREFIX) for name in present if _is_stray(name)}
+    strays = {
+        name: name.upper().removeprefix(PREFIX)
+        for name in sources.names_present()
+        if _is_stray(name) and not sources.is_service_link(name)
+    }
     meant = {name: get_close_matches(bare, known, n=1) for name, bare in strays.items()}
     return {name: PREFIX + close[0] if close else None for name, close in meant.items()}
 

@@ -72,7 +72,12 @@ def default_data_dir() -> Path:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/authsvc")
     base = os.environ.get("XDG_DATA_HOME")
-    return Path(base) / "authsvc" if base else Path.home() / ".local" / "share" / "authsvc"
+    try:
+        return Path(base or Path.home() / ".local" / "share") / "authsvc"
+    except RuntimeError:
+        # No HOME and no passwd entry, as of a user that a platform has made up. With a database
+        # of one's own nothing is kept there; without, it cannot be written, and `serve` says so.
+        return Path("/var/lib/authsvc")
 
 
 def usable_cores() -> int:
