@@ -115,7 +115,7 @@ REFUSED = [
 ]
 
 
-ORIGINS = Origins.configured(Settings.load(**PUBLIC))
+ORIGINS = Origins.configured(Settings.load(**PUBLIC, env="development"))
 
 
 @pytest.mark.requirement("O1", "O2")
