@@ -58,7 +58,7 @@ class Feeds:
         return self._sign(whole, members, key)
 
     def entries(self) -> dict[str, Json]:
-        """One of each kind, by a name for it; all but the last concern the token of `claims`."""
+        """One of each kind, by a name for it; all but "another …" concern the vectors' token."""
         exp = self._now - 60 + HOUR
         return {
             "session": {"sid": digest(self._claims["sid"]), "exp": exp},
@@ -66,7 +66,17 @@ class Feeds:
             "key": {"kid": digest(self._kids["current"]), "exp": exp},
             "subject": {"sub": digest(self._claims["sub"]), "ver": 3, "exp": exp},
             "moment": {"issued_before": self._claims["iat"] + 1, "exp": exp},
+            "client": {
+                "client_id": digest(self._claims["client_id"]),
+                "issued_before": self._claims["iat"] + 1,
+                "exp": exp,
+            },
             "another session": {"sid": digest("another"), "exp": exp},
+            "another client": {
+                "client_id": digest("another"),
+                "issued_before": self._claims["iat"] + 1,
+                "exp": exp,
+            },
         }
 
     def valid(self) -> Iterator[Json]:
@@ -83,7 +93,9 @@ class Feeds:
             "key": "revoked",
             "subject": "stale_claims",
             "moment": "revoked",
+            "client": "revoked",
             "another session": "good",
+            "another client": "good",
         }.items():
             key = "next" if name == "key" else "current"
             yield accept(
@@ -98,6 +110,8 @@ class Feeds:
         yield accept("a version that the token has reached", "good", self.document(entries=[same]))
         at = {"issued_before": self._claims["iat"], "exp": found["moment"]["exp"]}
         yield accept("the moment of its issue", "good", self.document(entries=[at]))
+        at = found["client"] | {"issued_before": self._claims["iat"]}
+        yield accept("a client's moment is that of its issue", "good", self.document(entries=[at]))
         yield accept(
             "an entry that has expired",
             "good",
@@ -193,6 +207,9 @@ class Feeds:
             "has the version zero": {"sub": digest("1"), "ver": 0, "exp": exp},
             "has a version that is text": {"sub": digest("1"), "ver": "2", "exp": exp},
             "has a session's version": {"sid": digest("1"), "ver": 2, "exp": exp},
+            "has a client's end but no moment": {"client_id": digest("1"), "ver": 2, "exp": exp},
+            "has a client without a digest": {"client_id": "1", "issued_before": 1, "exp": exp},
+            "has a moment of a session": {"sid": digest("1"), "issued_before": 1, "exp": exp},
             "has a moment that is no integer": {"issued_before": 1.5, "exp": exp},
         }.items():
             yield refuse(f"an entry that {name}", "bad_entry", self.document(entries=[entry]))

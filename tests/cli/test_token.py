@@ -411,7 +411,12 @@ async def test_of_a_services_token_the_database_knows_whether_it_was_ended(
     good = await inspect()
     async with db.autocommit() as connection:
         await spent_jtis.revoke_access_token(
-            connection, client_id="shop", jti="1", expires_at=expires_at, caller=CALLER
+            connection,
+            client_id="shop",
+            jti="1",
+            issued_at=datetime.now(UTC),
+            expires_at=expires_at,
+            caller=CALLER,
         )
     revoked = await inspect()
     await authsvc("clients", "disable", "shop")

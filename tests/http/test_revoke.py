@@ -9,8 +9,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from authsvc.flows import revoke_token
+from authsvc.store import spent_jtis
 from tests.http.conftest import log_in, me, refresh
-from tests.http.oauth import REVOKE, ask, basic, error, register
+from tests.http.oauth import GRANT, INTROSPECT, ORDERS, REVOKE, ask, basic, error, register
 
 pytestmark = pytest.mark.usefixtures("alice")
 PUBLIC = {"client_id": "authsvc"}
@@ -189,3 +191,49 @@ async def test_a_client_that_revokes_its_token_is_audited_once(
             " WHERE event = 'client_token_revoked'"
         )
     assert (1, "shop") == tuple(row)
+
+
+@pytest.mark.finding("11.4")
+async def test_beyond_its_part_of_the_log_a_client_ends_all_its_tokens_and_no_others(
+    client: httpx.AsyncClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spent_jtis, "MAX_LIVE", 2)
+    secret, other = await register(app), await register(app, client_id="other")
+    asking = basic("orders", await register(app, client_id="orders", audiences=(ORDERS,)))
+    user = (await log_in(client)).json()["access_token"]
+    tokens = [(await ask(client, secret)).json()["access_token"] for _ in range(4)]
+    answer = await client.post("/oauth/token", data=GRANT, headers=basic("other", other))
+
+    for token in tokens[:3]:
+        assert done(await client.post(REVOKE, data={"token": token}, headers=basic("shop", secret)))
+
+    async def is_active(token: str) -> bool:
+        answer = await client.post(INTROSPECT, data={"token": token}, headers=asking)
+        return bool(answer.json()["active"])
+
+    assert [False] * 4 == [await is_active(token) for token in tokens]
+    assert await is_active(answer.json()["access_token"])
+    assert 200 == (await me(client, user)).status_code
+
+
+@pytest.mark.finding("11.4")
+async def test_a_client_revokes_no_more_than_its_quota_and_is_told_when_to_go_on(
+    client: httpx.AsyncClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that means nothing is revoked already, however many were before (RFC 7009 §2.2)."""
+    monkeypatch.setattr(revoke_token, "MAX_REVOCATIONS", 1)
+    secret, other = await register(app), await register(app, client_id="other")
+    tokens = [(await ask(client, secret)).json()["access_token"] for _ in range(2)]
+    headers = basic("shop", secret)
+
+    first, second = [
+        await client.post(REVOKE, data={"token": token}, headers=headers) for token in tokens
+    ]
+    unknown = await client.post(REVOKE, data={"token": "x"}, headers=headers)
+    theirs = await client.post("/oauth/token", data=GRANT, headers=basic("other", other))
+    form = {"token": theirs.json()["access_token"]}
+
+    assert done(first)
+    assert (429, "temporarily_unavailable") == error(second)
+    assert done(unknown)
+    assert done(await client.post(REVOKE, data=form, headers=basic("other", other)))

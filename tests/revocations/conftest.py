@@ -33,14 +33,16 @@ class Process:
         """Look at the log when so many seconds have passed since START."""
         return await self.known.look(database_now=at(seconds))
 
-    def document(self, seconds: float = 0, since: int | None = None) -> bytes:
-        return self.known.feed(since, now=at(seconds)).body
+    def document(
+        self, seconds: float = 0, since: int | None = None, *, clients: bool = False
+    ) -> bytes:
+        return self.known.feed(since, clients=clients, now=at(seconds)).body
 
-    def feed(self, seconds: float = 0, since: int | None = None) -> Feed:
+    def feed(self, seconds: float = 0, since: int | None = None, *, clients: bool = False) -> Feed:
         """The document, as a verifier reads it."""
         keys = {kid(number): rsa_key(number).public_key() for number in range(3)}
         return read_feed(
-            self.document(seconds, since).decode(),
+            self.document(seconds, since, clients=clients).decode(),
             public_key=keys.get,
             issuer=ISSUER,
             now=at(seconds),

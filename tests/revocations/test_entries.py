@@ -236,7 +236,13 @@ async def test_a_single_token_is_announced_by_its_jti_once(db: Database) -> None
     for _ in range(2):
         async with db.autocommit() as connection:
             await spent_jtis.revoke_access_token(
-                connection, client_id="shop", jti="1", expires_at=START, caller=CALLER, now=START
+                connection,
+                client_id="shop",
+                jti="1",
+                issued_at=START,
+                expires_at=START,
+                caller=CALLER,
+                now=START,
             )
     async with db.autocommit() as connection:
         await spent_jtis.consume_assertion(connection, client_id="shop", jti="2", expires_at=START)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from authsvc.protocol import base64url
 from authsvc.protocol.revocations import digest
@@ -65,6 +66,8 @@ class Issuer:
         return sign(header, payload | self.changes, rsa_key(self.number))
 
     def asked(self) -> list[str]:
-        """The queries of all requests for the feed."""
-        paths = [path for path, _ in self.server.requests if path.startswith(FEED)]
-        return [path.removeprefix(FEED) for path in paths]
+        """The queries of all requests for the feed, without what all of them say."""
+        urls = [urlsplit(path) for path, _ in self.server.requests]
+        queries = [parse_qs(url.query) for url in urls if url.path == FEED]
+        assert all(query["kinds"] == ["client"] for query in queries)
+        return [f"?since={query['since'][0]}" if "since" in query else "" for query in queries]

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
+from urllib.parse import parse_qs
 
 from authsvc.protocol.jwk import rsa_jwk
 from authsvc.verifier import TokenVerifier
@@ -73,8 +74,8 @@ class KeyServer:
         self.gate.wait(30)
         path, _, query = handler.path.partition("?")
         if path == FEED and self.feed is not None:
-            since = query.removeprefix("since=")
-            body = self.feed(int(since) if since else None).encode()
+            since = parse_qs(query).get("since")
+            body = self.feed(int(since[0]) if since else None).encode()
         else:
             body = self.document if path == JWKS else json.dumps(self.metadata).encode()
         etag = f'"{hash(body):x}"'

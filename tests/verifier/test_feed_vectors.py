@@ -15,7 +15,14 @@ import pytest
 
 from authsvc.protocol import base64url
 from authsvc.protocol.revocation_feed import entry_text, payload_text
-from authsvc.protocol.revocations import Entry, Kind, Standing, digest, everything_before
+from authsvc.protocol.revocations import (
+    Entry,
+    Kind,
+    Standing,
+    digest,
+    everything_before,
+    of_client_before,
+)
 from authsvc.verifier import RevocationFeed, RevokedToken, StaleClaims, TokenVerifier
 from tests.verifier.feeds import Issuer
 from tests.verifier.key_server import FEED, JWKS, KeyServer, MovableClock
@@ -140,6 +147,7 @@ def test_the_schema_agrees_with_what_we_write() -> None:
         *(Entry(kind, moment, digest("1")) for kind in (Kind.SID, Kind.JTI, Kind.KID)),
         Entry(Kind.VER, moment, digest("1"), 2),
         everything_before(moment, until=moment),
+        of_client_before(digest("1"), moment, until=moment),
     ]
 
     for since in (None, 3):
@@ -152,7 +160,7 @@ def test_the_schema_agrees_with_what_we_write() -> None:
             since=since,
         )
         SCHEMA.validate(json.loads(text))
-        assert 5 == len(json.loads(text)["entries"])
+        assert 6 == len(json.loads(text)["entries"])
 
 
 def test_names_are_unique() -> None:

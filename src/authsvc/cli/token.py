@@ -107,7 +107,7 @@ def _ask_for_session(settings: Settings, explanation: Explanation, session_id: U
 
 
 def _ask_for_client(
-    settings: Settings, explanation: Explanation, client_id: str, jti: str
+    settings: Settings, explanation: Explanation, client_id: str, jti: str, issued_at: datetime
 ) -> Explanation:
     from authsvc.cli.database import with_database  # noqa: PLC0415 - see cli/main.py
     from authsvc.cli.token_explained import with_client  # noqa: PLC0415
@@ -117,7 +117,9 @@ def _ask_for_client(
         async with db.autocommit() as connection:
             return (
                 await clients.is_enabled(connection, client_id),
-                await spent_jtis.is_revoked(connection, client_id=client_id, jti=jti),
+                await spent_jtis.is_revoked(
+                    connection, client_id=client_id, jti=jti, issued_at=issued_at
+                ),
             )
 
     enabled, revoked = with_database(settings, load)

@@ -12,7 +12,8 @@ from authsvc.cli.token_checks import STRICTER, Check, check_access_token, decode
 from authsvc.cli.token_keys import Keys
 from authsvc.keys.refresh_tokens import PREFIX, UnknownMacKey, open_token
 from authsvc.keys.unverified_tokens import read_unverified
-from authsvc.protocol.access_token import verify_access_token
+from authsvc.protocol.access_token import LATEST, verify_access_token
+from authsvc.protocol.claims import moment
 from authsvc.protocol.clients import CLIENT_ID
 from authsvc.protocol.errors import InvalidRefreshToken, Unauthenticated
 from authsvc.protocol.refresh import FamilyState, RefreshToken, Verdict, verdict
@@ -39,7 +40,7 @@ class Explanation:
         kind: ``access_token``, ``refresh_token`` or ``unknown``.
         accepted: Whether a verifier would accept it.
         claims: Of a refresh token: session_id, generation, delivery, mac_key_id.
-        of_client: Of a service's access token: its client's id, and its `jti`.
+        of_client: Of a service's access token: its client's id, its `jti`, and when it was issued.
     """
 
     kind: str
@@ -50,7 +51,7 @@ class Explanation:
     claims: dict[str, object] | None = None
     session_id: UUID | None = None
     refresh_token: RefreshToken | None = None
-    of_client: tuple[str, str] | None = None
+    of_client: tuple[str, str, datetime] | None = None
 
 
 def explain(token: str, *, keys: Keys, issuer: str, audience: str, now: datetime) -> Explanation:
@@ -221,11 +222,13 @@ def _summary(noun: str, checks: tuple[Check, ...], accepted: bool) -> str:  # no
     return f"Whether a verifier would accept this {noun} is not known: {'; '.join(unknown)}."
 
 
-def _of_client(claims: dict[str, object]) -> tuple[str, str] | None:
-    client_id, jti = claims.get("client_id"), claims.get("jti")
+def _of_client(claims: dict[str, object]) -> tuple[str, str, datetime] | None:
+    client_id, jti, iat = claims.get("client_id"), claims.get("jti"), claims.get("iat")
     if "sid" in claims or not isinstance(client_id, str) or not isinstance(jti, str):
         return None
-    return (client_id, jti) if CLIENT_ID.fullmatch(client_id) else None
+    if not isinstance(iat, int) or not 0 <= iat <= LATEST:
+        return None
+    return (client_id, jti, moment(iat)) if CLIENT_ID.fullmatch(client_id) else None
 
 
 def _noun(kind: str) -> str:

@@ -27,6 +27,7 @@ from authsvc.protocol.revocation_feed import (
     STEP,
     VALID,
     entry_text,
+    entry_text_of_before,
     payload_text,
 )
 from authsvc.protocol.revocations import (
@@ -57,6 +58,7 @@ class Held:
     Args:
         seen_at: The database's clock at the look that first showed it.
         text: As the feed says it; encoded once.
+        text_of_before: As it says it to verifiers that know no entries of clients.
     """
 
     seq: int
@@ -64,6 +66,7 @@ class Held:
     seen_at: datetime
     entry: Entry
     text: str
+    text_of_before: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +206,14 @@ class Revocations:
         """How many entries are known."""
         return len(self._held)
 
-    def feed(self, since: int | None, *, now: datetime) -> SignedFeed:
+    def feed(self, since: int | None, *, clients: bool = False, now: datetime) -> SignedFeed:
         """
         The feed as it stands, signed at most once for each step and number that is asked for.
 
         Args:
             since: The number of an earlier document: only what that one may lack. One that this
                 process does not remember is answered with everything.
+            clients: Whether entries of clients are asked for.
             now: The process's clock; it decides which key signs.
 
         Raises:
@@ -220,10 +224,10 @@ class Revocations:
         if step is None or now >= step.iat + VALID:
             raise DatabaseUnavailable("revocations unknown", retry_after=RETRY_AFTER)
         checkpoint = None if since is None or since > step.seq else self._checkpoint(since)
-        asked = None if checkpoint is None else checkpoint.seq
+        asked = (None if checkpoint is None else checkpoint.seq, clients)
         if asked not in self._signed:
             body = self._signer.sign(
-                self._payload(step, checkpoint), revoked=self.names_key, now=now
+                self._payload(step, checkpoint, clients=clients), revoked=self.names_key, now=now
             )
             if body is None:
                 raise DatabaseUnavailable("no key may sign the feed", retry_after=RETRY_AFTER)
@@ -241,7 +245,7 @@ class Revocations:
         self._seq = 0
         self._step: Step | None = None
         self._checkpoints: deque[Checkpoint] = deque()
-        self._signed: dict[int | None, SignedFeed] = {}
+        self._signed: dict[tuple[int | None, bool], SignedFeed] = {}
 
     async def _learn(self, seen: Look) -> bool:
         """Take in what a look has shown; returns whether a key is named that was not."""
@@ -269,7 +273,9 @@ class Revocations:
 
     def _hold(self, logged: Logged, seen_at: datetime) -> None:
         entry = logged.entry
-        held = Held(logged.seq, logged.revoked_at, seen_at, entry, entry_text(entry))
+        text = entry_text(entry)
+        of_before = entry_text_of_before(entry) if entry.kind is Kind.CLIENT else text
+        held = Held(logged.seq, logged.revoked_at, seen_at, entry, text, of_before)
         self._numbers.add(held.seq)
         self._set.add(entry)
         where = self._moments if entry.kind is Kind.ISSUED_BEFORE else self._held
@@ -312,7 +318,7 @@ class Revocations:
 
     def _collapse(self, content: list[Held], iat: datetime) -> list[Held]:
         """Replace what is too much by the moment before which all tokens are refused."""
-        content = [held for held in content if held.entry.expires_at > iat]
+        content = _without_outdone([held for held in content if held.entry.expires_at > iat])
         if len(content) <= MOST_ENTRIES:
             return content
         of_tokens = [held for held in content if held.entry.kind.of_tokens]
@@ -340,7 +346,7 @@ class Revocations:
         found = [each for each in self._checkpoints if each.seq <= since]
         return found[-1] if found else None
 
-    def _payload(self, step: Step, checkpoint: Checkpoint | None) -> str:
+    def _payload(self, step: Step, checkpoint: Checkpoint | None, *, clients: bool) -> str:
         held = step.held
         if checkpoint is not None:
             # By its number, or if it came late: what was not there yet when that document was
@@ -353,9 +359,25 @@ class Revocations:
             iat=step.iat,
             epoch=step.epoch,
             seq=step.seq,
-            entries=[*entries, *(each.text for each in held)],
+            entries=[*entries, *(h.text if clients else h.text_of_before for h in held)],
             since=None if checkpoint is None else checkpoint.seq,
         )
+
+
+def _without_outdone(content: list[Held]) -> list[Held]:
+    """Of each client the entry with the latest moment, which says what the others say."""
+    latest: dict[bytes | None, Held] = {}
+    for held in content:
+        if held.entry.kind is Kind.CLIENT:
+            known = latest.get(held.entry.digest, held)
+            latest[held.entry.digest] = max(known, held, key=_moment_and_number)
+    if not latest:
+        return content
+    return [h for h in content if h.entry.kind is not Kind.CLIENT or h is latest[h.entry.digest]]
+
+
+def _moment_and_number(held: Held) -> tuple[datetime, int]:
+    return held.revoked_at, held.seq
 
 
 def _number(held: Held) -> int:

@@ -62,5 +62,5 @@ async def _client_token_is_good(db: Database, claims: AccessTokenClaims) -> bool
         return await clients.is_enabled(
             connection, claims.client_id
         ) and not await spent_jtis.is_revoked(
-            connection, client_id=claims.client_id, jti=claims.jti
+            connection, client_id=claims.client_id, jti=claims.jti, issued_at=claims.iat
         )

@@ -6,7 +6,7 @@ Whoever presents a token that is somebody else's, or none, changes nothing and i
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from authsvc.keys.directory import KeyDirectory
@@ -15,11 +15,16 @@ from authsvc.protocol.access_token import LEEWAY
 from authsvc.protocol.audit import Caller, RevokeReason
 from authsvc.protocol.claims import FIRST_PARTY
 from authsvc.protocol.clients import Client
-from authsvc.protocol.errors import InvalidRefreshToken, Unauthenticated
+from authsvc.protocol.errors import InvalidRefreshToken, TooManyAttempts, Unauthenticated
 from authsvc.protocol.oauth_errors import UnsupportedTokenType
 from authsvc.protocol.secret import Secret
-from authsvc.store import refresh_families, spent_jtis
+from authsvc.store import refresh_families, spent_jtis, throttle_counters
 from authsvc.store.database import Database
+
+# Of one client: each is a statement and a record of the audit trail. A client whose tokens leaked
+# all at once needs `spent_jtis.MAX_LIVE` of them, since after that one ends all.
+MAX_REVOCATIONS = 300
+REVOCATION_WINDOW = timedelta(minutes=1)
 
 
 class Revoked(StrEnum):
@@ -86,6 +91,7 @@ async def revoke_client_token(
         client: Who asks; authenticated.
 
     Raises:
+        TooManyAttempts: The client has revoked `MAX_REVOCATIONS` in this minute; it has not ended.
         DatabaseUnavailable: Not known to have ended; the request may be repeated.
     """
     try:
@@ -95,10 +101,19 @@ async def revoke_client_token(
     if claims.sid is not None or claims.client_id != client.client_id:
         return Revoked.NOTHING
     async with db.autocommit() as connection:
+        count, wait = await throttle_counters.count_within(
+            connection,
+            throttle_counters.token_revocation_key(client.client_id),
+            window=REVOCATION_WINDOW,
+            now=database_now,
+        )
+        if count > MAX_REVOCATIONS:
+            raise TooManyAttempts("revocations", retry_after=wait)
         revoked = await spent_jtis.revoke_access_token(
             connection,
             client_id=client.client_id,
             jti=claims.jti,
+            issued_at=claims.iat,
             expires_at=claims.exp + LEEWAY,
             caller=caller,
             now=database_now,

@@ -59,7 +59,7 @@ IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
     MethodNotAllowed: ("invalid_request", "This endpoint takes POST only."),
     TooManyAttempts: (
         "temporarily_unavailable",
-        "Too many failed attempts of this client. Wait as long as Retry-After says.",
+        "Too many attempts of this client. Wait as long as Retry-After says.",
     ),
     DatabaseUnavailable: (
         "temporarily_unavailable",

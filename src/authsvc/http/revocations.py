@@ -13,7 +13,7 @@ from authsvc.http.document import Document
 from authsvc.http.problem_schema import refusals
 from authsvc.protocol import revocation_feed
 from authsvc.protocol.errors import BadRequest, DatabaseUnavailable
-from authsvc.protocol.revocation_feed import MEDIA_TYPE
+from authsvc.protocol.revocation_feed import KINDS_ASKED, KINDS_PARAMETER, MEDIA_TYPE
 
 PATH = revocation_feed.PATH
 # A document changes every 5 s; what a cache adds to that, it adds to every revocation.
@@ -26,7 +26,9 @@ router = APIRouter()
 async def revocations(request: Request) -> Response:
     """Send the feed, or what came to it since a number."""
     held = service(request)
-    found = held.revocations.feed(_since(request), now=held.clock.now())
+    found = held.revocations.feed(
+        _since(request), clients=_asks_for_clients(request), now=held.clock.now()
+    )
     document = Document(found.body, found.etag, MEDIA_TYPE, CACHE_CONTROL)
     return document.response(request.scope)
 
@@ -38,6 +40,11 @@ def _since(request: Request) -> int | None:
     if len(values) > 1 or not NUMBER.fullmatch(values[0]):
         raise BadRequest("since is not one number")
     return int(values[0])
+
+
+def _asks_for_clients(request: Request) -> bool:
+    """What else is asked for belongs to a later release; its verifier can do without."""
+    return KINDS_ASKED in request.query_params.getlist(KINDS_PARAMETER)
 
 
 router.add_route(PATH, revocations, methods=["GET"], include_in_schema=False)
@@ -61,7 +68,14 @@ PATH_ITEM: dict[str, Any] = {
                 "required": False,
                 "description": "`seq` of the document that the caller has.",
                 "schema": {"type": "integer", "minimum": 0},
-            }
+            },
+            {
+                "name": KINDS_PARAMETER,
+                "in": "query",
+                "required": False,
+                "description": "`client` from a verifier that knows the entries of clients.",
+                "schema": {"type": "string"},
+            },
         ],
         "responses": {
             "200": {

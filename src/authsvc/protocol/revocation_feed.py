@@ -48,6 +48,12 @@ EPOCH = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 NAMES = {Kind.SID: "sid", Kind.JTI: "jti", Kind.KID: "kid", Kind.VER: "sub"}
 KINDS = {name: kind for kind, name in NAMES.items()}
 ISSUED_BEFORE = {"issued_before", "exp"}
+OF_CLIENT = {"client_id", *ISSUED_BEFORE}
+# Asked for by name (`?kinds=client`), since a verifier that does not know an entry refuses all.
+KINDS_PARAMETER, KINDS_ASKED = "kinds", "client"
+# Tokens of clients have no `ver` and those of users begin at 1, so that an entry with this one
+# is of no user, and makes every token of a client stale, whenever it was issued.
+CLIENT_VER = 1
 
 
 class FeedRefused(Exception):  # noqa: N818 - read as a sentence: raise FeedRefused
@@ -78,11 +84,20 @@ class Feed:
 def entry_text(entry: Entry) -> str:
     """One entry as JSON."""
     exp = int(whole_second_after(entry.expires_at).timestamp())
-    if entry.issued_before is not None:
-        return f'{{"issued_before":{int(entry.issued_before.timestamp())},"exp":{exp}}}'
     name = base64url.encode(entry.digest or b"")
+    if entry.issued_before is not None:
+        of_client = f'"client_id":"{name}",' if entry.kind is Kind.CLIENT else ""
+        before = int(entry.issued_before.timestamp())
+        return f'{{{of_client}"issued_before":{before},"exp":{exp}}}'
     version = f'"ver":{entry.least_ver},' if entry.kind is Kind.VER else ""
     return f'{{"{NAMES[entry.kind]}":"{name}",{version}"exp":{exp}}}'
+
+
+def entry_text_of_before(entry: Entry) -> str:
+    """The same for a verifier that does not ask for entries of clients: it refuses no less."""
+    if entry.kind is not Kind.CLIENT:
+        return entry_text(entry)
+    return entry_text(Entry(Kind.VER, entry.expires_at, entry.digest, least_ver=CLIENT_VER))
 
 
 def payload_text(
@@ -201,6 +216,9 @@ def _entry(value: object) -> Entry:
     if value.keys() == ISSUED_BEFORE:
         before = _moment(value["issued_before"], "bad_entry")
         return Entry(Kind.ISSUED_BEFORE, exp, issued_before=before)
+    if value.keys() == OF_CLIENT:
+        before = _moment(value["issued_before"], "bad_entry")
+        return Entry(Kind.CLIENT, exp, _digest(value["client_id"]), issued_before=before)
     names = value.keys() & KINDS.keys()
     if len(names) != 1:
         raise FeedRefused("bad_entry")

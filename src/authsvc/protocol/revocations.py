@@ -30,13 +30,15 @@ class Kind(StrEnum):
     KID = "kid"
     VER = "ver"
     ISSUED_BEFORE = "issued_before"
+    CLIENT = "client"
 
     @property
     def of_tokens(self) -> bool:
         """
         Whether a moment can stand for it.
 
-        Not for a key: whoever has it chooses when its tokens were issued.
+        Not for a key: whoever has it chooses when its tokens were issued. Nor for a client,
+        which has one entry, so that there are never many.
         """
         return self in {Kind.SID, Kind.JTI, Kind.VER}
 
@@ -48,9 +50,10 @@ class Entry:
 
     Args:
         expires_at: From then on no token is alive that it concerns.
-        digest: Of the session, token, key or subject; None for `ISSUED_BEFORE`.
+        digest: Of the session, token, key, subject or client; None for `ISSUED_BEFORE`.
         least_ver: `VER` only: tokens of the subject with a lower `ver` are stale.
-        issued_before: `ISSUED_BEFORE` only: tokens that were issued before it are revoked.
+        issued_before: `ISSUED_BEFORE` and `CLIENT` only: tokens (of the client) that were issued
+            before it are revoked.
     """
 
     kind: Kind
@@ -62,8 +65,21 @@ class Entry:
 
 def everything_before(revoked_at: datetime, *, until: datetime) -> Entry:
     """The entry that refuses all tokens older than a revocation, in whole seconds."""
-    moment = whole_second_after(revoked_at) + SKEW
-    return Entry(Kind.ISSUED_BEFORE, until, issued_before=moment)
+    return Entry(Kind.ISSUED_BEFORE, until, issued_before=_moment_after(revoked_at))
+
+
+def of_client_before(client: bytes, revoked_at: datetime, *, until: datetime) -> Entry:
+    """
+    The entry that refuses all tokens of a client older than a revocation, in whole seconds.
+
+    Args:
+        client: The digest of its `client_id`.
+    """
+    return Entry(Kind.CLIENT, until, client, issued_before=_moment_after(revoked_at))
+
+
+def _moment_after(revoked_at: datetime) -> datetime:
+    return whole_second_after(revoked_at) + SKEW
 
 
 def whole_second_after(moment: datetime) -> datetime:
@@ -99,22 +115,28 @@ class RevocationSet:
         # Remembered for good: keys are few, and a copy of the key set may be a day old.
         self._kids: set[bytes] = set()
         self._issued_before: tuple[datetime, datetime] | None = None
+        self._clients: dict[bytes, tuple[datetime, datetime]] = {}
 
     def clear(self) -> None:
         """Forget everything but the keys."""
-        self._until, self._least_ver, self._issued_before = {}, {}, None
+        self._until, self._least_ver, self._clients = {}, {}, {}
+        self._issued_before = None
 
     def __len__(self) -> int:
         """How many entries it holds."""
         single = self._issued_before is not None
-        return len(self._until) + len(self._least_ver) + len(self._kids) + single
+        clients = len(self._clients) + single
+        return len(self._until) + len(self._least_ver) + len(self._kids) + clients
 
     def add(self, entry: Entry) -> None:
         """Add an entry; one that is there already lives until the later of its ends."""
         name, until = entry.digest or b"", entry.expires_at
         if entry.issued_before is not None:
-            held = self._issued_before or (entry.issued_before, until)
-            self._issued_before = (max(held[0], entry.issued_before), max(held[1], until))
+            latest = (entry.issued_before, until)
+            if entry.kind is Kind.CLIENT:
+                self._clients[name] = _later(self._clients.get(name), latest)
+            else:
+                self._issued_before = _later(self._issued_before, latest)
         elif entry.kind is Kind.KID:
             self._kids.add(name)
         elif entry.kind is Kind.VER:
@@ -128,6 +150,7 @@ class RevocationSet:
         """Forget what has expired."""
         self._until = {key: until for key, until in self._until.items() if until > now}
         self._least_ver = {k: found for k, found in self._least_ver.items() if found[1] > now}
+        self._clients = {k: found for k, found in self._clients.items() if found[1] > now}
         if self._issued_before is not None and self._issued_before[1] <= now:
             self._issued_before = None
 
@@ -142,6 +165,10 @@ class RevocationSet:
             return Standing.REVOKED
         if self.names_key(claims.kid):
             return Standing.REVOKED
+        if self._clients:
+            of_client = self._clients.get(digest(claims.client_id))
+            if of_client is not None and claims.iat < of_client[0]:
+                return Standing.REVOKED
         if self._until and (
             (claims.sid is not None and (Kind.SID, digest(str(claims.sid))) in self._until)
             or (Kind.JTI, digest(claims.jti)) in self._until
@@ -153,3 +180,10 @@ class RevocationSet:
             if least is not None and (claims.ver or 0) < least[0]:
                 return Standing.STALE_CLAIMS
         return Standing.GOOD
+
+
+def _later(
+    held: tuple[datetime, datetime] | None, other: tuple[datetime, datetime]
+) -> tuple[datetime, datetime]:
+    """The later moment, until the later end."""
+    return other if held is None else (max(held[0], other[0]), max(held[1], other[1]))

@@ -20,6 +20,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Text,
+    and_,
     bindparam,
     cast,
     func,
@@ -31,7 +32,8 @@ from sqlalchemy import (
 
 from authsvc.protocol import base64url
 from authsvc.protocol.errors import DatabaseUnavailable
-from authsvc.protocol.revocations import LIFE, Entry, Kind, everything_before
+from authsvc.protocol.revocation_feed import CLIENT_VER
+from authsvc.protocol.revocations import LIFE, Entry, Kind, everything_before, of_client_before
 from authsvc.store.database import RETRY_AFTER
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
 from authsvc.store.tables import revocations
@@ -110,6 +112,8 @@ def _logged(row: Row) -> Logged:
     kind = Kind(row["kind"])
     if kind is Kind.ISSUED_BEFORE:
         entry = everything_before(revoked_at, until=until)
+    elif kind is Kind.VER and row["least_ver"] == CLIENT_VER:
+        entry = of_client_before(row["digest"], revoked_at, until=until)
     else:
         entry = Entry(kind, until, row["digest"], row["least_ver"])
     return Logged(row["seq"], revoked_at, entry)
@@ -131,7 +135,10 @@ def _since() -> HotStatement:
 @cache
 def _newest() -> HotStatement:
     one_row = clock()
-    of_tokens = r.kind.in_([literal_column(f"'{kind}'") for kind in Kind if kind.of_tokens])
+    of_tokens = and_(
+        r.kind.in_([literal_column(f"'{kind}'") for kind in Kind if kind.of_tokens]),
+        r.least_ver.is_distinct_from(literal_column(str(CLIENT_VER))),
+    )
     limit = bindparam("most", type_=BigInteger)
     found = select(*ENTRY).where(of_tokens).order_by(r.seq.desc()).limit(limit)
     others = select(*ENTRY).where(~of_tokens)

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from authsvc.protocol.revocation_feed import CLIENT_VER
 from authsvc.protocol.revocations import DIGEST_BYTES, LIFE, Kind, digest
 from authsvc.store.hot_statement import clock
 from authsvc.store.tables import revocations
@@ -97,6 +98,26 @@ def token_announced(spent: CTE) -> CTE:
     return entries_from(
         select(kind(Kind.JTI), _truncated(spent.c.digest), NO_VER, one_row.c.now).select_from(
             spent.join(one_row, true())
+        )
+    ).cte("announced")
+
+
+def client_announced(coalesced: CTE, client: ColumnElement[bytes], one_row: CTE) -> CTE:
+    """
+    One entry for all tokens that a client has so far.
+
+    It is written as a version that none of them has, which a replica of the release before
+    understands too; `revocation_log` reads it as what it is.
+
+    Args:
+        coalesced: Returns a row if there is to be one.
+        client: The digest of its `client_id`.
+        one_row: The `clock` of the statement.
+    """
+    version = literal_column(str(CLIENT_VER), Integer)
+    return entries_from(
+        select(kind(Kind.VER), client, version, one_row.c.now).select_from(
+            coalesced.join(one_row, true())
         )
     ).cte("announced")
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Interval,
     LargeBinary,
     Text,
+    and_,
     bindparam,
     cast,
     delete,
     func,
     literal_column,
+    or_,
     select,
+    true,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -24,15 +31,22 @@ from sqlalchemy.sql.dml import ReturningInsert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
+from authsvc.protocol.revocations import LIFE, SKEW
+from authsvc.protocol.revocations import digest as digest_of
 from authsvc.store.audit import audit_from
-from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement
-from authsvc.store.revocations import token_announced
+from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock
+from authsvc.store.revocations import client_announced, life, token_announced
 from authsvc.store.tables import audit_records, spent_jtis
 
-# `expires_at` follows the process's clock and pruning the database's: they may differ by so much.
-PRUNE_AFTER = timedelta(hours=1)
+# As long as the entry in the feed may live, so that what is counted is no less than what lives
+# there. And `expires_at` follows the process's clock, pruning the database's.
+PRUNE_AFTER = LIFE
+# Entries of one client in the revocation log, which all share; beyond it one speaks for them all.
+MAX_LIVE = 100
 
 s = spent_jtis.c
+COLUMNS = ("kind", "client_id", "digest", "expires_at")
+NO_DIGEST = literal_column("''::bytea", LargeBinary)
 
 
 class Kind(StrEnum):
@@ -40,6 +54,8 @@ class Kind(StrEnum):
 
     CLIENT_ASSERTION = "client_assertion"
     ACCESS_TOKEN = "access_token"  # noqa: S105 - a kind, not a token
+    # All of a client that were issued before `expires_at - LIFE`: one row, without a digest.
+    CLIENT_TOKENS = "client_tokens"
 
 
 async def consume_assertion(
@@ -66,6 +82,7 @@ async def revoke_access_token(
     *,
     client_id: str,
     jti: str,
+    issued_at: datetime,
     expires_at: datetime,
     caller: Caller,
     now: datetime | None = None,
@@ -73,14 +90,26 @@ async def revoke_access_token(
     """
     Revoke one access token of a client, announce it and audit it.
 
+    With it go all that the client has so far, if it has revoked `MAX_LIVE` of them already: a
+    client may fill a part of the log, and never that of the others. Revocations at once count
+    without one another, so there may be as many more as are in flight.
+
     Args:
         now: Only tests pass one; None is the database's clock.
 
     Returns:
         False if it was revoked already.
     """
-    row = await _revoke().fetchrow(
+    so_far = await _so_far().fetchrow(connection, client=client_id, until=issued_at + LIFE, now=now)
+    if so_far is None:  # unreachable: it is one row of counts
+        raise AssertionError
+    if so_far["covered"]:
+        return False
+    too_many = so_far["live"] >= MAX_LIVE
+    binds: dict[str, object] = {"client_digest": digest_of(client_id)} if too_many else {}
+    row = await (_revoke_all() if too_many else _revoke()).fetchrow(
         connection,
+        **binds,
         kind=Kind.ACCESS_TOKEN,
         client=client_id,
         jti_digest=_digest(jti),
@@ -88,16 +117,20 @@ async def revoke_access_token(
         caller_ip=caller.ip,
         caller_agent=caller.user_agent,
         request_id=caller.request_id,
-        details=json.dumps({"client_id": client_id, "jti": jti}),
+        details=json.dumps(
+            {"client_id": client_id, "jti": jti} | ({"all_so_far": True} if too_many else {})
+        ),
         now=now,
     )
     return row is not None
 
 
-async def is_revoked(connection: HotConnection, *, client_id: str, jti: str) -> bool:
-    """Whether this access token of a client was revoked."""
+async def is_revoked(
+    connection: HotConnection, *, client_id: str, jti: str, issued_at: datetime
+) -> bool:
+    """Whether this access token of a client was revoked, by itself or with all of them."""
     row = await _find().fetchrow(
-        connection, kind=Kind.ACCESS_TOKEN, client=client_id, jti_digest=_digest(jti)
+        connection, client=client_id, jti_digest=_digest(jti), until=issued_at + LIFE
     )
     return row is not None
 
@@ -130,7 +163,7 @@ def _insert() -> ReturningInsert[tuple[bytes]]:
     )
     return (
         insert(spent_jtis)
-        .from_select(["kind", "client_id", "digest", "expires_at"], row, include_defaults=False)
+        .from_select(COLUMNS, row, include_defaults=False)
         .on_conflict_do_nothing()
         .returning(s.digest)
     )
@@ -144,29 +177,93 @@ def _consume() -> HotStatement:
 @cache
 def _revoke() -> HotStatement:
     revoked = _insert().cte("revoked")
-    return HotStatement(
-        audit_from(
-            select(
-                literal_column(f"'{AuditEvent.CLIENT_TOKEN_REVOKED}'", Text),
-                literal_column("NULL::uuid"),
-                literal_column("NULL::uuid"),
-                bindparam("caller_ip", type_=Text),
-                bindparam("caller_agent", type_=Text),
-                bindparam("request_id", type_=Text),
-                cast(bindparam("details", type_=Text), JSONB),
-            ).select_from(revoked)
+    return HotStatement(_audited(revoked).add_cte(token_announced(revoked)))
+
+
+@cache
+def _revoke_all() -> HotStatement:
+    revoked = _insert().cte("revoked")
+    one_row = clock()
+    # `of_client_before` in SQL: the next whole second, and what clocks differ.
+    moment = func.date_trunc(
+        literal_column("'second'"),
+        one_row.c.now + literal_column("interval '999999 microseconds'", Interval),
+    )
+    skew = literal_column(f"interval '{int(SKEW.total_seconds())} seconds'", Interval)
+    row = select(
+        _kind(Kind.CLIENT_TOKENS),
+        bindparam("client", type_=Text),
+        NO_DIGEST,
+        moment + skew + life(),
+    ).select_from(revoked.join(one_row, true()))
+    adding = insert(spent_jtis).from_select(COLUMNS, row, include_defaults=False)
+    coalesced = (
+        adding.on_conflict_do_update(
+            index_elements=[s.kind, s.client_id, s.digest],
+            set_={"expires_at": func.greatest(s.expires_at, adding.excluded.expires_at)},
         )
-        .returning(audit_records.c.id)
-        .add_cte(token_announced(revoked))
+        .returning(s.client_id)
+        .cte("coalesced")
+    )
+    client = bindparam("client_digest", type_=LargeBinary)
+    return HotStatement(_audited(revoked).add_cte(client_announced(coalesced, client, one_row)))
+
+
+def _audited(revoked: CTE) -> ReturningInsert[tuple[UUID]]:
+    return audit_from(
+        select(
+            literal_column(f"'{AuditEvent.CLIENT_TOKEN_REVOKED}'", Text),
+            literal_column("NULL::uuid"),
+            literal_column("NULL::uuid"),
+            bindparam("caller_ip", type_=Text),
+            bindparam("caller_agent", type_=Text),
+            bindparam("request_id", type_=Text),
+            cast(bindparam("details", type_=Text), JSONB),
+        ).select_from(revoked)
+    ).returning(audit_records.c.id)
+
+
+@cache
+def _so_far() -> HotStatement:
+    """Whether a token is revoked with all of its client, and how many were one by one."""
+    one_row = clock()
+    live = (
+        select(s.digest)
+        .where(
+            s.kind == _kind(Kind.ACCESS_TOKEN),
+            s.client_id == bindparam("client", type_=Text),
+            s.expires_at > select(one_row.c.now).scalar_subquery() - life(),
+        )
+        .limit(literal_column(str(MAX_LIVE)))
+        .subquery("live")
+    )
+    return HotStatement(
+        select(
+            select(s.client_id).where(_covers()).exists().label("covered"),
+            select(func.count()).select_from(live).scalar_subquery().label("live"),
+        )
     )
 
 
 @cache
 def _find() -> HotStatement:
-    return HotStatement(
-        select(s.client_id).where(
-            s.kind == bindparam("kind", type_=Text),
-            s.client_id == bindparam("client", type_=Text),
-            s.digest == bindparam("jti_digest", type_=LargeBinary),
-        )
+    by_itself = and_(
+        s.kind == _kind(Kind.ACCESS_TOKEN),
+        s.client_id == bindparam("client", type_=Text),
+        s.digest == bindparam("jti_digest", type_=LargeBinary),
     )
+    return HotStatement(select(s.client_id).where(or_(by_itself, _covers())))
+
+
+def _covers() -> ColumnElement[bool]:
+    """Whether a row speaks of all tokens of the client, up to the one that is asked about."""
+    return and_(
+        s.kind == _kind(Kind.CLIENT_TOKENS),
+        s.client_id == bindparam("client", type_=Text),
+        s.digest == NO_DIGEST,
+        s.expires_at > bindparam("until", type_=TIMESTAMPTZ),
+    )
+
+
+def _kind(value: Kind) -> ColumnElement[str]:
+    return literal_column(f"'{value}'", Text)

@@ -70,6 +70,11 @@ def client_network_key(network: str) -> bytes:
     return _key("client_network", network)
 
 
+def token_revocation_key(client_id: str) -> bytes:
+    """The revocations of a client's own tokens, from wherever it asks."""
+    return _key("token_revocation", client_id)
+
+
 async def count_failure(
     connection: HotConnection,
     keys: list[bytes],

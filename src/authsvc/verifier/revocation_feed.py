@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc.protocol.claims import AccessTokenClaims
 from authsvc.protocol.revocation_feed import (
+    KINDS_ASKED,
+    KINDS_PARAMETER,
     MAX_LENGTH,
     MEDIA_TYPE,
     PATH,
@@ -279,7 +281,8 @@ class RevocationFeed:
 
     def _ask(self, lent: _Connections, since: int | None) -> Feed | None:
         """A document; None if the one of the last time has not changed."""
-        uri = lent.uri if since is None else str(httpx.URL(lent.uri, params={"since": since}))
+        asked = {KINDS_PARAMETER: KINDS_ASKED} | ({} if since is None else {"since": str(since)})
+        uri = str(httpx.URL(lent.uri).copy_merge_params(asked))
         headers = {"Accept": MEDIA_TYPE}
         if self._etag is not None and self._etag[0] == uri:
             headers["If-None-Match"] = self._etag[1]
