@@ -1,4 +1,4 @@
-"""F08: what a client has given up and hung up on ends nothing, however late it is judged."""
+"""What a client has given up and hung up on ends nothing the first time; the second is reuse."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
+from fastapi import FastAPI
+from sqlmodel import col, select
+from starlette.types import Message, Receive, Scope, Send
 
+from authsvc.protocol.audit import AuditEvent
+from authsvc.store.database import Database
+from authsvc.store.tables import AuditRecord
+from tests.http.conftest import BASE_URL, MovableClock, log_in, refresh
 from tests.live import EMAIL, PASSWORD, serving
 from tests.wire import Connection, post
 
@@ -103,3 +113,137 @@ async def test_a_reused_token_ends_its_family_only_for_a_client_that_waits(
         assert 401 == (await client.ask(_refresh(tokens[0]))).status
         assert 401 == (await client.ask(_refresh(answer.body["refresh_token"]))).status
         client.abort()
+
+
+Unseen = Callable[..., Awaitable[httpx.Response]]
+KEYS = ["the-key-of-rotation-0", "the-key-of-rotation-1", "the-key-of-rotation-2"]
+GIVEN_UP = "refresh_token_abandoned"
+
+
+@pytest.fixture(params=["hung-up", "overtaken"])
+def unseen(
+    request: pytest.FixtureRequest,
+    app: FastAPI,
+    clock: MovableClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Unseen:
+    """Present a token in a way that once left no trace."""
+
+    async def hangs_up(scope: Scope, receive: Receive, send: Send) -> None:
+        whole = False
+
+        async def then_gone() -> Message:
+            nonlocal whole
+            if whole:
+                return {"type": "http.disconnect"}
+            message = await receive()
+            whole = not message.get("more_body", False)
+            return message
+
+        await app(scope, then_gone, send)
+
+    async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        """Time goes by while it waits, and the last rotation is nearer than that."""
+        ticks = count()
+        monkeypatch.setattr(clock, "now", lambda: clock.time + timedelta(microseconds=next(ticks)))
+        await app(scope, receive, send)
+
+    async def present(token: str, *, key: str | None = None) -> httpx.Response:
+        sender = hangs_up if request.param == "hung-up" else waits
+        transport = httpx.ASGITransport(app=sender)
+        async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
+            return await refresh(client, token, key=key)
+
+    return present
+
+
+async def _rotated(client: httpx.AsyncClient) -> list[str]:
+    """All tokens of a family that was rotated a moment ago for the third time."""
+    tokens = [(await log_in(client)).json()["refresh_token"]]
+    for key in KEYS:
+        tokens.append((await refresh(client, tokens[-1], key=key)).json()["refresh_token"])
+    return tokens
+
+
+async def _audited(db: Database) -> list[str]:
+    """What the trail has of it."""
+    async with db.transaction() as session:
+        records = await session.exec(select(AuditRecord.event).order_by(col(AuditRecord.at)))
+        return [event for event in records if event.startswith("refresh_")]
+
+
+@pytest.mark.finding("11.7")
+@pytest.mark.requirement("R2")
+@pytest.mark.usefixtures("alice")
+async def test_the_first_is_audited_and_the_second_ends_the_family(
+    client: httpx.AsyncClient, db: Database, unseen: Unseen
+) -> None:
+    tokens = await _rotated(client)
+
+    first = await unseen(tokens[0])
+    after_the_first = await _audited(db)
+    second = await unseen(tokens[1])
+
+    assert [503, 401] == [first.status_code, second.status_code]
+    assert [GIVEN_UP] == after_the_first
+    assert [GIVEN_UP, AuditEvent.REFRESH_TOKEN_REUSED] == await _audited(db)
+    assert 401 == (await refresh(client, tokens[-1])).status_code
+
+
+@pytest.mark.finding("11.7")
+@pytest.mark.requirement("R2")
+@pytest.mark.usefixtures("alice")
+async def test_a_rotation_between_the_two_forgives_nothing(
+    client: httpx.AsyncClient,
+    clock: MovableClock,
+    unseen: Unseen,
+) -> None:
+    tokens = await _rotated(client)
+    await unseen(tokens[0])
+    clock.advance(timedelta(days=6))
+    newest = (await refresh(client, tokens[-1])).json()["refresh_token"]
+
+    assert 401 == (await unseen(tokens[0])).status_code
+    assert 401 == (await refresh(client, newest)).status_code
+
+
+@pytest.mark.finding("11.7")
+@pytest.mark.requirement("R6")
+@pytest.mark.usefixtures("alice")
+async def test_the_key_of_that_rotation_excuses_any_number(
+    client: httpx.AsyncClient, db: Database, unseen: Unseen
+) -> None:
+    tokens = await _rotated(client)
+
+    answers = [await unseen(tokens[1], key=KEYS[1]) for _ in range(4)]
+
+    assert {503} == {answer.status_code for answer in answers}
+    assert [] == await _audited(db)
+    assert 200 == (await refresh(client, tokens[-1])).status_code
+
+
+@pytest.mark.finding("11.7")
+@pytest.mark.usefixtures("alice")
+@pytest.mark.parametrize("unseen", ["hung-up"], indirect=True)
+async def test_of_two_at_once_one_is_the_second(
+    client: httpx.AsyncClient, db: Database, unseen: Unseen
+) -> None:
+    tokens = await _rotated(client)
+
+    answers = await asyncio.gather(*(unseen(tokens[0]) for _ in range(2)))
+
+    assert [401, 503] == sorted(answer.status_code for answer in answers)
+    assert [GIVEN_UP, AuditEvent.REFRESH_TOKEN_REUSED] == await _audited(db)
+
+
+@pytest.mark.finding("11.7")
+@pytest.mark.usefixtures("alice")
+async def test_each_family_has_its_own_first(
+    client: httpx.AsyncClient, db: Database, unseen: Unseen
+) -> None:
+    families = [await _rotated(client) for _ in range(2)]
+
+    for tokens in families:
+        assert 503 == (await unseen(tokens[0])).status_code
+
+    assert [GIVEN_UP] * 2 == await _audited(db)

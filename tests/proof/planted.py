@@ -23,7 +23,7 @@ from authsvc.flows.refresh import Decided, _Rotation
 from authsvc.flows.session import Outcome
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import InvalidRefreshToken
-from authsvc.protocol.refresh import Delivery, Verdict
+from authsvc.protocol.refresh import Delivery, FamilyState, Verdict
 from authsvc.store import attempts, logins, refresh_families, rotations, sessions, users
 from authsvc.store.attempts import Attempt
 from authsvc.store.database import Database
@@ -165,9 +165,11 @@ def retry_forks() -> None:
     """A second successor for whoever did not get the first."""
     act = _Rotation._act
 
-    async def forking(self: _Rotation, found: Verdict, family: Family) -> Decided | None:
+    async def forking(
+        self: _Rotation, found: Verdict, family: Family, state: FamilyState
+    ) -> Decided | None:
         if found is not Verdict.RETRY:
-            return await act(self, found, family)
+            return await act(self, found, family, state)
         async with self.db.autocommit() as connection:
             forked = await _advance(connection, family, self.attempt)
         return Decided(forked, Outcome.ROTATED)

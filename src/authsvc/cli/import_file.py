@@ -17,7 +17,7 @@ from authsvc.cli.database import with_database
 from authsvc.cli.errors import CommandError
 from authsvc.flows.import_accounts import AddressesTaken, Imported, import_accounts
 from authsvc.keys.foreign_hashes import WorkLimit, why_unusable
-from authsvc.protocol.email_address import normal_form
+from authsvc.protocol.email_address import check_domain, normal_form
 from authsvc.protocol.errors import ValidationFailed
 from authsvc.protocol.roles import check_roles
 from authsvc.store.users import NewUser
@@ -45,7 +45,7 @@ def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
     rows = _lines(file)
     if len(rows) > LONG:
         typer.echo(f"Checking {len(rows)} lines", err=True)
-    accounts, lines = _read(rows, file, limit=_limit(settings))
+    accounts, lines = _read(rows, file, settings)
     report = progress(lambda done: f"{done} of {len(accounts)} accounts")
 
     async def act(db: Database) -> Imported:
@@ -77,18 +77,19 @@ def _lines(file: Path) -> list[bytes]:
 
 
 def _read(
-    lines: Sequence[bytes], file: Path, *, limit: WorkLimit
+    lines: Sequence[bytes], file: Path, settings: Settings
 ) -> tuple[list[NewUser], dict[str, int]]:
     """The accounts, and in which line each address stands."""
     accounts: list[NewUser] = []
     found: dict[str, int] = {}
     problems = []
     now = datetime.now(UTC)
+    limit = _limit(settings)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            account = _account(line, limit=limit, now=now)
+            account = _account(line, limit=limit, public_only=settings.public_email_only, now=now)
             earlier = found.setdefault(account.email, number)
             if earlier != number:
                 raise _BadLineError(f"email: is the same as in line {earlier}")
@@ -103,7 +104,7 @@ def _read(
     return accounts, found
 
 
-def _account(line: bytes, *, limit: WorkLimit, now: datetime) -> NewUser:
+def _account(line: bytes, *, limit: WorkLimit, public_only: bool, now: datetime) -> NewUser:
     row = _object(line)
     strange = sorted(set(row) - set(MEMBERS))
     if strange:
@@ -124,6 +125,8 @@ def _account(line: bytes, *, limit: WorkLimit, now: datetime) -> NewUser:
     try:
         check_roles(roles)
         address = normal_form(email)
+        if public_only:
+            check_domain(address)
     except ValidationFailed as exc:
         (error,) = exc.errors
         raise _BadLineError(f"{error.loc[-1]}: {error.msg}") from exc

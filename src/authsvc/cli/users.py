@@ -46,6 +46,7 @@ def create(
 ) -> None:
     """Create an account; asks for its password."""
     from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
+    from authsvc.protocol.email_address import check_domain, normal_form  # noqa: PLC0415
     from authsvc.protocol.roles import check_roles  # noqa: PLC0415
 
     settings = load_settings()
@@ -53,6 +54,8 @@ def create(
     async def look(db: Database) -> None:
         # What is wrong without a password is said before one is asked for.
         check_roles(role or ())
+        if settings.public_email_only:
+            check_domain(normal_form(email))
         with suppress(NotFound):
             await accounts.find_account(db, email)
             raise EmailTaken

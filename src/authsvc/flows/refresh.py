@@ -14,14 +14,21 @@ from authsvc.flows.session import Outcome, Session, issue
 from authsvc.keys.csrf_tokens import verify_csrf_token
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
-from authsvc.protocol.audit import Caller, RevokeReason
+from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.protocol.errors import (
     CsrfFailed,
     DatabaseUnavailable,
     InvalidRefreshToken,
     OutcomeUnknown,
 )
-from authsvc.protocol.refresh import Delivery, Lifetimes, Verdict, verdict
+from authsvc.protocol.refresh import (
+    Delivery,
+    FamilyState,
+    Lifetimes,
+    Verdict,
+    repeats_its_rotation,
+    verdict,
+)
 from authsvc.protocol.secret import Secret
 from authsvc.store import attempts, refresh_families
 from authsvc.store.attempts import Attempt
@@ -155,12 +162,12 @@ class _Rotation:
                 now=family.now,
                 under_way=self.under_way(),
             )
-            decided = await self._act(found, family)
+            decided = await self._act(found, family, state)
             if decided is not None:
                 return decided
         raise DatabaseUnavailable("the family kept changing", retry_after=RETRY_AFTER)
 
-    async def _act(self, found: Verdict, family: Family) -> Decided | None:
+    async def _act(self, found: Verdict, family: Family, state: FamilyState) -> Decided | None:
         """What a verdict other than "rotate" leads to; None: another request was quicker."""
         match found:
             case Verdict.ACTIVE:
@@ -174,20 +181,48 @@ class _Rotation:
                 return replace(healed, healed=True) if healed else None
             case Verdict.REUSED:
                 if await self.abandoned():
-                    # What its client gave up may be read and judged long after its repetition
-                    # (decision 0011). A thief who does not wait for an answer has none.
-                    raise DatabaseUnavailable("abandoned", retry_after=RETRY_AFTER)
+                    await self._excuse_once("abandoned", family, state)
                 await self._revoke(family.id)
             case Verdict.OVERTAKEN:
-                raise DatabaseUnavailable("overtaken", retry_after=RETRY_AFTER)
+                await self._excuse_once(found, family, state)
+                await self._revoke(family.id)
+                found = Verdict.REUSED
             case Verdict.FAR_AHEAD:
                 async with self.db.autocommit() as connection:
-                    await refresh_families.record_far_ahead(
-                        connection, family, self.attempt.token, caller=self.attempt.caller
+                    await refresh_families.record_once(
+                        connection,
+                        AuditEvent.GENERATION_FAR_AHEAD,
+                        family,
+                        self.attempt.token,
+                        caller=self.attempt.caller,
                     )
             case Verdict.REVOKED | Verdict.EXPIRED | Verdict.USER_DISABLED:
                 pass  # nothing changes
         raise InvalidRefreshToken(found)
+
+    async def _excuse_once(self, cause: str, family: Family, state: FamilyState) -> None:
+        """
+        Audit a spent token that may be an honest client's, and ask to repeat the request.
+
+        What its client gave up may be read and judged long after its repetition (decision 0011).
+        A thief may look the same, but not twice: the second is for the caller to end. The key of
+        the rotation is the client's alone, so that a request which repeats it never counts.
+
+        Raises:
+            DatabaseUnavailable: It is excused.
+        """
+        if not repeats_its_rotation(state, self.attempt.token, self.attempt.digest):
+            async with self.db.autocommit() as connection:
+                first = await refresh_families.record_once(
+                    connection,
+                    AuditEvent.REFRESH_TOKEN_ABANDONED,
+                    family,
+                    self.attempt.token,
+                    caller=self.attempt.caller,
+                )
+            if not first:
+                return
+        raise DatabaseUnavailable(cause, retry_after=RETRY_AFTER)
 
     async def _heal(self, attempt: Attempt, *, now: datetime | None = None) -> Family | None:
         async with self.db.autocommit() as connection:

@@ -27,15 +27,22 @@ def _password(presented: str) -> Secret:
     return Secret(presented)
 
 
+def _text(presented: str) -> str:
+    if "\0" in presented:
+        raise ValueError("An e-mail address holds no NUL character.")
+    return presented
+
+
 Email = Annotated[
     str,
     Field(
-        min_length=3,
+        min_length=1,
         max_length=320,
         examples=["alice@example.com"],
         description="Compared in its normal form: NFC, lower case.",
         json_schema_extra={"format": "email"},
     ),
+    AfterValidator(_text),
 ]
 Password = Annotated[
     str,

@@ -25,7 +25,7 @@ from authsvc.http.metrics import login_total
 from authsvc.http.strict_json import read_object
 from authsvc.http.token_answer import TokenAnswer, remember_device, token_answer
 from authsvc.http.validation import read_body
-from authsvc.protocol.email_address import normal_form
+from authsvc.protocol.email_address import normal_form_if_any
 from authsvc.protocol.errors import (
     CookiesImpossible,
     CsrfFailed,
@@ -118,7 +118,7 @@ async def login(request: Request) -> JSONResponse:
             held.keys,
             held.hasher,
             attempt=Attempt(
-                email=normal_form(body.email),
+                email=normal_form_if_any(body.email),
                 password=Secret(body.password),
                 network=client_network(who.ip),
                 caller=who,

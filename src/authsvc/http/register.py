@@ -14,7 +14,7 @@ from authsvc.http.dependencies import TheCaller, TheService
 from authsvc.http.errors import refusals
 from authsvc.http.fields import Email, NewPassword, StrictBody
 from authsvc.http.strict_json import StrictJSONRoute
-from authsvc.protocol.email_address import normal_form
+from authsvc.protocol.email_address import check_domain, normal_form
 from authsvc.protocol.errors import (
     CsrfFailed,
     DatabaseUnavailable,
@@ -69,11 +69,14 @@ async def register(
     if held.settings.registration == "closed":
         raise RegistrationClosed
     check_login_origin(request.headers, held.origins)
+    email = normal_form(body.email)
+    if held.settings.public_email_only:
+        check_domain(email)
     user = await register_flow(
         held.db,
         held.hasher,
         attempt=Attempt(
-            email=normal_form(body.email),
+            email=email,
             password=Secret(body.password),
             network=client_network(caller.ip),
             caller=caller,

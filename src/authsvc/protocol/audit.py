@@ -24,6 +24,7 @@ class AuditEvent(StrEnum):
     LOGIN_FAILED = "login_failed"
     SESSION_REVOKED = "session_revoked"
     REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105 - the name of an event
+    REFRESH_TOKEN_ABANDONED = "refresh_token_abandoned"  # noqa: S105 - the name of an event
     DATABASE_ROLLBACK_DETECTED = "database_rollback_detected"
     GENERATION_FAR_AHEAD = "generation_far_ahead"
     CLIENT_CREATED = "client_created"

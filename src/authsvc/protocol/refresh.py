@@ -151,20 +151,25 @@ def verdict(
         return Verdict.KEPT if within_window and family.generation > 0 else Verdict.ACTIVE
     if behind < 0:
         return Verdict.AHEAD if -behind <= HEALABLE_GENERATIONS else Verdict.FAR_AHEAD
-    if behind == 1 and (
-        within_window or hmac.compare_digest(family.attempt_digest or b"", attempt_digest)
-    ):
+    if behind == 1 and (within_window or repeats_its_rotation(family, token, attempt_digest)):
         return Verdict.RETRY
     if behind > 1 and (
         under_way > since_rotation(family, now)
         or (
             behind == GENERATIONS_WITH_A_KEY
             and since_rotation(family, now) < LATE_COPY
-            and hmac.compare_digest(family.previous_attempt_digest or b"", attempt_digest)
+            and repeats_its_rotation(family, token, attempt_digest)
         )
     ):
         return Verdict.OVERTAKEN
     return Verdict.REUSED
+
+
+def repeats_its_rotation(family: FamilyState, token: RefreshToken, attempt_digest: bytes) -> bool:
+    """Whether a spent token comes with the Idempotency-Key that it was spent with, at any time."""
+    behind = family.generation - token.generation
+    spent_with = {1: family.attempt_digest, GENERATIONS_WITH_A_KEY: family.previous_attempt_digest}
+    return hmac.compare_digest(spent_with.get(behind) or b"", attempt_digest)
 
 
 def since_rotation(family: FamilyState, now: datetime) -> timedelta:

@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     assertion_upstreams: Annotated[CommaSeparated, AfterValidator(values.upstreams)] = ()
 
     registration: Annotated[Literal["open", "closed"], Lower] = "open"
+    email_domains: Annotated[Literal["public", "any"] | None, Lower] = None
     registrations_per_minute: int = Field(default=30, ge=1, le=100_000)
     argon2_memory_kib: int = Field(default=19_456, ge=8, le=4_194_304)
     argon2_time: int = Field(default=2, ge=1, le=100)
@@ -126,6 +127,11 @@ class Settings(BaseSettings):
     def serves_demo(self) -> bool:
         """Whether there is a page at `/demo`: in development, unless it is off."""
         return not self.production and self.demo is not False
+
+    @property
+    def public_email_only(self) -> bool:
+        """Whether new accounts need a domain that is not for special use: in production."""
+        return self.production if self.email_domains is None else self.email_domains == "public"
 
     @property
     def production(self) -> bool:

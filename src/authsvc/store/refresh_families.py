@@ -139,18 +139,29 @@ async def revoke_family(
     return row is not None
 
 
-async def record_far_ahead(
-    connection: HotConnection, family: Family, token: RefreshToken, *, caller: Caller
+async def record_once(
+    connection: HotConnection,
+    event: AuditEvent,
+    family: Family,
+    token: RefreshToken,
+    *,
+    caller: Caller,
 ) -> bool:
     """
-    Audit a token from further in the future than a failover explains, once per family.
+    Audit what came of a family, once in its life.
+
+    Args:
+        event: GENERATION_FAR_AHEAD, a token from further in the future than a failover explains,
+            or REFRESH_TOKEN_ABANDONED: each has a partial unique index, so that of several
+            requests at once, on whatever replicas, one is the first.
 
     Returns:
         Whether this was the first time.
     """
-    row = await _record_far_ahead().fetchrow(
+    row = await _record_once().fetchrow(
         connection,
-        family_id=token.family_id,
+        event=event,
+        family_id=family.id,
         owner=family.user_id,
         caller_ip=caller.ip,
         caller_agent=caller.user_agent,
@@ -273,13 +284,13 @@ def _revoke() -> HotStatement:
 
 
 @cache
-def _record_far_ahead() -> HotStatement:
+def _record_once() -> HotStatement:
     return HotStatement(
         upsert(audit_records)
         .from_select(
             COLUMNS,
             select(
-                literal_column(f"'{AuditEvent.GENERATION_FAR_AHEAD}'", Text),
+                bindparam("event", type_=Text),
                 bindparam("owner", type_=Uuid),
                 bindparam("family_id", type_=Uuid),
                 bindparam("caller_ip", type_=Text),

@@ -231,6 +231,13 @@ class AuditRecord(SQLModel, table=True):
             unique=True,
             postgresql_where=sql(f"event = '{Event.GENERATION_FAR_AHEAD}'"),
         ),
+        # Which presentation was the first, when several replicas are asked at once.
+        Index(
+            "uq_audit_records_abandoned",
+            "family_id",
+            unique=True,
+            postgresql_where=sql(f"event = '{Event.REFRESH_TOKEN_ABANDONED}'"),
+        ),
     )
 
     id: UUID = Field(
