@@ -58,9 +58,9 @@ from authsvc.protocol.refresh import Lifetimes
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.remote.fetch import Fetcher
 from authsvc.settings import Settings, usable_cores
-from authsvc.store import migrate
+from authsvc.store import schema
 from authsvc.store.database import Database
-from authsvc.store.server import WRITES, refusal_of
+from authsvc.store.server import WRITES, encoding_fault, refusal_of
 
 SAMPLE_INTERVAL = timedelta(seconds=5)
 RELOAD_INTERVAL = timedelta(seconds=15)
@@ -225,15 +225,15 @@ async def _readiness(held: Service) -> dict[str, str]:
             checks["database"] = refusal
             # What a role or a database is set to counts for new connections only.
             held.db.distrust_idle()
+        elif (fault := encoding_fault(row["encoding"])) is not None:
+            checks["database"] = fault
         elif held.settings.production and "off" in {row["fsync"], row["synchronous_commit"]}:
             checks["database"] = (
                 "runs with fsync or synchronous_commit off and would forget revocations: "
                 "switch both on"
             )
-        elif not migrate.suffices(revision := await migrate.current(held.db)):
-            checks["schema"] = (
-                f"is {revision or 'empty'}, not {migrate.SCHEMA_REVISION}: run `authsvc db upgrade`"
-            )
+        else:
+            checks["schema"] = (await schema.current(held.db)).fault or "ok"
     except DatabaseUnavailable:
         checks["database"] = "unavailable"
         checks["schema"] = "unknown"
