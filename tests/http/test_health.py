@@ -142,7 +142,7 @@ async def test_a_database_of_another_encoding_is_not_ready(
 ) -> None:
     latin = WRITES.replace("current_setting('server_encoding')", "'LATIN1'")
     assert latin != WRITES
-    monkeypatch.setattr("authsvc.app.WRITES", latin)
+    monkeypatch.setattr("authsvc.store.readiness.WRITES", latin)
 
     answer = await client.get("/readyz")
 
