@@ -46,8 +46,18 @@ class _BareDatabaseUrl(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, object]:
-        url = os.environ.get("DATABASE_URL") or dotenv_values(".env").get("DATABASE_URL")
+        url = _bare_database_url()
         return {"database_url": url} if url else {}
+
+
+def _bare_database_url() -> str | None:
+    return os.environ.get("DATABASE_URL") or dotenv_values(".env").get("DATABASE_URL")
+
+
+def _prefixed_database_url() -> bool:
+    """Whether the name with the prefix is set, or there is no other that was read."""
+    names = {name.upper() for name, value in (dotenv_values(".env") | os.environ).items() if value}
+    return f"{PREFIX}DATABASE_URL" in names or not _bare_database_url()
 
 
 class Settings(BaseSettings):
@@ -122,7 +132,13 @@ class Settings(BaseSettings):
         try:
             return cls(**overrides)  # type: ignore[arg-type]  # validated by pydantic
         except ValidationError as exc:
-            raise SettingsError("\n".join(explain(exc))) from None
+            lines = explain(exc)
+            if "database_url" not in overrides and not _prefixed_database_url():
+                # It was the bare name whose value is bad.
+                lines = [
+                    line.replace(f"{PREFIX}DATABASE_URL: ", "DATABASE_URL: ") for line in lines
+                ]
+            raise SettingsError("\n".join(lines)) from None
 
     @classmethod
     def settings_customise_sources(
@@ -152,6 +168,12 @@ class Settings(BaseSettings):
         """Where the database is; empty for a Unix socket and for the embedded one."""
         url = self.database_url
         return values.database_hosts(url.get_secret_value()) if url else ()
+
+    @property
+    def ignored_in_database_url(self) -> dict[str, str]:
+        """Parameters that libpq knows and that change nothing here, each with the reason."""
+        url = self.database_url
+        return values.ignored_parameters(url.get_secret_value()) if url else {}
 
     @property
     def issuer_host(self) -> str:
