@@ -6,8 +6,9 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
-import authsvc.store.tables  # noqa: F401 - fills SQLModel.metadata
 from alembic import context
+from authsvc.store import version_table
+from authsvc.store.schema import FORMER_TABLE, VERSION_TABLE
 
 # Any constant; it names "authsvc migrates" among the database's advisory locks.
 MIGRATION_LOCK = 0x61757468737663
@@ -18,6 +19,8 @@ def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,
+        version_table=VERSION_TABLE,
+        include_name=lambda name, kind, _parents: (kind, name) != ("table", FORMER_TABLE),
         compare_type=True,
         compare_server_default=True,
     )
@@ -26,6 +29,7 @@ def run(connection: Connection) -> None:
         # Two jobs that start at once: the second waits, then finds nothing to do.
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+        version_table.prepare(connection, context.get_context(), context.script)
         context.run_migrations()
 
 
@@ -57,7 +61,10 @@ async def connect_and_run() -> None:
 
 if context.is_offline_mode():
     context.configure(
-        dialect_name="postgresql", target_metadata=SQLModel.metadata, literal_binds=True
+        dialect_name="postgresql",
+        target_metadata=SQLModel.metadata,
+        version_table=VERSION_TABLE,
+        literal_binds=True,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -81,7 +81,7 @@ def test_the_database_url_is(
         ("ENV", "prod"),
         ("DATABASE_URL", "mysql://x/y"),
         ("DATABASE_URL", "not a url"),
-        ("DATABASE_URL", "postgresql://db/x?sslrootcert=/ca.pem"),
+        ("DATABASE_URL", "postgresql://db/x?sslrootcertificate=/ca.pem"),
         ("PORT", "http"),
         ("PORT", "70000"),
         ("WORKERS", "0"),
@@ -240,8 +240,13 @@ def test_a_misspelt_name_is_told_with_the_one_that_was_meant(
         ("postgresql://me:secret@db.example.com:5432/authsvc", ("db.example.com",)),
         ("postgresql://me:secret@/authsvc?host=a:5432&host=b:5433", ("a:5432", "b:5433")),
         ("postgresql://me:secret@/authsvc?host=/run/postgresql", ()),
+        pytest.param(
+            "postgresql://me:secret@a:5433,b/authsvc?sslmode=require",
+            ("a:5433", "b:5432"),
+            marks=pytest.mark.finding("P25"),
+        ),
     ],
-    ids=["one", "several", "socket"],
+    ids=["one", "several", "socket", "libpq"],
 )
 def test_the_hosts_of_the_database_are_told_without_the_password(
     monkeypatch: pytest.MonkeyPatch, url: str, hosts: tuple[str, ...]
@@ -398,3 +403,36 @@ def test_nobody_needs_a_home_whose_data_is_elsewhere(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "home", no_home)
 
     assert Path("/var/lib/authsvc") == Settings.load().data_dir
+
+
+@pytest.mark.finding("P36")
+def test_the_url_of_a_managed_database_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    query = "sslmode=require&channel_binding=require&connect_timeout=10&application_name=x"
+    loaded = load(monkeypatch, DATABASE_URL=f"postgresql://u@db/x?{query}&options=-c%20a%3Db")
+
+    assert {"channel_binding", "connect_timeout", "application_name"} == set(
+        loaded.ignored_in_database_url
+    )
+
+
+@pytest.mark.finding("P25")
+@pytest.mark.parametrize("prefix", ["", "AUTHSVC_"])
+def test_a_bad_database_url_is_named_as_it_was_set(
+    monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.setenv(f"{prefix}DATABASE_URL", "mysql://x/y")
+
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+
+    assert str(refused.value).startswith(f"{prefix}DATABASE_URL: ")
+
+
+@pytest.mark.finding("N12")
+def test_an_unescaped_at_in_the_password_is_told_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SettingsError, match="%40") as refused:
+        load(monkeypatch, DATABASE_URL="postgresql://u:p@ss@host/db")
+
+    assert "ss@" not in str(refused.value)

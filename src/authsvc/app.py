@@ -58,9 +58,8 @@ from authsvc.protocol.refresh import Lifetimes
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.remote.fetch import Fetcher
 from authsvc.settings import Settings, usable_cores
-from authsvc.store import migrate
+from authsvc.store import readiness
 from authsvc.store.database import Database
-from authsvc.store.server import WRITES, refusal_of
 
 SAMPLE_INTERVAL = timedelta(seconds=5)
 RELOAD_INTERVAL = timedelta(seconds=15)
@@ -212,32 +211,11 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
 
 async def _readiness(held: Service) -> dict[str, str]:
     """What must work before traffic makes sense: a word or a sentence for each."""
-    checks = {"database": "ok", "schema": "ok", "signing_key": _signing_key(held)}
     try:
-        async with held.db.autocommit() as connection:
-            row = await connection.fetchrow(
-                f"SELECT {WRITES}, current_setting('fsync') AS fsync, "
-                "current_setting('synchronous_commit') AS synchronous_commit"
-            )
-        if row is None:  # unreachable: a select without a FROM
-            raise AssertionError
-        if (refusal := refusal_of(row)) is not None:
-            checks["database"] = refusal
-            # What a role or a database is set to counts for new connections only.
-            held.db.distrust_idle()
-        elif held.settings.production and "off" in {row["fsync"], row["synchronous_commit"]}:
-            checks["database"] = (
-                "runs with fsync or synchronous_commit off and would forget revocations: "
-                "switch both on"
-            )
-        elif not migrate.suffices(revision := await migrate.current(held.db)):
-            checks["schema"] = (
-                f"is {revision or 'empty'}, not {migrate.SCHEMA_REVISION}: run `authsvc db upgrade`"
-            )
+        database = await readiness.examine(held.db, production=held.settings.production)
     except DatabaseUnavailable:
-        checks["database"] = "unavailable"
-        checks["schema"] = "unknown"
-    return checks
+        database = {"database": "unavailable", "schema": "unknown"}
+    return database | {"signing_key": _signing_key(held)}
 
 
 def _signing_key(held: Service) -> str:

@@ -10,10 +10,14 @@ import asyncpg
 import pytest
 
 from authsvc.embedded_postgres import EmbeddedPostgres
-from authsvc.store import migrate
+from authsvc.store.schema import SCHEMA_REVISION
 from tests.cli.conftest import Command
 
-NEEDED = migrate.SCHEMA_REVISION
+NEEDED = SCHEMA_REVISION
+
+FOREIGN = f"CREATE TABLE alembic_version AS SELECT '{NEEDED}'::text AS version_num;"
+# As versions up to 0.1 left a database.
+AS_BEFORE = "DROP TABLE authsvc_version;" + FOREIGN
 
 
 @pytest.fixture
@@ -81,7 +85,7 @@ async def test_a_downgrade_to_where_it_is_does_nothing(authsvc: Command) -> None
 async def test_commands_run_on_this_schema_and_on_a_newer_one(
     authsvc: Command, database_url: str, revision: str
 ) -> None:
-    await execute(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608
+    await execute(database_url, f"UPDATE authsvc_version SET version_num = '{revision}'")  # noqa: S608
 
     upgraded = await authsvc("db", "upgrade")
     checked = await authsvc("db", "current", "--check")
@@ -89,6 +93,109 @@ async def test_commands_run_on_this_schema_and_on_a_newer_one(
 
     assert (0, 0, 0) == (upgraded.code, checked.code, used.code)
     assert f"The schema is {revision} already; nothing to do.\n" == upgraded.out
+
+
+@pytest.mark.finding("P02")
+async def test_the_revision_of_another_application_is_not_ours(
+    empty: Command, empty_database_url: str
+) -> None:
+    await execute(empty_database_url, FOREIGN)
+
+    before = await empty("db", "current", "--check")
+    doctor = await empty("doctor", "--json")
+    done = await empty("db", "upgrade")
+    again = await empty("db", "upgrade")
+    theirs = await value(empty_database_url, "SELECT version_num FROM alembic_version")
+
+    judged = {f["id"]: f["severity"] for f in doctor.json["findings"]}
+    assert 1 == before.code
+    assert ("error", "error") == (judged["AUTHSVC-DB-006"], judged["AUTHSVC-DB-007"])
+    assert (0, f"The schema was empty and is now {NEEDED}.\n") == (done.code, done.out), done.err
+    assert "nothing to do" in again.out
+    assert NEEDED == theirs
+
+
+@pytest.mark.finding("P02")
+async def test_a_table_of_others_with_a_name_of_ours_is_refused_before_anything_is_made(
+    empty: Command, empty_database_url: str
+) -> None:
+    await execute(empty_database_url, FOREIGN + "CREATE TABLE users (id int)")
+
+    done = await empty("db", "upgrade")
+
+    assert (1, 1) == (done.code, len(done.err.splitlines())), done.err
+    assert "has already users, not made by authsvc" in done.err
+    assert 2 == await value(
+        empty_database_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+    )
+
+
+@pytest.mark.finding("P02")
+async def test_an_older_installation_is_carried_over_with_its_privileges(
+    authsvc: Command, database_url: str
+) -> None:
+    await execute(database_url, AS_BEFORE)
+    await execute(
+        database_url,
+        "DROP ROLE IF EXISTS reader; CREATE ROLE reader; GRANT SELECT ON alembic_version TO reader;"
+        "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO reader",
+    )
+    try:
+        checked = await authsvc("db", "current", "--check")
+        done = await authsvc("db", "upgrade")
+        again = await authsvc("db", "upgrade")
+        rights = await value(
+            database_url,
+            "SELECT string_agg(privilege_type, ' ') FROM information_schema.table_privileges "
+            "WHERE table_name = 'authsvc_version' AND grantee = 'reader'",
+        )
+    finally:
+        await execute(database_url, "DROP OWNED BY reader; DROP ROLE reader")
+
+    assert (0, 0) == (checked.code, done.code), done.err
+    assert f"The schema stays {NEEDED}; the table authsvc_version says so now.\n" == done.out
+    assert "nothing to do" in again.out
+    assert "SELECT" == rights
+    for name in ("alembic_version", "authsvc_version"):  # an old replica goes on
+        assert NEEDED == await value(database_url, f"SELECT version_num FROM {name}")  # noqa: S608
+
+
+@pytest.mark.finding("P02")
+async def test_a_revision_without_its_tables_does_not_suffice(
+    authsvc: Command, database_url: str
+) -> None:
+    await execute(database_url, "DROP TABLE spent_jtis")
+
+    checked = await authsvc("db", "current", "--check")
+    upgraded = await authsvc("db", "upgrade")
+    used = await authsvc("users", "list")
+
+    assert (1, 1, 1) == (checked.code, upgraded.code, used.code)
+    assert all("no table spent_jtis" in done.err for done in (checked, upgraded, used))
+
+
+@pytest.mark.finding("P09")
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_cannot_keep_every_name_is_refused(
+    run: Command, environment: pytest.MonkeyPatch, postgres: EmbeddedPostgres, encoding: str
+) -> None:
+    name = f"test_{encoding.lower()}"
+    url = postgres.url.replace("/authsvc?", f"/{name}?")
+    await execute(
+        postgres.url,
+        f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0",
+    )
+    try:
+        environment.setenv("AUTHSVC_DATABASE_URL", url)
+        done = await run("db", "upgrade")
+        doctor = await run("doctor", "--json")
+    finally:
+        await execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+    (found,) = [f for f in doctor.json["findings"] if f["id"] == "AUTHSVC-DB-011"]
+    assert (1, 1) == (done.code, len(done.err.splitlines())), done.err
+    assert f"encoding {encoding}" in done.err
+    assert "error" == found["severity"]
 
 
 @pytest.mark.requirement("S5")
@@ -140,5 +247,13 @@ async def execute(url: str, statement: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def value(url: str, question: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(question)
     finally:
         await connection.close()

@@ -16,6 +16,7 @@ from authsvc.cli.diagnosis.finding import TITLES, Finding, Severity
 from authsvc.embedded_postgres import EmbeddedPostgres
 from authsvc.keys.rotation import create_first_keys
 from authsvc.settings import Settings
+from authsvc.store.schema import Schema
 from authsvc.store.server import Server
 from tests.cli.conftest import Command, Done
 from tests.http.conftest import CHEAP_ARGON2
@@ -39,6 +40,8 @@ SERVER = Server(
     creates=False,
     connections=97,
     missing=(),
+    absent=(),
+    encoding="UTF8",
 )
 
 
@@ -321,7 +324,7 @@ def test_clocks_that_differ_by_more_than_two_seconds_for_sure_are_an_error(
     skew: float, uncertainty: float, severity: str
 ) -> None:
     answer = database._Answer(
-        SERVER, "0001", timedelta(seconds=skew), timedelta(seconds=uncertainty)
+        SERVER, Schema("0001"), timedelta(seconds=skew), timedelta(seconds=uncertainty)
     )
 
     found = database._clocks(answer)

@@ -134,6 +134,38 @@ def test_worker_that_dies_is_replaced(home: Path) -> None:
         assert 0 == running.end()
 
 
+@pytest.mark.finding("N05")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_without_a_usable_database_it_says_so_instead_of_ready(home: Path, workers: str) -> None:
+    nowhere = "postgresql://u@127.0.0.1:1/d"
+    running = Running(home, {"WORKERS": workers, "DATABASE_URL": nowhere, "LOG_LEVEL": "error"})
+    try:
+        until(lambda: refuses(running.port) is False and "cannot work yet" in running.complaint)
+        assert 503 == running.request("GET", "/readyz")[0]
+    finally:
+        running.end()
+
+    (line,) = [line for line in running.complaint.splitlines() if "cannot work yet" in line]
+    assert "nothing listens there" in line
+    assert "`authsvc doctor`" in line
+    assert "is ready" not in running.output + running.complaint
+
+
+@pytest.mark.finding("N05")
+def test_an_empty_database_is_named_with_the_command_to_run(
+    home: Path, empty_database_url: str
+) -> None:
+    settings = {"WORKERS": "1", "DATABASE_URL": empty_database_url, "LOG_LEVEL": "error"}
+    running = Running(home, settings)
+    try:
+        until(lambda: "cannot work yet" in running.complaint)
+    finally:
+        running.end()
+
+    assert "the schema is empty" in running.complaint
+    assert "`authsvc db upgrade`" in running.complaint
+
+
 def test_busy_port_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from authsvc.store.migrate import SCHEMA_REVISION
+from authsvc.store.schema import SCHEMA_REVISION
 from tests.deploy.files import ROOT
 
 

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from authsvc.store.migrate import SCHEMA_REVISION
+from authsvc.store.schema import SCHEMA_REVISION
+from authsvc.store.server import WRITES
 from tests.http.conftest import MovableClock
 
 DOWN = "postgresql://nobody@127.0.0.1:1/nowhere"
@@ -42,7 +43,7 @@ async def test_what_is_missing_is_named_with_the_command_to_run(
 ) -> None:
     async with app.state.service.db.transaction() as session:
         connection = await session.connection()
-        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+        await connection.exec_driver_sql("UPDATE authsvc_version SET version_num = '0000'")
 
     answer = await client.get("/readyz")
 
@@ -55,7 +56,7 @@ async def test_a_schema_that_is_newer_will_do(app: FastAPI, client: httpx.AsyncC
     """F22: while a release is rolled out, its schema is there before its last replica."""
     async with app.state.service.db.transaction() as session:
         connection = await session.connection()
-        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        await connection.exec_driver_sql("UPDATE authsvc_version SET version_num = '9999'")
 
     assert 200 == (await client.get("/readyz")).status_code
 
@@ -109,3 +110,41 @@ async def test_a_primary_that_refuses_writes_is_not_ready(
 
     assert 503 == answer.status_code
     assert "default_transaction_read_only" in answer.json()["checks"]["database"]
+
+
+@pytest.mark.finding("P02")
+async def test_a_revision_without_its_tables_is_not_ready(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    async with app.state.service.db.transaction() as session:
+        await (await session.connection()).exec_driver_sql("DROP TABLE spent_jtis")
+
+    answer = await client.get("/readyz")
+
+    assert 503 == answer.status_code
+    assert "there is no table spent_jtis" in answer.json()["checks"]["schema"]
+
+
+@pytest.mark.finding("P02")
+async def test_beside_a_table_of_before_a_replica_is_ready_until_the_upgrade(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    async with app.state.service.db.transaction() as session:
+        connection = await session.connection()
+        await connection.exec_driver_sql("ALTER TABLE authsvc_version RENAME TO alembic_version")
+
+    assert 200 == (await client.get("/readyz")).status_code
+
+
+@pytest.mark.finding("P09")
+async def test_a_database_of_another_encoding_is_not_ready(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latin = WRITES.replace("current_setting('server_encoding')", "'LATIN1'")
+    assert latin != WRITES
+    monkeypatch.setattr("authsvc.store.readiness.WRITES", latin)
+
+    answer = await client.get("/readyz")
+
+    assert 503 == answer.status_code
+    assert "encoding LATIN1" in answer.json()["checks"]["database"]

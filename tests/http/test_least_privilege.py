@@ -103,7 +103,7 @@ async def test_the_role_of_the_page_is_enough_for_clients(
         "ALTER TABLE users ADD COLUMN backdoor text",
         "CREATE TABLE mine (id int)",
         "DROP TABLE audit_records",
-        "UPDATE alembic_version SET version_num = 'other'",
+        "UPDATE authsvc_version SET version_num = 'other'",
         "TRUNCATE audit_records",
     ],
 )

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from authsvc.store.migrate import SCHEMA_REVISION
+from authsvc.store.schema import SCHEMA_REVISION
 
 REVISIONS = Path(__file__).parents[2] / "alembic"
 NEXT = Path(__file__).with_name("next_revision.py")

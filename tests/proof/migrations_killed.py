@@ -30,7 +30,7 @@ SELECT string_agg(line, chr(10) ORDER BY line) FROM (
   UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
   UNION ALL SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
     WHERE connamespace = 'public'::regnamespace
-  UNION ALL SELECT 'revision ' || version_num FROM alembic_version
+  UNION ALL SELECT 'revision ' || version_num FROM authsvc_version
 ) AS lines (line)
 """
 # What the users and their sessions are made of; a clock goes on while replicas work.

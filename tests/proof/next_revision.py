@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from alembic import op
-from authsvc.store.migrate import SCHEMA_REVISION
+from authsvc.store.schema import SCHEMA_REVISION
 
 revision = "9999"
 down_revision = SCHEMA_REVISION

@@ -6,13 +6,16 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from authsvc.embedded_postgres import start_temporary
+from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.store import migrate
 from authsvc.store.connections import CONNECT_TIMEOUT, connector, normalise
+from authsvc.store.database import Database
 from tests.live import free_port
 
 
@@ -101,3 +104,51 @@ async def test_connections_that_were_not_chosen_are_closed(port: int) -> None:
 async def test_migrations_find_the_primary_too(port: int, silent: int) -> None:
     await migrate.upgrade(url(silent, port))
     await migrate.check(url(silent, port))
+
+
+@pytest.mark.finding("P36")
+async def test_options_are_honoured_and_what_libpq_knows_disturbs_nobody(port: int) -> None:
+    query = "options=-c%20work_mem%3D5MB&channel_binding=prefer&connect_timeout=9"
+    connection = await connector(
+        normalise(f"postgresql://postgres@127.0.0.1:{port}/authsvc?{query}")
+    )()
+    try:
+        assert "5MB" == await connection.fetchval("SHOW work_mem")
+    finally:
+        await connection.close()
+
+
+@pytest.mark.finding("P16", "N12")
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("sslmode=require", "offers no TLS"),
+        ("sslmode=verify-full&sslrootcert=/absent/ca.pem", "/absent/ca.pem"),
+        ("sslmode=verify-full", "root.crt"),
+        ("sslmode=verify-full&sslrootcert=system", "offers no TLS"),
+    ],
+)
+async def test_a_failure_of_tls_names_its_cause(
+    port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, query: str, named: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PGSSLROOTCERT", raising=False)
+    db = await Database.open(f"postgresql://postgres@127.0.0.1:{port}/authsvc?{query}")
+
+    with pytest.raises(DatabaseUnavailable, match=named):
+        async with db.autocommit():
+            pass
+
+    await db.close()
+
+
+@pytest.mark.finding("N12")
+async def test_the_host_that_nobody_knows_is_named() -> None:
+    db = await Database.open("postgresql://u:secret@nowhere.invalid/x")
+
+    with pytest.raises(DatabaseUnavailable, match=r"unknown: nowhere\.invalid") as refused:
+        async with db.autocommit():
+            pass
+
+    assert "secret" not in refused.value.detail
+    await db.close()

@@ -132,11 +132,9 @@ def unreachable(refusal: DatabaseUnavailable) -> str:
 
 
 async def _require_schema(db: Database) -> None:
-    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
+    from authsvc.store import schema  # noqa: PLC0415 - see cli/main.py
 
-    revision = await migrate.current(db)
-    if not migrate.suffices(revision):
-        raise CommandError(
-            f"The database's schema is {revision or 'empty'}, this authsvc needs "
-            f"{migrate.SCHEMA_REVISION}; run `authsvc db upgrade`"
-        )
+    fault = (await schema.current(db)).fault
+    if fault is not None:
+        found, _, fix = fault.partition(": ")
+        raise CommandError(f"The database's schema {found}; {fix}")

@@ -15,6 +15,7 @@ from authsvc.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from authsvc.settings import Settings
+    from authsvc.store.schema import Schema
 
 app = typer.Typer(
     help="The schema of the database.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -25,14 +26,21 @@ app = typer.Typer(
 def upgrade() -> None:
     """Bring the database to the schema that this authsvc needs; safe to run twice at once."""
     from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
+    from authsvc.store.schema import VERSION_TABLE  # noqa: PLC0415
 
     settings = load_settings()
     before = _current(settings)
-    if migrate.suffices(before):
-        typer.echo(f"The schema is {before} already; nothing to do.")
+    if before.suffices and before.carried:
+        typer.echo(f"The schema is {before.revision} already; nothing to do.")
         return
     _run(lambda: migrate.upgrade(database_url(settings)))
-    typer.echo(f"The schema was {before or 'empty'} and is now {_current(settings)}.")
+    after = _current(settings)
+    if after.missing:
+        raise CommandError(f"The database's schema {after.fault}.")
+    if after.revision == before.revision:
+        typer.echo(f"The schema stays {after.revision}; the table {VERSION_TABLE} says so now.")
+        return
+    typer.echo(f"The schema was {before.revision or 'empty'} and is now {after.revision}.")
 
 
 @app.command(epilog="Example: authsvc db current --check")
@@ -44,20 +52,22 @@ def current(
     json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the schema's revision, and the one that this authsvc needs."""
-    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
+    from authsvc.store.schema import SCHEMA_REVISION  # noqa: PLC0415 - see cli/main.py
 
-    found, needed = _current(load_settings()), migrate.SCHEMA_REVISION
-    fits = migrate.suffices(found)
+    schema = _current(load_settings())
+    found, needed, fits = schema.revision, SCHEMA_REVISION, schema.suffices
     if json_wanted:
         print_json({"revision": found, "needed": needed, "current": fits})
-    elif found == needed:
+    elif fits and found == needed:
         typer.echo(f"{found} (what this authsvc needs)")
     elif fits:
         typer.echo(f"{found} (newer than the {needed} that this authsvc needs, and will do)")
+    elif schema.missing:
+        typer.echo(f"{found} (but there is no table {', '.join(schema.missing)})")
     else:
         typer.echo(f"{found or 'empty'} (this authsvc needs {needed})")
     if check and not fits:
-        raise CommandError("Run `authsvc db upgrade`.")
+        raise CommandError(f"The database's schema {schema.fault}.")
 
 
 @app.command(epilog="Example: authsvc db downgrade base --yes")
@@ -70,7 +80,7 @@ def downgrade(
     from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
 
     settings = load_settings()
-    before = _current(settings)
+    before = _current(settings).revision
     try:
         steps = migrate.undone(before, revision)
     except migrate.MigrationRefused as exc:
@@ -85,15 +95,15 @@ def downgrade(
         typer.echo("Every account, session and audit record is lost.", err=True)
     confirm("Go on?", yes=yes)
     _run(lambda: migrate.downgrade(database_url(settings), revision))
-    typer.echo(f"The schema was {before} and is now {_current(settings) or 'empty'}.")
+    typer.echo(f"The schema was {before} and is now {_current(settings).revision or 'empty'}.")
 
 
-def _current(settings: Settings) -> str | None:
-    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
+def _current(settings: Settings) -> Schema:
+    from authsvc.store import schema  # noqa: PLC0415 - see cli/main.py
 
-    async def look() -> str | None:
+    async def look() -> Schema:
         async with open_database(settings) as db:
-            return await migrate.current(db)
+            return await schema.current(db)
 
     with refusals():
         return asyncio.run(look())

@@ -58,6 +58,8 @@ def _serve() -> None:
 
     settings = load_settings()
     _warn_of_unknown_names()
+    for name, reason in settings.ignored_in_database_url.items():
+        typer.echo(f"{name} in the database's URL is ignored: {reason}.", err=True)
     with ExitStack() as stack:
         sockets = listen(settings.host, settings.port)
         for listening in sockets:
@@ -69,7 +71,8 @@ def _serve() -> None:
             directory = tempfile.TemporaryDirectory(prefix="authsvc-metrics-", dir=_memory())
             metrics = stack.enter_context(directory)
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
-        run(settings.workers, sockets, on_ready=lambda: _print_pages(settings, place))
+        lacking = _what_is_lacking(settings)
+        run(settings.workers, sockets, on_ready=lambda: _announce(settings, place, lacking))
     typer.echo("authsvc has stopped.")
 
 
@@ -159,13 +162,48 @@ def _warn_of_unknown_names() -> None:
         typer.echo(f"{name} is set but means nothing{hint}", err=True)
 
 
+def _what_is_lacking(settings: Settings) -> str | None:
+    """What `/readyz` would say of the database; asked here, where somebody reads it."""
+    from authsvc.cli.database import open_database, unreachable  # noqa: PLC0415
+    from authsvc.protocol.errors import DatabaseUnavailable  # noqa: PLC0415
+    from authsvc.settings import Settings  # noqa: PLC0415
+    from authsvc.store import readiness  # noqa: PLC0415
+
+    async def ask() -> str | None:
+        # Read again: an embedded server has put its URL into the environment.
+        async with open_database(Settings.load()) as db:
+            checks = await readiness.examine(db, production=settings.production)
+        red = (f"the {name} {said}" for name, said in checks.items() if said != readiness.OK)
+        return next(red, None)
+
+    try:
+        return asyncio.run(ask())
+    except DatabaseUnavailable as exc:
+        return f"the database cannot be used: {unreachable(exc)}"
+
+
+def _announce(settings: Settings, place: str, lacking: str | None) -> None:
+    if lacking is None:
+        _print_pages(settings, place)
+        return
+    where = settings.issuer if settings.production else _address(settings)
+    typer.echo(
+        f"authsvc serves {where} but cannot work yet: {lacking}. `authsvc doctor` says more.",
+        err=True,
+    )
+
+
+def _address(settings: Settings) -> str:
+    if settings.host in {None, "0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - compared
+        return f"http://localhost:{settings.port}"
+    return f"http://{settings.host}:{settings.port}"
+
+
 def _print_pages(settings: Settings, place: str) -> None:
     if settings.production:
         typer.echo(f"authsvc serves {settings.issuer} on port {settings.port}.")
         return
-    url = f"http://localhost:{settings.port}"
-    if settings.host not in {None, "0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - compared
-        url = f"http://{settings.host}:{settings.port}"
+    url = _address(settings)
     docs = [f"  {url}/docs                    try it out"] if settings.docs else []
     demo = [f"  {url}/demo                    see it work"] if settings.serves_demo else []
     lines = [

@@ -145,6 +145,12 @@ class Settings(BaseSettings):
         return values.database_hosts(url.get_secret_value()) if url else ()
 
     @property
+    def ignored_in_database_url(self) -> dict[str, str]:
+        """Parameters that libpq knows and that change nothing here, each with the reason."""
+        url = self.database_url
+        return values.ignored_parameters(url.get_secret_value()) if url else {}
+
+    @property
     def issuer_host(self) -> str:
         """The issuer's host as it stands in a Host header, without the port."""
         host = urlsplit(self.issuer).hostname or ""

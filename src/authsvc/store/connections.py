@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import asyncpg
 from sqlalchemy import URL, make_url
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 CONNECT_TIMEOUT = 1.5  # seconds
+# With these modes libpq asks no authority.
+UNVERIFIED = frozenset({None, "disable", "allow", "prefer"})
 # What asyncpg raises when the server or the way to it fails; the third is "no primary here".
 DRIVER_ERRORS = (
     OSError,
@@ -20,6 +26,17 @@ DRIVER_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.PostgresError,
 )
+
+
+# What asyncpg reads from a DSN only.
+TLS_FILES = ("sslcert", "sslcrl", "sslkey", "sslnegotiation", "sslrootcert")
+UNDERSTOOD = frozenset(
+    {"database", "host", "passfile", "password", "port", "ssl", "target_session_attrs", "user"}
+)
+
+
+class UnknownHost(OSError):  # noqa: N818 - a cause, read as one
+    """A host name that nobody knows, and which it was."""
 
 
 class Connect(Protocol):
@@ -66,23 +83,77 @@ def connector(url: URL, **options: object) -> Connect:
     # client's connection: `?prepared_statement_cache_size=0` switches the caches off.
     cache = arguments.pop("prepared_statement_cache_size", None)
     if cache is not None:
-        arguments["statement_cache_size"] = cache
+        options["statement_cache_size"] = cache
+    given = arguments.pop("options", None)
+    tls = {name: arguments.pop(name) for name in TLS_FILES if name in arguments}
+    if tls:
+        options["dsn"] = f"postgresql://?{urlencode(tls)}"
+    # The settings have looked at all names, and said which of libpq's change nothing here.
+    arguments = {name: value for name, value in arguments.items() if name in UNDERSTOOD}
     hosts = [arguments]
     if isinstance(arguments.get("host"), list):
         # A standby knows nothing of the latest revocations.
         arguments.setdefault("target_session_attrs", "primary")
         pairs = zip(arguments["host"], arguments["port"], strict=True)
         hosts = [arguments | {"host": host, "port": port} for host, port in pairs]
-    return partial(_open, [host | options for host in hosts])
+    root = tls.get("sslrootcert")
+    return partial(_open, [host | options for host in hosts], root=root, given=given)
 
 
 async def _open(
-    hosts: Sequence[dict[str, Any]], settings: Mapping[str, str] | None = None
+    hosts: Sequence[dict[str, Any]],
+    settings: Mapping[str, str] | None = None,
+    *,
+    root: str | None,
+    given: str | None,
 ) -> asyncpg.Connection:
+    hosts = [_with_authorities(host, root or os.environ.get("PGSSLROOTCERT")) for host in hosts]
+    its_own = {} if given is None else {"options": given}
     try:
-        return await _first(hosts, server_settings=settings)
+        return await _first(hosts, server_settings=its_own | dict(settings or {}))
     except asyncpg.ProtocolViolationError:
-        return await _first(hosts)
+        return await _first(hosts, server_settings=its_own)
+
+
+def _with_authorities(host: dict[str, Any], root: str | None) -> dict[str, Any]:
+    """
+    The arguments, with the system's authorities where libpq 16 takes them.
+
+    Raises:
+        asyncpg.ClientConfigurationError: There is no such file; asyncpg would not say which.
+    """
+    if root is None or host.get("ssl", os.environ.get("PGSSLMODE")) in UNVERIFIED:
+        return host
+    if root == "system":
+        context = ssl.create_default_context()
+        if (own := os.environ.get("PGSSLCERT")) is not None:
+            context.load_cert_chain(own, os.environ.get("PGSSLKEY"))
+        return host | {"ssl": context}
+    if not os.access(root, os.R_OK):
+        raise asyncpg.ClientConfigurationError(
+            f'the root certificate file "{root}" (sslrootcert, PGSSLROOTCERT) cannot be read'
+        )
+    return host
+
+
+def cause(exc: BaseException) -> str | None:
+    """Why a connection could not be opened, where the class alone does not say it."""
+    if isinstance(exc, asyncpg.ClientConfigurationError):
+        return str(exc).partition("\n")[0]
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {exc.verify_message}"
+    if isinstance(exc, UnknownHost):
+        return str(exc)
+    if type(exc) is ConnectionError:  # asyncpg's word for it
+        return "the server offers no TLS, which sslmode demands"
+    return None
+
+
+async def _one(host: dict[str, Any], **options: object) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(timeout=CONNECT_TIMEOUT, **host, **options)
+    except socket.gaierror as exc:
+        raise UnknownHost(f"its host name is unknown: {host.get('host')}") from exc
 
 
 async def _first(hosts: Sequence[dict[str, Any]], **options: object) -> asyncpg.Connection:
@@ -92,10 +163,7 @@ async def _first(hosts: Sequence[dict[str, Any]], **options: object) -> asyncpg.
     All are asked at once: asyncpg asks one after the other, and a primary whose machine is gone,
     so that nothing answers, would use up the time of the one that was promoted in its place.
     """
-    asked = [
-        asyncio.ensure_future(asyncpg.connect(timeout=CONNECT_TIMEOUT, **host, **options))
-        for host in hosts
-    ]
+    asked = [asyncio.ensure_future(_one(host, **options)) for host in hosts]
     chosen = None
     failures: list[Exception] = []
 

@@ -30,7 +30,7 @@ from authsvc.protocol.errors import (
     Refusal,
     SchemaMismatch,
 )
-from authsvc.store.connections import DRIVER_ERRORS, connector, normalise
+from authsvc.store.connections import DRIVER_ERRORS, cause, connector, normalise
 from authsvc.store.hot_pool import HotPool
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.rotations import Rotations
@@ -213,7 +213,8 @@ class HotLease:
         try:
             self._connection = await self._pool.acquire()
         except DRIVER_ERRORS as exc:
-            raise DatabaseUnavailable(_describe(exc), retry_after=RETRY_AFTER) from exc
+            said = ": ".join(filter(None, [_describe(exc), cause(exc)]))
+            raise DatabaseUnavailable(said, retry_after=RETRY_AFTER) from exc
         return self._connection
 
     async def __aexit__(

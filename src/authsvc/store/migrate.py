@@ -1,4 +1,4 @@
-"""The schema's version: bring a database to it, take it back, ask for it."""
+"""The schema's version: bring a database to it, take it back."""
 
 from __future__ import annotations
 
@@ -8,30 +8,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Text, column, pool, select, table
-from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy import Connection, pool
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from authsvc.protocol.errors import SchemaMismatch
 from authsvc.store.connections import connector, normalise
-from authsvc.store.database import Database
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-# The newest revision in alembic/versions: what this code needs. A test holds the two together.
-SCHEMA_REVISION = "0007"
-CURRENT = select(column("version_num", Text)).select_from(table("alembic_version"))
-
-
-def suffices(revision: str | None) -> bool:
-    """
-    Whether this code can run on a schema of that revision.
-
-    A newer one does: every migration leaves what the version before it needs, so that replicas
-    of both can run while a release is rolled out. Revisions are numbers of four digits.
-    """
-    return revision is not None and revision >= SCHEMA_REVISION
 
 
 class MigrationRefused(Exception):  # noqa: N818 - an answer, as the refusals are
@@ -96,21 +80,6 @@ def undone(revision: str | None, target: str) -> tuple[str, ...]:
             "revisions in alembic/versions."
         ) from exc
     return tuple(f"{step.revision}  {step.doc}" for step in steps)
-
-
-async def current(db: Database) -> str | None:
-    """
-    The database's revision; None before the first migration.
-
-    Raises:
-        DatabaseUnavailable: It cannot be asked.
-    """
-    try:
-        async with db.transaction() as session:
-            connection = await session.connection()
-            return (await connection.execute(CURRENT)).scalar_one_or_none()
-    except (SchemaMismatch, ProgrammingError):  # no such table, or not ours to read
-        return None
 
 
 def configuration() -> Config:

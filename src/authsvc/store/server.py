@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlmodel import SQLModel
 
-import authsvc.store.tables  # noqa: F401 - fills SQLModel.metadata
 from authsvc.store.database import Database
+from authsvc.store.schema import VERSION_TABLE
 
 # What `serve` needs on each of its tables. FOR UPDATE and FOR SHARE need UPDATE as well.
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -26,11 +26,13 @@ class Server:
         version: Such as 180004.
         refusal: Why it would refuse a write, and what to do; None if it takes one.
         local: Whether it is on this machine: a Unix socket or a loopback address.
+        encoding: Such as UTF8.
         encrypted: Whether our connection uses TLS.
         superuser: Whether the role may do everything.
         creates: Whether the role may make tables in the schema.
         connections: How many connections the server takes from roles like ours.
         missing: The privileges that `serve` needs and the role lacks, as `INSERT on users`.
+        absent: The tables that are not there, on which nobody has a privilege.
     """
 
     now: datetime
@@ -41,18 +43,21 @@ class Server:
     full_page_writes: bool
     synchronous_commit: str
     local: bool
+    encoding: str
     encrypted: bool
     role: str
     superuser: bool
     creates: bool
     connections: int
     missing: tuple[str, ...]
+    absent: tuple[str, ...]
 
 
 # Whether a write would be accepted, asked of the transaction and not inferred from the server's
 # role: managed databases refuse by default_transaction_read_only when their disk is full.
 WRITES = (
-    "pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::bool AS read_only"
+    "pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::bool AS read_only, "
+    "current_setting('server_encoding') AS encoding"
 )
 
 
@@ -66,6 +71,16 @@ def refusal_of(row: Mapping[str, Any]) -> str | None:
             "or its provider has locked it, then switch that off"
         )
     return None
+
+
+def encoding_fault(encoding: str) -> str | None:
+    """Why names and addresses cannot be kept, and what to do; None in UTF8, which keeps all."""
+    if encoding == "UTF8":
+        return None
+    return (
+        f"has the encoding {encoding}, which cannot keep every name: make another with "
+        "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )
 
 
 async def inspect(db: Database) -> Server:
@@ -89,12 +104,18 @@ async def inspect(db: Database) -> Server:
         full_page_writes=row["full_page_writes"],
         synchronous_commit=row["synchronous_commit"],
         local=row["local"],
+        encoding=row["encoding"],
         encrypted=row["encrypted"],
         role=row["role"],
         superuser=row["superuser"],
         creates=row["creates"],
         connections=row["connections"],
-        missing=tuple(name for name, has in needed.items() if not has),
+        missing=tuple(name for name, has in needed.items() if has is False),
+        absent=tuple(
+            table
+            for table in sorted(SQLModel.metadata.tables)
+            if needed[f"SELECT on {table}"] is None
+        ),
     )
 
 
@@ -118,11 +139,10 @@ SELECT
 
 
 def _privileges() -> str:
-    """A column for each table and privilege; a table that is not there lacks nothing."""
+    """A column for each table and privilege; NULL for a table that is not there."""
     needed = [(table, each) for table in sorted(SQLModel.metadata.tables) for each in PRIVILEGES]
     columns = [
-        f"coalesce(has_table_privilege(to_regclass('{table}'), '{privilege}'), true) "
-        f'AS "{privilege} on {table}"'
-        for table, privilege in [("alembic_version", "SELECT"), *needed]
+        f"has_table_privilege(to_regclass('{table}'), '{privilege}') AS \"{privilege} on {table}\""
+        for table, privilege in [(VERSION_TABLE, "SELECT"), *needed]
     ]
     return f"SELECT {', '.join(columns)}"

@@ -13,8 +13,8 @@ from authsvc.cli.diagnosis.finding import Finding, error, info, ok, warning
 from authsvc.cli.errors import CommandError
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.settings import Settings
-from authsvc.store import migrate
-from authsvc.store.server import Server, inspect
+from authsvc.store.schema import SCHEMA_REVISION, Schema, current
+from authsvc.store.server import Server, encoding_fault, inspect
 
 OLDEST = 13  # gen_random_uuid() without an extension
 MAINTAINED = 15  # PostgreSQL 14 had its last release in November 2026
@@ -31,7 +31,7 @@ class _Answer:
     """
 
     server: Server
-    revision: str | None
+    schema: Schema
     skew: timedelta
     uncertainty: timedelta
 
@@ -59,11 +59,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _durability(server, settings)
     yield _writable(server)
     yield _clocks(answer)
-    yield _schema(answer.revision)
+    yield _schema(answer.schema)
     yield _privileges(server)
     yield _least_privilege(server, expected=embedded)
     yield _encryption(server)
     yield _connections(server, settings)
+    yield _encoding(server)
 
 
 async def _ask(settings: Settings) -> _Answer:
@@ -72,8 +73,8 @@ async def _ask(settings: Settings) -> _Answer:
         before, started = datetime.now(UTC), time.monotonic()
         server = await inspect(db)
         took = timedelta(seconds=time.monotonic() - started)
-        revision = await migrate.current(db)
-    return _Answer(server, revision, skew=server.now - before - took / 2, uncertainty=took / 2)
+        found = await current(db)
+    return _Answer(server, found, skew=server.now - before - took / 2, uncertainty=took / 2)
 
 
 def _version(server: Server) -> Finding:
@@ -127,20 +128,22 @@ def _clocks(answer: _Answer) -> Finding:
     return ok("DB-005", f"{milliseconds:.0f} ms apart, as far as can be measured")
 
 
-def _schema(revision: str | None) -> Finding:
-    needed = migrate.SCHEMA_REVISION
-    if revision == needed:
-        return ok("DB-006", f"is {needed}, as needed")
-    if migrate.suffices(revision):
-        return ok("DB-006", f"is {revision}, newer than {needed}, and will do")
-    return error(
-        "DB-006",
-        f"is {revision or 'empty'}, not {needed}",
-        "run `authsvc db upgrade`",
-    )
+def _schema(found: Schema) -> Finding:
+    if found.fault is not None:
+        what, _, fix = found.fault.partition(": ")
+        return error("DB-006", what, fix)
+    if found.revision == SCHEMA_REVISION:
+        return ok("DB-006", f"is {SCHEMA_REVISION}, as needed")
+    return ok("DB-006", f"is {found.revision}, newer than {SCHEMA_REVISION}, and will do")
 
 
 def _privileges(server: Server) -> Finding:
+    if server.absent:
+        return error(
+            "DB-007",
+            f"cannot be judged, as there is no table {', '.join(server.absent)}",
+            "see to the schema first",
+        )
     if not server.missing:
         return ok("DB-007", f"{server.role} may do all that `authsvc serve` does")
     return error(
@@ -196,3 +199,11 @@ def _connections(server: Server, settings: Settings) -> Finding:
         "DB-010",
         f"this replica opens at most {needed} of {server.connections}",
     )
+
+
+def _encoding(server: Server) -> Finding:
+    fault = encoding_fault(server.encoding)
+    if fault is not None:
+        found, _, fix = fault.partition(": ")
+        return error("DB-011", found, fix)
+    return ok("DB-011", f"is {server.encoding}")

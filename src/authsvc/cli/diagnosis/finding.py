@@ -33,6 +33,7 @@ TITLES = {
     "AUTHSVC-DB-008": "least privilege",
     "AUTHSVC-DB-009": "encryption to the database",
     "AUTHSVC-DB-010": "connections",
+    "AUTHSVC-DB-011": "encoding of the database",
     "AUTHSVC-WEB-001": "issuer",
     "AUTHSVC-WEB-002": "cookies",
     "AUTHSVC-WEB-003": "proxies",

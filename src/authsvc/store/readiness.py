@@ -1,0 +1,39 @@
+"""Whether the database will do: `/readyz` asks, and `serve` before it says that it is ready."""
+
+from __future__ import annotations
+
+from authsvc.store import schema
+from authsvc.store.database import Database
+from authsvc.store.server import WRITES, encoding_fault, refusal_of
+
+OK = "ok"
+
+
+async def examine(db: Database, *, production: bool) -> dict[str, str]:
+    """
+    `ok` or a sentence for `database` and for `schema`.
+
+    Raises:
+        DatabaseUnavailable: It cannot be asked.
+    """
+    checks = {"database": OK, "schema": OK}
+    async with db.autocommit() as connection:
+        row = await connection.fetchrow(
+            f"SELECT {WRITES}, current_setting('fsync') AS fsync, "
+            "current_setting('synchronous_commit') AS synchronous_commit"
+        )
+    if row is None:  # unreachable: a select without a FROM
+        raise AssertionError
+    if (refusal := refusal_of(row)) is not None:
+        checks["database"] = refusal
+        # What a role or a database is set to counts for new connections only.
+        db.distrust_idle()
+    elif (fault := encoding_fault(row["encoding"])) is not None:
+        checks["database"] = fault
+    elif production and "off" in {row["fsync"], row["synchronous_commit"]}:
+        checks["database"] = (
+            "runs with fsync or synchronous_commit off and would forget revocations: switch both on"
+        )
+    else:
+        checks["schema"] = (await schema.current(db)).fault or OK
+    return checks
