@@ -29,6 +29,7 @@ from sqlalchemy import make_url
 from authsvc.settings import values
 from authsvc.settings.errors import PREFIX, SettingsError, explain
 from authsvc.settings.rules import general_problems, production_problems
+from authsvc.settings.upstreams import Upstreams
 from authsvc.settings.values import YEAR, CommaSeparated, Lower, Networks, Seconds, between
 
 
@@ -87,7 +88,7 @@ class Settings(BaseSettings):
     cookie_secure: Annotated[Literal["auto", "on", "off"], Lower] = "auto"
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(values.host_names)] = ()
     trusted_proxies: Networks = ()
-    assertion_upstreams: Annotated[CommaSeparated, AfterValidator(values.upstreams)] = ()
+    assertion_upstreams: Upstreams = ()
 
     registration: Annotated[Literal["open", "closed"], Lower] = "open"
     registrations_per_minute: int = Field(default=30, ge=1, le=100_000)
