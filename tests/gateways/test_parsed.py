@@ -15,6 +15,7 @@ import yaml
 from authsvc.http import jwks, verify
 from authsvc.http.verify_query import read_query
 from authsvc.settings import Settings
+from authsvc.settings.upstreams import Upstream
 from tests.gateways.conftest import EXAMPLES, PATH
 from tests.gateways.test_gateways import IDENTITY, ODD
 
@@ -56,7 +57,9 @@ def test_every_example_asks_what_authsvc_answers(name: str) -> None:
     demands = [url for url in asked if url.path == verify.PATH]
 
     assert 1 == len(demands)
-    assert "orders" == read_query(demands[0].query.encode(), upstreams=("orders",)).upstream
+    assert (
+        "orders" == read_query(demands[0].query.encode(), upstreams=(Upstream("orders"),)).upstream
+    )
 
 
 @pytest.mark.requirement("Q6")

@@ -630,7 +630,10 @@ async def test_every_request_counts_under_its_outcome(
 
 # Identity assertions
 
-ASSERTING = {**BEHIND, "assertion_upstreams": ("orders", "billing")}
+ASSERTING = {
+    **BEHIND,
+    "assertion_upstreams": "orders, billing=role:billing role:admin scope:invoices.read",
+}
 
 
 def read_assertion(app: FastAPI, assertion: str, upstream: str = "orders") -> IdentityClaims:
@@ -692,6 +695,40 @@ async def test_no_endpoint_takes_an_assertion_for_an_access_token(
         answer = await gateway.request(method, path, headers=bearer)
 
         assert (path, 401) == (path, answer.status_code)
+
+
+@pytest.mark.finding("11.16")
+@pytest.mark.parametrize(
+    ("roles", "scope", "query", "status"),
+    [
+        (("billing",), "invoices.read", "", 200),
+        (("admin", "editor"), "invoices.read orders:read", "", 200),
+        (("editor",), "invoices.read", "", 403),
+        (("billing",), "orders:read", "", 403),
+        # What the query says counts besides, and never instead.
+        (("editor",), "invoices.read", "&roles=editor", 403),
+        (("billing",), "orders:read", "&scope=orders:read", 403),
+        (("billing",), "invoices.read", "&roles=editor", 403),
+        (("billing", "editor"), "invoices.read", "&roles=editor", 200),
+        (("billing",), "invoices.read", "&scope=orders:read", 403),
+    ],
+)
+@pytest.mark.settings(**ASSERTING)
+async def test_what_an_upstream_demands_is_bound_to_its_name(
+    gateway: httpx.AsyncClient,
+    app: FastAPI,
+    roles: tuple[str, ...],
+    scope: str,
+    query: str,
+    status: int,
+) -> None:
+    """A query can name the upstream and add demands; it cannot relax those of the setting."""
+    token = issued(app, roles=roles, scope=scope)
+
+    answer = await verify(gateway, token, query=f"upstream=billing{query}")
+
+    assert status == answer.status_code
+    assert (status == 200) is ("x-identity-assertion" in answer.headers)
 
 
 @pytest.mark.settings(**BEHIND)

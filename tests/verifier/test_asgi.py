@@ -150,6 +150,20 @@ async def test_a_websocket_needs_a_token_and_by_cookie_a_page_of_ours(
     assert closed == await handshake(verifier, {})
 
 
+@pytest.mark.finding("P05")
+async def test_a_websocket_may_bring_its_token_as_a_subprotocol(
+    verifier: TokenVerifier, token: NewToken
+) -> None:
+    """A browser can set no header; a token that it brings so needs no origin."""
+    offered = {"sec-websocket-protocol": f"chat, bearer, {token(sub='alice')}"}
+    closed = {"type": "websocket.close", "code": 1008}
+
+    assert "alice" == (await handshake(verifier, offered))["who"]
+    assert closed == await handshake(verifier, offered | bearer(token()))
+    assert closed == await handshake(verifier, {"sec-websocket-protocol": "bearer"})
+    assert closed == await handshake(verifier, {"sec-websocket-protocol": "bearer, a, bearer, b"})
+
+
 async def test_lifespan_passes(verifier: TokenVerifier) -> None:
     assert {"type": "lifespan.passed"} == await handshake(verifier, {}, type_="lifespan")
 

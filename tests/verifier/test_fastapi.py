@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Form
+from fastapi import FastAPI, Form, WebSocket
 
 from authsvc.verifier import AccessTokenClaims, CookieSessions
 from authsvc.verifier.fastapi import (
@@ -184,3 +184,103 @@ def test_names_that_no_token_can_have_are_mistakes(names: tuple[str, ...]) -> No
 def test_scopes_that_no_token_can_have_are_mistakes(names: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="at least one scope"):
         require_scope(*names)
+
+
+@pytest.fixture
+def sockets(new_verifier: NewVerifier) -> FastAPI:
+    app = FastAPI()
+    protect(app, new_verifier(), cookies=CookieSessions(origins=[PAGE]))
+
+    @app.websocket("/user")
+    async def of_user(socket: WebSocket, user: CurrentUser) -> None:
+        await socket.accept(subprotocol="bearer" if socket.scope["subprotocols"] else None)
+        await socket.send_text(user.sub)
+
+    @app.get("/user-http")
+    async def of_request(user: CurrentUser) -> str:
+        return user.sub
+
+    @app.websocket("/admin", dependencies=[require_roles("admin")])
+    async def of_admin(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("admin")
+
+    @app.websocket("/orders", dependencies=[require_scope("orders:read")])
+    async def of_orders(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("orders")
+
+    return app
+
+
+async def first_message(app: FastAPI, path: str, headers: dict[str, str]) -> str | int:
+    """What a socket says first; if it is closed before it was accepted, the code."""
+    offered = headers.get("sec-websocket-protocol", "")
+    scope = {
+        "type": "websocket",
+        "path": path,
+        "query_string": b"",
+        "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+        "subprotocols": [name.strip() for name in offered.split(",") if name],
+    }
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    if sent[0]["type"] == "websocket.close":
+        return int(sent[0]["code"])
+    assert sent[0].get("subprotocol") in ({None, "bearer"} if offered else {None})
+    return str(sent[1]["text"])
+
+
+@pytest.mark.finding("P05")
+async def test_a_websocket_is_accepted_with_a_token_and_closed_before_it_without(
+    sockets: FastAPI, token: NewToken
+) -> None:
+    user = token(sub="alice", roles=["admin"], scope="orders:read")
+    service = token(sid=None, sub="billing", client_id="billing", roles=[], scope="")
+
+    assert "alice" == await first_message(sockets, "/user", bearer(user))
+    assert "admin" == await first_message(sockets, "/admin", bearer(user))
+    assert "orders" == await first_message(sockets, "/orders", bearer(user))
+    for path in ("/user", "/admin", "/orders"):
+        assert 1008 == await first_message(sockets, path, {})
+        assert 1008 == await first_message(sockets, path, bearer("a.b.c"))
+        assert 1008 == await first_message(sockets, path, bearer(service))
+
+
+@pytest.mark.finding("P05")
+@pytest.mark.requirement("X2")
+async def test_a_websocket_by_cookie_needs_the_origin_of_a_page_of_ours(
+    sockets: FastAPI, token: NewToken
+) -> None:
+    """A foreign page can open a socket with the user's cookies; it cannot hide where it is."""
+    presented = cookies(token(sub="alice"))
+
+    assert "alice" == await first_message(sockets, "/user", presented | {"origin": PAGE})
+    assert 1008 == await first_message(sockets, "/user", presented)
+    assert 1008 == await first_message(sockets, "/user", presented | {"origin": "null"})
+    assert 1008 == await first_message(sockets, "/user", presented | {"origin": "https://x.test"})
+
+
+@pytest.mark.finding("P05")
+async def test_a_browser_brings_the_token_as_a_subprotocol(
+    sockets: FastAPI, token: NewToken
+) -> None:
+    """`new WebSocket(url, ["bearer", token])`: a browser can set no header."""
+    offered = {"sec-websocket-protocol": f"bearer, {token(sub='alice')}"}
+
+    assert "alice" == await first_message(sockets, "/user", offered)
+    assert "alice" == await first_message(sockets, "/user", offered | cookies("a.b.c"))
+    assert 1008 == await first_message(sockets, "/user", offered | bearer(token()))
+    transport = httpx.ASGITransport(app=sockets)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        assert 401 == (await client.get("/user-http", headers=offered)).status_code
+    for refused in ("bearer", "bearer, a.b.c", f"{token()}, bearer", f"x, {token()}"):
+        headers = {"sec-websocket-protocol": refused}
+        assert (refused, 1008) == (refused, await first_message(sockets, "/user", headers))

@@ -8,6 +8,7 @@ account, a change of roles.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -20,7 +21,7 @@ from authsvc.protocol.errors import InsufficientScope
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What a gateway wants of a token: any of the roles, all of the scope; empty: nothing."""
+    """What is wanted of a token: any of the roles, all of the scope; empty: nothing."""
 
     roles: frozenset[str] = frozenset()
     scope: frozenset[str] = frozenset()
@@ -40,11 +41,11 @@ def verify(
     revocations: Revocations,
     *,
     access_token: str,
-    demands: Demands,
+    demands: Iterable[Demands],
     now: datetime,
 ) -> Identity:
     """
-    The user behind an access token that is valid now and allows what is demanded; no I/O.
+    The user behind an access token that is valid now and meets every one of the demands; no I/O.
 
     Raises:
         Unauthenticated: It is not (or no longer) valid.
@@ -58,10 +59,11 @@ def verify(
     if user_id is None or claims.sid is None:
         raise InsufficientScope("not_a_user")
     revocations.check(claims, now=now)
-    if demands.roles and demands.roles.isdisjoint(claims.roles):
-        raise InsufficientScope("roles")
-    if not demands.scope.issubset(claims.scope.split(" ")):
-        raise InsufficientScope("scope")
+    for demanded in demands:
+        if demanded.roles and demanded.roles.isdisjoint(claims.roles):
+            raise InsufficientScope("roles")
+        if not demanded.scope.issubset(claims.scope.split(" ")):
+            raise InsufficientScope("scope")
     return Identity(user_id=user_id, session_id=claims.sid, claims=claims)
 
 

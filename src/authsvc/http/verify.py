@@ -9,6 +9,7 @@ cookie is enough.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -140,7 +141,9 @@ async def verify(request: Request) -> Response:
 router.add_api_route(PATH, verify, methods=["HEAD"], include_in_schema=False)
 
 
-def _identify(request: Request, held: Service, demands: Demands, now: datetime) -> Identity:
+def _identify(
+    request: Request, held: Service, demands: Iterable[Demands], now: datetime
+) -> Identity:
     """
     Whose request it is, if it may pass.
 

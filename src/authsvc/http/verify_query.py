@@ -2,12 +2,13 @@
 The query of /auth/verify: what a gateway demands, as it stands in the gateway's configuration.
 
 A slip there must not open a door. So an unknown name, an empty list or a name that no token could
-have is refused, whoever asks, with the first request that comes through.
+have is refused, whoever asks, with the first request that comes through. What an upstream demands
+stands in AUTHSVC_ASSERTION_UPSTREAMS: a query adds demands to those, and never relaxes one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,6 +16,7 @@ from urllib.parse import parse_qsl
 from authsvc.flows.verify import Demands
 from authsvc.protocol.errors import FieldError, ValidationFailed
 from authsvc.protocol.roles import NAME as ROLE
+from authsvc.settings.upstreams import Upstream
 from authsvc.verifier.authorization import SCOPE_TOKEN
 
 NAMES = ("roles", "scope", "upstream")
@@ -42,7 +44,8 @@ PARAMETERS: list[dict[str, Any]] = [
         "required": False,
         "description": (
             "Sign an identity assertion for this service, one of `AUTHSVC_ASSERTION_UPSTREAMS`; "
-            "for a proxy in `AUTHSVC_TRUSTED_PROXIES` only."
+            "for a proxy in `AUTHSVC_TRUSTED_PROXIES` only. What that setting demands for it is "
+            "demanded as well."
         ),
         "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]*$", "maxLength": 64},
         "example": "orders",
@@ -56,20 +59,21 @@ class Query:
     What a gateway asks.
 
     Args:
+        demands: All of them must be met: the query's, and those of its upstream.
         upstream: For whom to sign an identity assertion.
     """
 
-    demands: Demands
+    demands: tuple[Demands, ...]
     upstream: str | None
 
 
-def read_query(query: bytes, *, upstreams: Collection[str]) -> Query:
+def read_query(query: bytes, *, upstreams: Iterable[Upstream]) -> Query:
     """
     What is asked.
 
     Args:
         query: As it came, percent-encoded.
-        upstreams: The names that may be asked for.
+        upstreams: Those that may be asked for, with what they demand.
 
     Raises:
         ValidationFailed: It asks nothing that makes sense.
@@ -84,14 +88,21 @@ def read_query(query: bytes, *, upstreams: Collection[str]) -> Query:
     given = dict(pairs)
     if not given.keys() <= set(NAMES) or len(given) < len(pairs):
         raise _bad((), f"Give each of {', '.join(NAMES)} once at most, and nothing else.", "query")
-    upstream = given.get("upstream")
-    if upstream is not None and upstream not in upstreams:
-        raise _bad(("upstream",), "Name one of AUTHSVC_ASSERTION_UPSTREAMS.", "upstream")
-    demands = Demands(
+    asked = Demands(
         roles=_roles(given["roles"]) if "roles" in given else frozenset(),
         scope=_scope(given["scope"]) if "scope" in given else frozenset(),
     )
-    return Query(demands, upstream)
+    if "upstream" not in given:
+        return Query((asked,), None)
+    upstream = _upstream(given["upstream"], upstreams)
+    return Query((Demands(upstream.roles, upstream.scope), asked), upstream.name)
+
+
+def _upstream(name: str, upstreams: Iterable[Upstream]) -> Upstream:
+    for upstream in upstreams:
+        if upstream.name == name:
+            return upstream
+    raise _bad(("upstream",), "Name one of AUTHSVC_ASSERTION_UPSTREAMS.", "upstream")
 
 
 def _roles(text: str) -> frozenset[str]:

@@ -26,6 +26,7 @@ from sqlalchemy import make_url
 from authsvc.settings import sources, values
 from authsvc.settings.errors import PREFIX, SettingsError, explain
 from authsvc.settings.rules import general_problems, production_problems
+from authsvc.settings.upstreams import Upstreams
 from authsvc.settings.values import YEAR, CommaSeparated, Lower, Networks, Seconds, between
 
 
@@ -67,7 +68,7 @@ class Settings(BaseSettings):
     cookie_secure: Annotated[Literal["auto", "on", "off"], Lower] = "auto"
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(values.host_names)] = ()
     trusted_proxies: Networks = ()
-    assertion_upstreams: Annotated[CommaSeparated, AfterValidator(values.upstreams)] = ()
+    assertion_upstreams: Upstreams = ()
 
     registration: Annotated[Literal["open", "closed"], Lower] = "open"
     email_domains: Annotated[Literal["public", "any"] | None, Lower] = None

@@ -198,17 +198,6 @@ def host_names(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(host.lower() for host in value)
 
 
-def upstreams(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Names that may stand in `aud: urn:authsvc:upstream:NAME`."""
-    for name in value:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
-            raise ValueError(
-                "holds something that is no name; write names of a-z 0-9 . _ and -, at most "
-                "64 characters long, such as orders"
-            )
-    return value
-
-
 def is_loopback(host: str) -> bool:
     """Whether a Host-header host names this machine (RFC 6761 §6.3 for `localhost`)."""
     bare = host.strip("[]")

@@ -3,9 +3,9 @@ Plain ASGI middleware: no request reaches the application without a valid access
 
     app = AccessTokenMiddleware(app, verifier=TokenVerifier(…), public={"/healthz"})
 
-Inside, `claims_of(scope)` has the claims. WebSockets are guarded as well; a browser can bring
-only its cookie to one, so its page's origin decides. CORS preflights carry no credential: put
-CORS middleware outside of this one.
+Inside, `claims_of(scope)` has the claims. WebSockets are guarded as well; a browser brings its
+token to one as a subprotocol, or its cookie, and then its page's origin decides. CORS preflights
+carry no credential: put CORS middleware outside of this one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from typing import Any
 from authsvc.protocol.claims import AccessTokenClaims
 from authsvc.verifier.authorization import check_roles, check_scope, role_names, scope_tokens
 from authsvc.verifier.cookie_sessions import CookieSessions
-from authsvc.verifier.credentials import READING_METHODS, Headers, presented
+from authsvc.verifier.credentials import (
+    READING_METHODS,
+    Headers,
+    presented,
+    presented_by_websocket,
+)
 from authsvc.verifier.errors import PROBLEM_JSON, AccessRefused
 from authsvc.verifier.token_verifier import TokenVerifier
 
@@ -82,8 +87,9 @@ class AccessTokenMiddleware:
 
     async def _claims(self, scope: Scope) -> AccessTokenClaims:
         headers = _headers(scope)
-        found = presented(headers, self._cookies)
         handshake = scope["type"] == "websocket"
+        find = presented_by_websocket if handshake else presented
+        found = find(headers, self._cookies)
         by_cookie = found.by_cookie and (handshake or scope["method"] not in READING_METHODS)
         writes = self._cookies if by_cookie else None
         if writes is not None:

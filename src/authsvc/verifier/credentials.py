@@ -1,4 +1,4 @@
-"""Find the access token of a request (RFC 6750 §2.1), whatever the framework."""
+"""Find the access token of a request (RFC 6750 §2.1) or a WebSocket, whatever the framework."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from authsvc.verifier.errors import InvalidRequest, MissingToken
 
 # What a request may do without proving where it comes from; so it must change nothing.
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+# What a server accepts such a handshake with; never the token, which would come back in the answer.
+BEARER_SUBPROTOCOL = "bearer"
 
 Headers = Callable[[str], Sequence[str]]
 """All values of the header of that name, which is given in lower case."""
@@ -42,16 +45,52 @@ def presented(headers: Headers, cookies: CookieSessions | None) -> Presented:
         MissingToken: There is none.
         InvalidRequest: The header or the cookie comes twice, or the header holds no token.
     """
+    token = _authorization(headers)
+    if token is not None:
+        return Presented(token, by_cookie=False)
+    cookie = None if cookies is None else cookies.access_token(headers("cookie"))
+    if cookie is None:
+        raise MissingToken("not a bearer token" if headers("authorization") else "no credential")
+    return Presented(cookie, by_cookie=True)
+
+
+def presented_by_websocket(headers: Headers, cookies: CookieSessions | None) -> Presented:
+    """
+    The token of a handshake (RFC 6455 §4.1): as of a request, or among the subprotocols.
+
+    A browser can set no header: `new WebSocket(url, ["bearer", token])` is all it has, beside
+    its cookies. No page can offer a token that it does not know, so it needs no origin.
+
+    Raises:
+        MissingToken: There is none.
+        InvalidRequest: There are two, or `bearer` without a token behind it.
+    """
+    offered = _subprotocol(headers("sec-websocket-protocol"))
+    if offered is None:
+        return presented(headers, cookies)
+    if _authorization(headers) is not None:
+        raise InvalidRequest("authorization and subprotocol")
+    return Presented(offered, by_cookie=False)
+
+
+def _authorization(headers: Headers) -> Secret | None:
+    """Another scheme than Bearer is somebody else's on the way, such as a proxy's."""
     values = headers("authorization")
     if len(values) > 1:
         raise InvalidRequest("authorization twice")
-    if values:
-        scheme, _, token = values[0].strip().partition(" ")
-        if scheme.lower() == "bearer":
-            if not token.strip():
-                raise InvalidRequest("no token after Bearer")
-            return Presented(Secret(token.strip()), by_cookie=False)
-    cookie = None if cookies is None else cookies.access_token(headers("cookie"))
-    if cookie is None:
-        raise MissingToken("no credential" if not values else "not a bearer token")
-    return Presented(cookie, by_cookie=True)
+    scheme, _, token = "".join(values).strip().partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    if not token.strip():
+        raise InvalidRequest("no token after Bearer")
+    return Secret(token.strip())
+
+
+def _subprotocol(values: Sequence[str]) -> Secret | None:
+    offered = [name.strip() for value in values for name in value.split(",")]
+    if BEARER_SUBPROTOCOL not in offered:
+        return None
+    token = "".join(offered[offered.index(BEARER_SUBPROTOCOL) + 1 :][:1])
+    if not token or offered.count(BEARER_SUBPROTOCOL) > 1:
+        raise InvalidRequest("bearer among the subprotocols, and not one token behind it")
+    return Secret(token)

@@ -12,7 +12,8 @@ FastAPI: who calls, as a dependency.
     async def delete_order(number: int) -> None: ...
 
 Refusals are HTTPExceptions, so that they look like the application's other errors; status,
-challenge and description are those of `authsvc.verifier.errors`.
+challenge and description are those of `authsvc.verifier.errors`. The dependencies guard WebSockets
+as well: a refusal closes one with 1008 before it is accepted.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, WebSocketException, status
 from fastapi.params import Depends as Dependency
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.requests import HTTPConnection
+from fastapi.security import HTTPBearer
 
 from authsvc.protocol.claims import AccessTokenClaims
 from authsvc.verifier.authorization import (
@@ -35,7 +37,7 @@ from authsvc.verifier.authorization import (
     scope_tokens,
 )
 from authsvc.verifier.cookie_sessions import CookieSessions
-from authsvc.verifier.credentials import READING_METHODS, presented
+from authsvc.verifier.credentials import READING_METHODS, presented, presented_by_websocket
 from authsvc.verifier.errors import AccessRefused
 from authsvc.verifier.token_verifier import TokenVerifier
 
@@ -43,10 +45,15 @@ log = logging.getLogger("authsvc.verifier")
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
-# Only for the OpenAPI document, so that /docs has a button; the token is read below.
-_scheme = HTTPBearer(
-    auto_error=False, bearerFormat="JWT", description="An access token of authsvc."
-)
+
+class _Documented(HTTPBearer):
+    """Only for the OpenAPI document, so that /docs has a button; the token is read below."""
+
+    async def __call__(self) -> None:  # type: ignore[override]  # the base's wants a Request, which a WebSocket is not
+        """Read nothing."""
+
+
+_scheme = _Documented(bearerFormat="JWT", description="An access token of authsvc.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,48 +77,65 @@ def protect(
 
 
 async def current_caller(
-    request: Request,
-    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)],
+    connection: HTTPConnection,
+    _: Annotated[None, Depends(_scheme)],
 ) -> AccessTokenClaims:
     """
-    The claims of the request's access token, a person's or a service's.
+    The claims of the access token of a request or a WebSocket, a person's or a service's.
 
     Raises:
         HTTPException: There is no valid one (401), a write by cookie is not provably ours
             (403), or nobody can say (503).
+        WebSocketException: The same, before a handshake was accepted.
     """
-    protection = getattr(request.app.state, "authsvc", None)
+    protection = getattr(connection.app.state, "authsvc", None)
     if not isinstance(protection, Protection):
         raise RuntimeError("call authsvc.verifier.fastapi.protect(app, verifier) first")  # noqa: TRY004 - a missing call
-    headers, cookies = request.headers.getlist, protection.cookies
     try:
-        found = presented(headers, cookies)
-        writes = cookies if found.by_cookie and request.method not in READING_METHODS else None
-        if writes is not None:
-            writes.check_page(headers)
-        claims = await protection.verifier.verify(found.token)
-        if writes is not None:
-            # Last, so that a stranger's form is not even parsed.
-            writes.check_csrf_token(headers, form_token=await _form_token(request))
+        if isinstance(connection, Request):
+            return await _of_request(connection, protection)
+        return await _of_handshake(connection, protection)
     except AccessRefused as refusal:
-        raise _exception(refusal) from None
+        raise _exception(refusal, connection) from None
+
+
+async def _of_request(request: Request, protection: Protection) -> AccessTokenClaims:
+    headers, cookies = request.headers.getlist, protection.cookies
+    found = presented(headers, cookies)
+    writes = cookies if found.by_cookie and request.method not in READING_METHODS else None
+    if writes is not None:
+        writes.check_page(headers)
+    claims = await protection.verifier.verify(found.token)
+    if writes is not None:
+        # Last, so that a stranger's form is not even parsed.
+        writes.check_csrf_token(headers, form_token=await _form_token(request))
     return claims
+
+
+async def _of_handshake(socket: HTTPConnection, protection: Protection) -> AccessTokenClaims:
+    headers, cookies = socket.headers.getlist, protection.cookies
+    found = presented_by_websocket(headers, cookies)
+    if found.by_cookie and cookies is not None:
+        # It cannot bring the CSRF token, and every browser sends it with its page's origin.
+        cookies.check_page(headers, must_tell=True)
+    return await protection.verifier.verify(found.token)
 
 
 CurrentCaller = Annotated[AccessTokenClaims, Depends(current_caller)]
 
 
-async def current_user(caller: CurrentCaller) -> AccessTokenClaims:
+async def current_user(caller: CurrentCaller, connection: HTTPConnection) -> AccessTokenClaims:
     """
     The claims of a person's access token.
 
     Raises:
         HTTPException: As `current_caller`; 403 for a service's own token.
+        WebSocketException: The same, before a handshake was accepted.
     """
     try:
         check_user(caller)
     except AccessRefused as refusal:
-        raise _exception(refusal) from None
+        raise _exception(refusal, connection) from None
     return caller
 
 
@@ -127,11 +151,11 @@ def require_roles(*roles: str) -> Dependency:
     """
     wanted = role_names(roles)
 
-    async def check(caller: CurrentCaller) -> AccessTokenClaims:
+    async def check(caller: CurrentCaller, connection: HTTPConnection) -> AccessTokenClaims:
         try:
             check_roles(caller, wanted)
         except AccessRefused as refusal:
-            raise _exception(refusal) from None
+            raise _exception(refusal, connection) from None
         return caller
 
     dependency: Dependency = Depends(check)
@@ -147,11 +171,11 @@ def require_scope(*scope: str) -> Dependency:
     """
     wanted = scope_tokens(scope)
 
-    async def check(caller: CurrentCaller) -> AccessTokenClaims:
+    async def check(caller: CurrentCaller, connection: HTTPConnection) -> AccessTokenClaims:
         try:
             check_scope(caller, wanted)
         except AccessRefused as refusal:
-            raise _exception(refusal) from None
+            raise _exception(refusal, connection) from None
         return caller
 
     dependency: Dependency = Depends(check)
@@ -172,6 +196,10 @@ async def _form_token(request: Request) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _exception(refusal: AccessRefused) -> HTTPException:
+def _exception(
+    refusal: AccessRefused, connection: HTTPConnection
+) -> HTTPException | WebSocketException:
     log.info("access refused: %s (%s)", refusal.code, refusal.detail)
+    if not isinstance(connection, Request):
+        return WebSocketException(status.WS_1008_POLICY_VIOLATION, refusal.description)
     return HTTPException(refusal.status.value, refusal.description, headers=refusal.headers())
