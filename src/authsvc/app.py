@@ -92,8 +92,8 @@ class Application(FastAPI):
 def app_from_environment() -> FastAPI:
     """What each worker process runs."""
     settings = Settings.load()
-    configure_logging(settings)
-    app = create_app(settings)
+    sink = configure_logging(settings, background=True)
+    app = create_app(settings, at_end=sink.end)
     gc.collect()
     gc.freeze()  # what was imported lives as long as the process: never look at it again
     # A request leaves next to no cycles: looking for them every 700 allocations cost it 3 %.
@@ -101,18 +101,25 @@ def app_from_environment() -> FastAPI:
     return app
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    at_end: Callable[[], None] = lambda: None,
+) -> FastAPI:
     """
     The service as an ASGI application.
 
     Args:
         clock: Only tests pass one.
+        at_end: Called last; a worker process is ended by a signal soon after.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         die_with_parent()
         async with AsyncExitStack() as stack:
+            stack.callback(at_end)
             held = await _open(settings, clock or Clock(), stack)
             app.state.service = held
             app.state.readiness = lambda: _readiness(held)

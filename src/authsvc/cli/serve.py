@@ -8,7 +8,7 @@ import resource
 import shutil
 import signal
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -48,7 +48,7 @@ def serve(
     try:
         _serve()
     except KeyboardInterrupt:
-        typer.echo("authsvc has stopped.")
+        _say("authsvc has stopped.")
 
 
 def _serve() -> None:
@@ -70,7 +70,7 @@ def _serve() -> None:
             metrics = stack.enter_context(directory)
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         run(settings.workers, sockets, on_ready=lambda: _print_pages(settings, place))
-    typer.echo("authsvc has stopped.")
+    _say("authsvc has stopped.")
 
 
 def _memory() -> str | None:
@@ -111,12 +111,10 @@ def _embedded(settings: Settings) -> EmbeddedPostgres:
         try:
             return embedded_postgres.start(settings.data_dir, options=options)
         except embedded_postgres.DataDirUnwritableError as exc:
-            typer.secho(
+            _say(
                 f"NOT PERSISTENT: {exc} Everything will be stored in a temporary directory and "
                 "DELETED when authsvc stops. Set AUTHSVC_DATA_DIR to a directory that can be "
-                "written.",
-                err=True,
-                bold=True,
+                "written."
             )
             return embedded_postgres.start_temporary(options=options)
     except embedded_postgres.EmbeddedPostgresError as exc:
@@ -150,12 +148,12 @@ def _warn_of_unknown_names() -> None:
 
     for name, meant in unknown_names().items():
         hint = f"; did you mean {meant}?" if meant else "."
-        typer.echo(f"{name} is set but means nothing{hint}", err=True)
+        _say(f"{name} is set but means nothing{hint}")
 
 
 def _print_pages(settings: Settings, place: str) -> None:
     if settings.production:
-        typer.echo(f"authsvc serves {settings.issuer} on port {settings.port}.")
+        _say(f"authsvc serves {settings.issuer} on port {settings.port}.")
         return
     url = f"http://localhost:{settings.port}"
     if settings.host not in {None, "0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - compared
@@ -175,7 +173,13 @@ def _print_pages(settings: Settings, place: str) -> None:
         "",
         "Ctrl-C stops it.",
     ]
-    typer.echo("\n".join(lines))
+    _say("\n".join(lines))
+
+
+def _say(text: str) -> None:
+    """Tell a person, on stderr: stdout is for the log. That it cannot be told ends no service."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

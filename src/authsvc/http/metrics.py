@@ -26,6 +26,7 @@ from prometheus_client import (
 )
 from starlette.responses import PlainTextResponse, Response
 
+from authsvc.http import log_output
 from authsvc.http.dependencies import Service, service
 from authsvc.http.problem_schema import refusals
 from authsvc.protocol.errors import NotFound, Unauthenticated
@@ -158,6 +159,11 @@ key_problems_total = Counter(
     "Key files that were refused, and keys that appeared after their activation.",
     registry=REGISTRY,
 )
+_log_lines_dropped = Counter(
+    "authsvc_log_lines_dropped_total",
+    "Log lines that were lost, since what reads them was too slow or refused them.",
+    registry=REGISTRY,
+)
 _requests = Counter(
     "authsvc_http_requests_total",
     "HTTP requests by route template, method and class of status.",
@@ -250,6 +256,7 @@ def observe_request(route: str, method: str, status: int, seconds: float) -> Non
 
 def record(held: Service) -> None:
     """Set this process's gauges. Each process does so every few seconds, and when it is read."""
+    _log_lines_dropped.inc(log_output.dropped.take())
     in_use, connections = held.db.hot_pool_size
     _pool_in_use.set(in_use)
     _pool_connections.set(connections)

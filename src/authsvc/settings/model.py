@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     demo: bool | None = None
     metrics_token: SecretStr | None = None
     log_format: Annotated[Literal["console", "json"], Lower] = Field(
-        default_factory=lambda: "console" if sys.stderr.isatty() else "json"
+        default_factory=lambda: "console" if sys.stdout.isatty() else "json"
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = "info"
     commit: str = "unknown"
