@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -105,6 +106,21 @@ def test_full_disk_behind_the_log_stops_no_service_and_is_counted(home: Path) ->
     counted = re.search(r"\nauthsvc_log_lines_dropped_total ([0-9.]+)", metrics.decode())
     assert counted is not None
     assert float(counted[1]) >= 1
+
+
+@pytest.mark.finding("11.6")
+@linux
+def test_soft_limit_of_open_files_is_raised_to_the_hard_one(home: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        running = Running(home, {"WORKERS": "1", **CHEAP}).ready()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limits = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+    running.end()
+
+    assert (hard, hard) == limits
 
 
 def test_second_start_has_the_data_of_the_first(home: Path) -> None:

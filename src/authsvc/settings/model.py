@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     cookie_secure: Annotated[Literal["auto", "on", "off"], Lower] = "auto"
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(values.host_names)] = ()
     trusted_proxies: Networks = ()
+    max_connections_per_address: int = Field(default=256, ge=1, le=1_000_000)
     assertion_upstreams: Annotated[CommaSeparated, AfterValidator(values.upstreams)] = ()
 
     registration: Annotated[Literal["open", "closed"], Lower] = "open"
