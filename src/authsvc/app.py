@@ -34,6 +34,7 @@ from authsvc.http import (
     token,
     verify,
 )
+from authsvc.http.connections import Connections
 from authsvc.http.cookies import Cookies
 from authsvc.http.csrf import Origins
 from authsvc.http.demo import demo_router
@@ -43,7 +44,7 @@ from authsvc.http.errors import install_errors
 from authsvc.http.health import health_router
 from authsvc.http.logging import configure_logging
 from authsvc.http.metadata import metadata_router
-from authsvc.http.metrics import key_problems_total, metrics_router, record
+from authsvc.http.metrics import key_problems_total, metrics_router, record, record_connections
 from authsvc.http.middleware import Direct, Edge
 from authsvc.http.openapi import install_openapi
 from authsvc.keys.assertion_signer import AssertionSigner
@@ -81,6 +82,8 @@ class Application(FastAPI):
     """FastAPI inside our edge; what stands in DIRECT is answered without it."""
 
     edge: Edge
+    connections: Connections
+    """Where our HTTP protocol counts."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve, from the outside in."""
@@ -91,8 +94,8 @@ class Application(FastAPI):
 def app_from_environment() -> FastAPI:
     """What each worker process runs."""
     settings = Settings.load()
-    configure_logging(settings)
-    app = create_app(settings)
+    sink = configure_logging(settings, background=True)
+    app = create_app(settings, at_end=sink.end)
     gc.collect()
     gc.freeze()  # what was imported lives as long as the process: never look at it again
     # A request leaves next to no cycles: looking for them every 700 allocations cost it 3 %.
@@ -100,24 +103,32 @@ def app_from_environment() -> FastAPI:
     return app
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    at_end: Callable[[], None] = lambda: None,
+) -> FastAPI:
     """
     The service as an ASGI application.
 
     Args:
         clock: Only tests pass one.
+        at_end: Called last; a worker process is ended by a signal soon after.
     """
+    connections = Connections(settings.max_connections_per_address, settings.trusted_proxies)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         die_with_parent()
         async with AsyncExitStack() as stack:
+            stack.callback(at_end)
             held = await _open(settings, clock or Clock(), stack)
             app.state.service = held
             app.state.readiness = lambda: _readiness(held)
-            await _sample(held)
+            await _sample(held, connections)
             for interval, act in (
-                (SAMPLE_INTERVAL, lambda: _sample(held)),
+                (SAMPLE_INTERVAL, lambda: _sample(held, connections)),
                 (RELOAD_INTERVAL, lambda: _reload_keys(held)),
                 (PRUNE_INTERVAL, lambda: _prune(held)),
             ):
@@ -137,6 +148,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         telemetry={"logs": False},  # they would record what did not validate
     )
     app.edge = Edge(super(Application, app).__call__, settings=settings, direct=DIRECT)
+    app.connections = connections
     install_errors(app, issuer=settings.issuer)
     app.include_router(docs_router(settings))
     app.include_router(demo_router(settings))
@@ -255,9 +267,10 @@ async def _follow_revocations(held: Service) -> None:
         await asyncio.sleep(LOOK_INTERVAL.total_seconds())
 
 
-async def _sample(held: Service) -> None:
+async def _sample(held: Service, connections: Connections) -> None:
     """What a gauge shows between two requests."""
     record(held)
+    record_connections(connections)
 
 
 async def _prune(held: Service) -> None:

@@ -43,6 +43,7 @@ class Running:
         settings: By their names without the prefix.
         user: Whom to become.
         python: The interpreter, if not ours.
+        stdout: Where the log goes, if not to `output`.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Running:
         *,
         user: int | None = None,
         python: str = sys.executable,
+        stdout: int = subprocess.PIPE,
     ) -> None:
         settings = settings or {}
         self.port = free_port()
@@ -72,7 +74,7 @@ class Running:
                 "PYTHONPATH": PYTHONPATH,
                 **{f"AUTHSVC_{name}": value for name, value in ours.items()},
             },
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -99,7 +101,7 @@ class Running:
 
     def ready(self) -> Running:
         """Wait until it says so."""
-        until(lambda: "Ctrl-C stops it." in self.output or self.process.poll() is not None)
+        until(lambda: "Ctrl-C stops it." in self.complaint or self.process.poll() is not None)
         assert self.process.poll() is None, self.complaint
         return self
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -35,7 +37,7 @@ def home() -> Iterator[Path]:
 def test_one_command_brings_up_everything_and_ctrl_c_takes_it_down(home: Path) -> None:
     running = Running(home, CHEAP).ready()
 
-    urls = re.findall(r"http://localhost:\d+\S*", running.output)
+    urls = re.findall(r"http://localhost:\d+\S*", running.complaint)
     answers = {url: running.request("GET", "/" + url.split("/", 3)[-1])[0] for url in urls[1:]}
     ipv4 = running.request("GET", "/readyz")
     registered, _ = running.request("POST", "/auth/register", ACCOUNT)
@@ -46,12 +48,79 @@ def test_one_command_brings_up_everything_and_ctrl_c_takes_it_down(home: Path) -
     assert {200} == set(answers.values())
     assert (200, "ok") == (ipv4[0], ipv4[1]["status"])
     assert 201 == registered
-    assert str(home / "data") in running.output
-    assert str(home / "keys") in running.output
+    assert str(home / "data") in running.complaint
+    assert str(home / "keys") in running.complaint
     assert 0 == code
     assert [] == running.processes()
     with socket.create_server(("127.0.0.1", running.port)):
         pass
+
+
+@pytest.mark.finding("P18")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_stdout_has_the_log_as_json_and_nothing_else_to_its_last_line(
+    home: Path, workers: str
+) -> None:
+    """Collectors take stdout for lines and stderr for errors; what people read is on stderr."""
+    running = Running(home, {"WORKERS": workers, **CHEAP}).ready()
+    running.request("GET", "/.well-known/jwks.json")
+    code = running.end(signal.SIGTERM)
+
+    events = [json.loads(line)["event"] for line in running.out]
+    assert 0 == code
+    assert "request" in events
+    assert "Application shutdown complete." in events, "what was logged last is lost"
+    assert "authsvc has stopped.\n" == running.err[-1]
+    assert "{" not in running.complaint
+
+
+@pytest.mark.finding("P19")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_log_that_is_not_read_stops_no_request(home: Path, tmp_path: Path, workers: str) -> None:
+    """A pipe takes 64 KiB; 600 requests log three times as much."""
+    os.mkfifo(tmp_path / "log")
+    unread = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    log = os.open(tmp_path / "log", os.O_WRONLY)
+    running = Running(home, {"WORKERS": workers, **CHEAP}, stdout=log).ready()
+    try:
+        answers = {running.request("GET", "/.well-known/jwks.json")[0] for _ in range(600)}
+        assert {200} == answers
+    finally:
+        assert 0 == running.end(signal.SIGTERM)
+        os.close(unread)
+        os.close(log)
+
+
+@pytest.mark.finding("P19")
+def test_full_disk_behind_the_log_stops_no_service_and_is_counted(home: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    running = Running(home, {"WORKERS": "1", **CHEAP}, stdout=full).ready()
+    try:
+        running.request("GET", "/.well-known/jwks.json")
+        status, metrics = running.request("GET", "/metrics")
+    finally:
+        assert 0 == running.end()
+        os.close(full)
+
+    assert 200 == status
+    counted = re.search(r"\nauthsvc_log_lines_dropped_total ([0-9.]+)", metrics.decode())
+    assert counted is not None
+    assert float(counted[1]) >= 1
+
+
+@pytest.mark.finding("11.6")
+@linux
+def test_soft_limit_of_open_files_is_raised_to_the_hard_one(home: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        running = Running(home, {"WORKERS": "1", **CHEAP}).ready()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limits = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+    running.end()
+
+    assert (hard, hard) == limits
 
 
 def test_second_start_has_the_data_of_the_first(home: Path) -> None:
@@ -197,7 +266,7 @@ def test_unwritable_data_directory_is_a_temporary_one_and_a_loud_line(tmp_path: 
         tmp_path, {"DATA_DIR": str(tmp_path / "file" / "data"), "WORKERS": "1"}
     ).ready()
 
-    place = re.search(r"data  (\S+)", running.output)
+    place = re.search(r"data  (\S+)", running.complaint)
     status, _ = running.request("GET", "/readyz")
     running.end()
 

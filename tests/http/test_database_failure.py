@@ -76,7 +76,7 @@ async def test_a_schema_of_another_version_is_503_and_the_log_says_what_to_do(
     assert [(503, "database_unavailable")] * 3 == [
         (answer.status_code, answer.json()["code"]) for answer in answers
     ]
-    assert "authsvc db upgrade" in capsys.readouterr().err
+    assert "authsvc db upgrade" in capsys.readouterr().out
 
 
 @pytest.mark.requirement("Z1", "Z2", "D7")

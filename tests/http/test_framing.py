@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from authsvc.http import framing
+from authsvc.http.connections import Connections
 
 HOST = b"Host: localhost\r\n"
 POST = b"POST /echo HTTP/1.1\r\n" + HOST
@@ -27,6 +28,7 @@ class Application:
     """Answers with what it saw, and counts."""
 
     calls: int = 0
+    connections: Connections | None = None
     left: threading.Event = field(default_factory=threading.Event)
     large: bytes = b"x" * 1_000_000
 
@@ -559,3 +561,25 @@ def test_a_request_behind_a_body_that_was_refused_reaches_nobody(
 
     assert 1 == answer.count(b"HTTP/1.1 ")
     assert 1 == application.calls
+
+
+@pytest.mark.finding("11.6")
+def test_connections_of_one_address_beyond_the_bound_are_answered_503_until_one_ends(
+    connect: Callable[[], socket.socket], application: Application
+) -> None:
+    application.connections = Connections(2)
+    request = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    first, second = connect(), connect()
+    for admitted in (first, second):
+        admitted.sendall(request)
+        read_one(admitted)
+
+    answer = read_all(connect())
+    first.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+    read_all(first)
+    third = connect()
+    third.sendall(request)
+
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"connection: close" in answer
+    assert "/" == read_one(third)["path"]

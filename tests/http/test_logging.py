@@ -30,13 +30,17 @@ class Holder:
 
 
 class Log:
-    """What was written to stderr."""
+    """What was written: JSON to stdout, lines for people to stderr, and nothing to the other."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, capsys: pytest.CaptureFixture[str], log_format: str = "json") -> None:
         self._capsys = capsys
+        self._is_json = log_format == "json"
 
     def text(self) -> str:
-        return self._capsys.readouterr().err
+        out, err = self._capsys.readouterr()
+        written, other = (out, err) if self._is_json else (err, out)
+        assert "" == other
+        return written
 
     def one(self) -> dict[str, Any]:
         (line,) = self.text().splitlines()
@@ -60,7 +64,7 @@ def as_json(capsys: pytest.CaptureFixture[str]) -> Log:
 @pytest.fixture
 def on_a_terminal(capsys: pytest.CaptureFixture[str]) -> Log:
     configure_logging(Settings.load(log_format="console", log_level="info"))
-    return Log(capsys)
+    return Log(capsys, "console")
 
 
 def test_a_json_line_has_time_level_event_and_the_request_it_belongs_to(as_json: Log) -> None:
@@ -133,7 +137,7 @@ def test_the_level_decides_for_everybody(
         for name in ("debug", "info", "warning", "error"):
             getattr(log, name)("event")
 
-    assert 2 * written == len(capsys.readouterr().err.splitlines())
+    assert 2 * written == len(Log(capsys).text().splitlines())
 
 
 @pytest.mark.requirement("S3")
@@ -190,7 +194,7 @@ def test_no_secret_is_written_in_whatever_form_it_comes(
     if isinstance(fields.get("value"), str | SecretBytes):
         logging.getLogger("library").warning("received %s", fields["value"])
 
-    written = capsys.readouterr().err
+    written = Log(capsys, log_format).text()
     assert CANARY not in written
     assert TOKEN not in written
     assert "event" in written
@@ -265,7 +269,7 @@ def test_no_value_can_forge_a_line_or_colour_a_terminal(
     structlog.get_logger().info("event", value=attack, nested={attack: [attack]})
     logging.getLogger("library").warning(attack)
 
-    written = capsys.readouterr().err
+    written = Log(capsys, log_format).text()
     assert 2 == written.count("\n")
     assert written.replace("\n", "").isprintable()
 
@@ -290,7 +294,7 @@ def test_an_exception_is_logged_with_types_and_places_but_without_values(
         structlog.get_logger().exception("failed")
         logging.getLogger("asyncio").exception("failed")
 
-    written = capsys.readouterr().err
+    written = Log(capsys, log_format).text()
     assert CANARY not in written
     for part in ("ValueError", "KeyError", "test_logging.py", "in broken"):
         assert 2 <= written.count(part)
@@ -319,7 +323,7 @@ def test_a_log_that_cannot_be_written_fails_no_request(
             del text
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys, "stderr", Full())
+    monkeypatch.setattr(sys, "stdout", Full())
 
     structlog.get_logger().error("failed")
     logging.getLogger("library").error("failed")

@@ -53,6 +53,8 @@ CALM = {
     'authsvc_login_total{instance="a", outcome="database_unavailable"}': "0x480",
     'authsvc_password_hashing_longest_seconds{instance="a"}': "0.05x480",
     'authsvc_key_problems_total{instance="a"}': "1x480",
+    'authsvc_descriptors_left{instance="a"}': "900x480",
+    'authsvc_log_lines_dropped_total{instance="a"}': "5x480",
     'authsvc_signing_key_age_seconds{instance="a"}': "86400+15x480",
     'authsvc_signing_key_next_activation_seconds{instance="a"}': NOT_A_NUMBER,
     'authsvc_revocations_age_seconds{instance="a"}': "0.2x480",
@@ -77,6 +79,8 @@ CAUSES: dict[str, dict[str, str]] = {
     "AuthsvcForgedTokens": {'"bad_mac"': "0x450 30x30"},
     "AuthsvcGuessing": {'"too_many_attempts"': "0+200x480"},
     "AuthsvcHashingStuck": {"hashing_longest": "0.05x440 0+15x40"},
+    "AuthsvcFewDescriptors": {"descriptors_left": "900x470 60x10"},
+    "AuthsvcLogLinesDropped": {"lines_dropped": "5x470 5+1x10"},
     "AuthsvcLoginsOverloaded": {'"overloaded"': "0+1x480"},
 }
 

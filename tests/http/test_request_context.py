@@ -101,7 +101,7 @@ class Lines:
         self._capsys = capsys
 
     def read(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._capsys.readouterr().err.splitlines()]
+        return [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
 
 
 @pytest.fixture

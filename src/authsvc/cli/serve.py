@@ -8,7 +8,7 @@ import resource
 import shutil
 import signal
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -42,13 +42,17 @@ def serve(
             os.environ[f"AUTHSVC_{name}"] = str(value)
     # A core file would hold the keys.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The usual soft limit of 1,024 is for programs that use select(2).
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS has a lower limit than the one that it names
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # From here on an end that is asked for unwinds everything, in whatever phase it comes.
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _serve()
     except KeyboardInterrupt:
-        typer.echo("authsvc has stopped.")
+        _say("authsvc has stopped.")
 
 
 def _serve() -> None:
@@ -73,7 +77,7 @@ def _serve() -> None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         lacking = _what_is_lacking(settings)
         run(settings.workers, sockets, on_ready=lambda: _announce(settings, place, lacking))
-    typer.echo("authsvc has stopped.")
+    _say("authsvc has stopped.")
 
 
 def _memory() -> str | None:
@@ -114,12 +118,10 @@ def _embedded(settings: Settings) -> EmbeddedPostgres:
         try:
             return embedded_postgres.start(settings.data_dir, options=options)
         except embedded_postgres.DataDirUnwritableError as exc:
-            typer.secho(
+            _say(
                 f"NOT PERSISTENT: {exc} Everything will be stored in a temporary directory and "
                 "DELETED when authsvc stops. Set AUTHSVC_DATA_DIR to a directory that can be "
-                "written.",
-                err=True,
-                bold=True,
+                "written."
             )
             return embedded_postgres.start_temporary(options=options)
     except embedded_postgres.EmbeddedPostgresError as exc:
@@ -152,14 +154,13 @@ def _warn_of_unknown_names() -> None:
     from authsvc.settings import service_links, unknown_names  # noqa: PLC0415
 
     if links := service_links():
-        typer.echo(
+        _say(
             f"Ignoring {', '.join(links)}: Kubernetes set them for a Service named authsvc. "
-            "`enableServiceLinks: false` in the pod leaves them out.",
-            err=True,
+            "`enableServiceLinks: false` in the pod leaves them out."
         )
     for name, meant in unknown_names().items():
         hint = f"; did you mean {meant}?" if meant else "."
-        typer.echo(f"{name} is set but means nothing{hint}", err=True)
+        _say(f"{name} is set but means nothing{hint}")
 
 
 def _what_is_lacking(settings: Settings) -> str | None:
@@ -187,10 +188,7 @@ def _announce(settings: Settings, place: str, lacking: str | None) -> None:
         _print_pages(settings, place)
         return
     where = settings.issuer if settings.production else _address(settings)
-    typer.echo(
-        f"authsvc serves {where} but cannot work yet: {lacking}. `authsvc doctor` says more.",
-        err=True,
-    )
+    _say(f"authsvc serves {where} but cannot work yet: {lacking}. `authsvc doctor` says more.")
 
 
 def _address(settings: Settings) -> str:
@@ -201,7 +199,7 @@ def _address(settings: Settings) -> str:
 
 def _print_pages(settings: Settings, place: str) -> None:
     if settings.production:
-        typer.echo(f"authsvc serves {settings.issuer} on port {settings.port}.")
+        _say(f"authsvc serves {settings.issuer} on port {settings.port}.")
         return
     url = _address(settings)
     docs = [f"  {url}/docs                    try it out"] if settings.docs else []
@@ -219,7 +217,13 @@ def _print_pages(settings: Settings, place: str) -> None:
         "",
         "Ctrl-C stops it.",
     ]
-    typer.echo("\n".join(lines))
+    _say("\n".join(lines))
+
+
+def _say(text: str) -> None:
+    """Tell a person, on stderr: stdout is for the log. That it cannot be told ends no service."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

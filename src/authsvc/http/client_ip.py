@@ -67,6 +67,12 @@ def resolve_client(
     return str(address), True
 
 
+def is_trusted_proxy(peer: str, trusted: Sequence[Network]) -> bool:
+    """Whether the other end of a connection is a proxy that we believe."""
+    address = parse_address(peer.partition("%")[0])
+    return address is not None and _is_trusted(address, trusted)
+
+
 def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
     return any(address in network for network in trusted)
 

@@ -21,6 +21,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from authsvc.http.connections import Connections
+
 # The guard refuses heads far smaller than these, in problem+json; here memory is protected.
 MAX_HEAD = 64 * 1024  # bytes
 MAX_HEADERS = 256
@@ -59,6 +61,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._upgrading = False
         self._serving: RequestResponseCycle | None = None
         self._held: ASGI3Application | None = None
+        self._connections: Connections | None = getattr(config.loaded_app, "connections", None)
+        self._counted_as: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -67,10 +71,22 @@ class StrictHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         """Give a client that says nothing only so long."""
         super().connection_made(transport)
+        if self._connections is not None and self.client is not None:
+            now = self.loop.time()
+            self._counted_as = self._connections.admit(self.client[0], now=now)
+            if self._counted_as is None:
+                # At once, not lingering: what there are too many of are descriptors.
+                self._refused = True
+                self._write_refusal(503)
+                self.transport.close()
+                return
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._out_of_time)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was only half received, and what nobody waits for any more."""
+        if self._connections is not None and self._counted_as is not None:
+            self._connections.release(self._counted_as)
+            self._counted_as = None
         self._held = None
         self.pipeline.clear()
         if self._serving is not None and not self._serving.response_complete:
@@ -307,6 +323,10 @@ class StrictHttpProtocol(HttpToolsProtocol):
             if serving.response_started:
                 self.transport.close()
                 return
+        self._write_refusal(status)
+        self.linger()
+
+    def _write_refusal(self, status: int) -> None:
         phrase = http.HTTPStatus(status).phrase.encode()
         lines = [
             b"HTTP/1.1 %d %s" % (status, phrase),
@@ -318,7 +338,6 @@ class StrictHttpProtocol(HttpToolsProtocol):
             b"connection: close",
         ]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + phrase)
-        self.linger()
 
     def _out_of_time(self) -> None:
         self._deadline = None

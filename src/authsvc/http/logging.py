@@ -1,5 +1,5 @@
 """
-Logs: one JSON object per line, or readable lines on a terminal, with the request's id on each.
+Logs: a JSON object per line on stdout, or readable lines on stderr, each with its request's id.
 
 Secrets are kept out by construction: typed ones never render, values of unknown types are named
 instead of printed, and messages of exceptions, which quote input, are left out. What slips
@@ -20,6 +20,7 @@ from typing import Any, Literal
 import structlog
 from structlog.dev import ConsoleRenderer
 
+from authsvc.http.log_output import Background, Direct, Sink, Stream
 from authsvc.http.redaction import (
     CUT,
     TYPED,
@@ -47,22 +48,31 @@ Event = MutableMapping[str, Any]
 Render = Callable[[Mapping[str, Any]], str]
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send everything that logs, also the standard library's loggers, to stderr in one format."""
+def configure_logging(settings: Settings, *, background: bool = False) -> Sink:
+    """
+    Send everything that logs, also the standard library's loggers, to one stream in one format.
+
+    JSON is for collectors, which take stdout for lines and stderr for errors.
+
+    Args:
+        background: Write from a thread, as a service must.
+    """
     level = LEVELS[settings.log_level]
     pipeline = _Pipeline(_renderer(settings.log_format))
+    sink = _sink("stdout" if settings.log_format == "json" else "stderr", background=background)
+    output = _Output(sink)
     structlog.configure(
         processors=[pipeline],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         context_class=dict,
-        logger_factory=_Output,
+        logger_factory=lambda *_: output,
         # Tests configure more than once; loggers of hot paths are bound once by their owners.
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h, _Bridge)]:
         root.removeHandler(handler)
-    root.addHandler(_Bridge(pipeline))
+    root.addHandler(_Bridge(pipeline, output))
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
@@ -72,6 +82,14 @@ def configure_logging(settings: Settings) -> None:
         logger.propagate = True
     # The line of the edge says more, and says it without paths and queries.
     logging.getLogger("uvicorn.access").disabled = True
+    return sink
+
+
+def _sink(stream: Stream, *, background: bool) -> Sink:
+    if background:
+        with suppress(AttributeError, OSError, ValueError):  # closed, or not a file
+            return Background(getattr(sys, stream).fileno())
+    return Direct(stream)
 
 
 class _Pipeline:
@@ -108,17 +126,14 @@ class _Pipeline:
 
 
 class _Output:
-    """Writes finished lines; whatever stderr is at that moment."""
+    """What structlog calls a logger: passes finished lines on."""
 
-    def __init__(self, *args: object) -> None:
-        del args
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
 
     def msg(self, line: str) -> None:
-        """Write one line with one call, so that lines of several processes do not mix."""
-        # A full disk or a closed pipe must not fail the request that wanted to log.
-        with suppress(OSError, ValueError):
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+        """Write one line."""
+        self._sink.write(line)
 
     debug = info = warning = warn = error = critical = exception = fatal = log = msg
 
@@ -126,10 +141,10 @@ class _Output:
 class _Bridge(logging.Handler):
     """Standard library records, through the same pipeline."""
 
-    def __init__(self, pipeline: _Pipeline) -> None:
+    def __init__(self, pipeline: _Pipeline, output: _Output) -> None:
         super().__init__()
         self._pipeline = pipeline
-        self._output = _Output()
+        self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import structlog
 from fastapi import APIRouter, Request
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -26,11 +27,15 @@ from prometheus_client import (
 )
 from starlette.responses import PlainTextResponse, Response
 
+from authsvc.http import log_output
+from authsvc.http.connections import FEW_LEFT, Connections, descriptors_left
 from authsvc.http.dependencies import Service, service
 from authsvc.http.problem_schema import refusals
 from authsvc.protocol.errors import NotFound, Unauthenticated
 from authsvc.protocol.refresh import Verdict
 from authsvc.settings import Settings
+
+log = structlog.get_logger()
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 OTHER = "other"
@@ -158,6 +163,11 @@ key_problems_total = Counter(
     "Key files that were refused, and keys that appeared after their activation.",
     registry=REGISTRY,
 )
+_log_lines_dropped = Counter(
+    "authsvc_log_lines_dropped_total",
+    "Log lines that were lost, since what reads them was too slow or refused them.",
+    registry=REGISTRY,
+)
 _requests = Counter(
     "authsvc_http_requests_total",
     "HTTP requests by route template, method and class of status.",
@@ -226,6 +236,19 @@ _revocations_age = Gauge(
     registry=REGISTRY,
 )
 
+_open_connections = Gauge(
+    "authsvc_open_connections",
+    "Open connections of clients.",
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+_descriptors_left = Gauge(
+    "authsvc_descriptors_left",
+    "Files and connections that a process may still open.",
+    multiprocess_mode="livemin",
+    registry=REGISTRY,
+)
+
 _request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
 
@@ -250,6 +273,7 @@ def observe_request(route: str, method: str, status: int, seconds: float) -> Non
 
 def record(held: Service) -> None:
     """Set this process's gauges. Each process does so every few seconds, and when it is read."""
+    _log_lines_dropped.inc(log_output.dropped.take())
     in_use, connections = held.db.hot_pool_size
     _pool_in_use.set(in_use)
     _pool_connections.set(connections)
@@ -267,6 +291,15 @@ def record(held: Service) -> None:
     ]
     _signing_key_age.set(min((age for age in ages if age >= 0), default=math.nan))
     _next_activation.set(min((-age for age in ages if age < 0), default=math.nan))
+
+
+def record_connections(connections: Connections) -> None:
+    """Set the gauges of connections; say so where next to no descriptors are left."""
+    _open_connections.set(len(connections))
+    left = descriptors_left()
+    _descriptors_left.set(left)
+    if left < FEW_LEFT:
+        log.warning("few_descriptors_left", left=left, hint="raise the limit of open files")
 
 
 def exposition() -> bytes:
@@ -305,6 +338,7 @@ def metrics_router(settings: Settings) -> APIRouter:
             ):
                 raise Unauthenticated("wrong metrics token")
         record(service(request))
+        record_connections(request.app.connections)
         return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
     router.add_api_route(

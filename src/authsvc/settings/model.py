@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     cookie_secure: Annotated[Literal["auto", "on", "off"], Lower] = "auto"
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(values.host_names)] = ()
     trusted_proxies: Networks = ()
+    max_connections_per_address: int = Field(default=256, ge=1, le=1_000_000)
     assertion_upstreams: Upstreams = ()
 
     registration: Annotated[Literal["open", "closed"], Lower] = "open"
@@ -85,7 +86,7 @@ class Settings(BaseSettings):
     demo: bool | None = None
     metrics_token: SecretStr | None = None
     log_format: Annotated[Literal["console", "json"], Lower] = Field(
-        default_factory=lambda: "console" if sys.stderr.isatty() else "json"
+        default_factory=lambda: "console" if sys.stdout.isatty() else "json"
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = "info"
     commit: str = "unknown"
