@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
@@ -76,6 +77,39 @@ async def test_the_role_of_the_page_is_enough_to_serve(
         reused.status_code,
     )
     assert 401 == (await me(client, refreshed.json()["access_token"])).status_code
+
+
+@pytest.mark.requirement("S5")
+@pytest.mark.finding("11.1")
+async def test_the_role_of_the_page_is_enough_to_end_very_many_sessions(
+    client: httpx.AsyncClient, app: FastAPI, database_url: str
+) -> None:
+    """Their rows are left for later, which takes a table of its own."""
+    await client.post("/auth/register", json={"email": EMAIL, "password": PASSWORD})
+    tokens = (await log_in(client)).json()
+    owner = await asyncpg.connect(database_url)
+    try:
+        await owner.execute(
+            "INSERT INTO refresh_families SELECT (jsonb_populate_record(f,"
+            " jsonb_build_object('id', gen_random_uuid()))).*"
+            " FROM refresh_families f, generate_series(1, 500)"
+        )
+        changed = await client.post(
+            "/auth/password/change",
+            json={"current_password": PASSWORD, "new_password": "another staple of horses"},
+            headers={"authorization": f"Bearer {tokens['access_token']}"},
+        )
+        left = await owner.fetchval("SELECT count(*) FROM unfinished_endings")
+        await prune(app.state.service.db, audit_retention=timedelta(days=1))
+
+        assert (204, 1) == (changed.status_code, left)
+        assert 0 == await owner.fetchval("SELECT count(*) FROM unfinished_endings")
+        assert 1 == await owner.fetchval(
+            "SELECT count(*) FROM refresh_families WHERE revoked_at IS NULL"
+        )
+    finally:
+        await owner.close()
+    assert 200 == (await refresh(client, tokens["refresh_token"])).status_code
 
 
 @pytest.mark.requirement("S5")

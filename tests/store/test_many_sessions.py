@@ -322,3 +322,35 @@ async def test_the_limit_is_kept_within_the_statement_of_the_login(
 
     assert 1 == len(statements)
     assert 1 == await live(db, user_id)
+
+
+async def _end_from_a_request(db: Database, family: Family) -> bool:
+    async with db.autocommit() as connection:
+        return await refresh_families.revoke_family(
+            connection, family.id, reason=RevokeReason.LOGOUT, caller=CALLER
+        )
+
+
+async def _end_by_an_operator(db: Database, family: Family) -> bool:
+    async with db.transaction() as session:
+        return await sessions.revoke_one(session, family.id, reason="moved", caller=None)
+
+
+@pytest.mark.finding("11.1")
+@pytest.mark.parametrize("end", [_end_from_a_request, _end_by_an_operator])
+async def test_a_session_that_ended_with_all_does_not_end_again(
+    db: Database, end: Callable[[Database, Family], Awaitable[bool]]
+) -> None:
+    """Its row says so later; until then nothing is audited, announced or said to have ended."""
+    user_id = await add_user(db)
+    family = await log_in(db, user_id)
+    async with db.transaction() as session:
+        await endings.raise_epoch(session, user_id)
+    told = "SELECT (SELECT count(*) FROM audit_records) + (SELECT count(*) FROM revocations)"
+    before = await value(db, told)
+
+    ended = await end(db, family)
+
+    assert not ended
+    assert before == await value(db, told)
+    assert await end(db, await log_in(db, user_id))

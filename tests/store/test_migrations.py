@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from uuid import UUID
 
+import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
 
-from authsvc.store import migrate
+from authsvc.protocol.refresh import Delivery
+from authsvc.store import logins, migrate, users
 from authsvc.store.database import Database
 from authsvc.store.schema import SCHEMA_REVISION, current
+from tests.conftest import CALLER, LIFETIMES
 
 
 def test_the_code_names_the_newest_migration() -> None:
@@ -47,6 +51,72 @@ async def test_two_migrations_that_start_at_once_do_it_once(empty_database_url: 
 
     assert [0, 0] == [await process.wait() for process in both]
     assert SCHEMA_REVISION == await _revision(empty_database_url)
+
+
+@pytest.mark.finding("11.1")
+async def test_families_of_the_version_before_live_until_their_user_ends_all(
+    empty_database_url: str,
+) -> None:
+    """Those that are there, and those that its replicas write beside the new ones (0005)."""
+    await migrate.upgrade(empty_database_url)
+    user_id, first = await _user_with_a_family(empty_database_url)
+    await migrate.downgrade(empty_database_url, "0004")
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        names = await connection.fetch(
+            "SELECT column_name::text FROM information_schema.columns"
+            " WHERE table_name = 'refresh_families' AND column_name <> 'id'"
+        )
+        columns = ", ".join(name for (name,) in names)
+        old_insert = (
+            f"INSERT INTO refresh_families (id, {columns}) SELECT gen_random_uuid(), {columns}"  # noqa: S608 - the names are the schema's
+            " FROM refresh_families WHERE id = $1 RETURNING id"
+        )
+        there = await connection.fetchval(old_insert, first)
+        await migrate.upgrade(empty_database_url)
+        before = await connection.fetchval(old_insert, first)
+
+        alive = await _alive(connection)
+        await connection.execute("UPDATE users SET session_epoch = 2 WHERE id = $1", user_id)
+        after = await connection.fetchval(old_insert, first)
+
+        assert "epoch" not in columns.split(", ")
+        assert {first, there, before} == alive
+        assert {after} == await _alive(connection)
+    finally:
+        await connection.close()
+
+
+async def _user_with_a_family(url: str) -> tuple[UUID, UUID]:
+    db = await Database.open(url)
+    try:
+        async with db.transaction() as session:
+            user = await users.create(session, email="a@example.com", password_hash="hash")
+        assert user is not None
+        async with db.autocommit() as connection:
+            family = await logins.create_family(
+                connection,
+                user_id=user.id,
+                verified_hash="hash",
+                delivery=Delivery.NATIVE,
+                remember=True,
+                mac_key_id=b"k" * 8,
+                lifetimes=LIFETIMES,
+                forgiven=[],
+                caller=CALLER,
+            )
+        assert family is not None
+        return user.id, family.id
+    finally:
+        await db.close()
+
+
+async def _alive(connection: asyncpg.Connection) -> set[UUID]:
+    rows = await connection.fetch(
+        "SELECT f.id FROM refresh_families f JOIN users u ON u.id = f.user_id"
+        " WHERE f.epoch = u.session_epoch AND f.revoked_at IS NULL"
+    )
+    return {row["id"] for row in rows}
 
 
 async def _revision(url: str) -> str | None:

@@ -13,6 +13,7 @@ from functools import cache
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     Text,
     Uuid,
     bindparam,
@@ -173,6 +174,12 @@ async def record_once(
     return row is not None
 
 
+def of_epoch() -> ColumnElement[bool]:
+    """Whether a family has not ended with all of its user's (decision 0017)."""
+    current = select(u.session_epoch).where(u.id == f.user_id).correlate(refresh_families)
+    return f.epoch == current.scalar_subquery()
+
+
 def family_of(row: Row) -> Family:
     """A row of FAMILY_COLUMNS, the user's `roles` and `ver`, and `now`."""
     return Family(
@@ -244,6 +251,7 @@ def _revoke() -> HotStatement:
             f.id == bindparam("family_id", type_=Uuid),
             f.user_id == func.coalesce(owner, f.user_id),
             f.revoked_at.is_(None),
+            of_epoch(),
         )
         .returning(
             f.id,

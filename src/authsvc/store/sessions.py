@@ -28,6 +28,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store import endings
 from authsvc.store.audit import audit_from
+from authsvc.store.refresh_families import of_epoch
 from authsvc.store.revocations import everybody_announced, sessions_announced
 from authsvc.store.tables import (
     RefreshFamily,
@@ -240,7 +241,7 @@ async def revoke_one(
     now: datetime | None = None,
 ) -> bool:
     """End a family, whoever's it is; returns whether it was alive."""
-    condition = refresh_families.c.id == family_id
+    condition = (refresh_families.c.id == family_id) & of_epoch()
     return bool(await _revoke(session, condition, reason=reason, caller=caller, now=now))
 
 
