@@ -46,6 +46,11 @@ def app(new_verifier: NewVerifier) -> Flask:
     def named(name: str) -> str:
         return f"{name} {request.form['name']}"
 
+    @app.route("/preflighted", methods=["GET", "OPTIONS"])
+    @access.user_required
+    def preflighted() -> str:
+        return "secret"
+
     @app.get("/open")
     def unguarded() -> str:
         return access.claims.sub
@@ -116,3 +121,17 @@ def test_nobody_is_blamed_while_the_keys_cannot_be_had(
 def test_claims_without_a_decorator_are_a_mistake(client: httpx.Client) -> None:
     with pytest.raises(RuntimeError, match="no decorator"):
         client.get("/open")
+
+
+@pytest.mark.finding("P35")
+def test_a_preflight_needs_no_token_and_runs_no_view(client: httpx.Client, token: NewToken) -> None:
+    """Though the route names OPTIONS, so that Flask does not answer it by itself."""
+    preflight = {"origin": PAGE, "access-control-request-method": "GET"}
+
+    answer = client.options("/preflighted", headers=preflight)
+
+    assert (200, b"") == (answer.status_code, answer.content)
+    assert {"GET", "HEAD", "OPTIONS"} == set(answer.headers["allow"].split(", "))
+    assert 401 == client.options("/preflighted").status_code
+    assert 200 == client.options("/preflighted", headers=bearer(token())).status_code
+    assert 401 == client.get("/preflighted", headers=preflight).status_code

@@ -101,6 +101,10 @@ class AccessTokens:
     def _guarded(self, view: View[P], check: Check) -> Callable[P, ResponseReturnValue]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            if _is_preflight():
+                # It carries no credential (Fetch §4.8), so the view does not run either: its
+                # answer might hold what only a token may see.
+                return current_app.make_default_options_response()
             try:
                 claims = self._authenticate()
                 check(claims)
@@ -129,6 +133,14 @@ class AccessTokens:
             # Last, so that a stranger's form is not even parsed.
             writes.check_csrf_token(_header, form_token=request.form.get("csrf_token"))
         return claims
+
+
+def _is_preflight() -> bool:
+    return (
+        request.method == "OPTIONS"
+        and "Origin" in request.headers
+        and "Access-Control-Request-Method" in request.headers
+    )
 
 
 def _header(name: str) -> Sequence[str]:
