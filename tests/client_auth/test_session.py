@@ -411,3 +411,26 @@ async def test_a_file_of_another_issuer_is_not_used(session: NativeSession, file
 def test_tokens_travel_by_https_only(issuer: str) -> None:
     with pytest.raises(ValueError, match="issuer must begin with https"):
         NativeSession(issuer, MemoryStore())
+
+
+@pytest.mark.finding("P29")
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "the proxy socks5://127.0.0.1:1"),
+        ("ALL_PROXY", "http://me:secret@127.0.0.1:1", "the proxy http://127.0.0.1:1"),
+        ("ALL_PROXY", "gopher://127.0.0.1:1", "the proxy gopher://127.0.0.1:1"),
+        ("SSL_CERT_FILE", "/nonexistent", "SSL_CERT_FILE"),
+    ],
+)
+def test_what_the_environment_breaks_is_an_unavailability_with_its_cause(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, named: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    session = NativeSession("https://auth.example.com", FileStore(tmp_path / "session"))
+
+    with pytest.raises(AuthsvcUnavailable) as refused:
+        session.login("alice@example.com", "a password")
+
+    assert named in str(refused.value)
+    assert "secret" not in str(refused.value)

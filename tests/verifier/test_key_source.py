@@ -255,3 +255,31 @@ def test_kids_are_those_of_the_set(verifier: TokenVerifier) -> None:
     verifier.prefetch_sync()
 
     assert (kid(),) == verifier.key_status().kids
+
+
+@pytest.mark.finding("P29")
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "the proxy socks5://127.0.0.1:1"),
+        ("ALL_PROXY", "http://me:secret@127.0.0.1:1", "the proxy http://127.0.0.1:1"),
+        ("ALL_PROXY", "gopher://127.0.0.1:1", "the proxy gopher://127.0.0.1:1"),
+        ("SSL_CERT_FILE", "/nonexistent", "SSL_CERT_FILE"),
+    ],
+)
+def test_what_the_environment_breaks_is_a_failed_fetch_with_its_cause(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, named: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    keys = KeySource(
+        issuer="https://auth.example.com",
+        jwks_uri="https://auth.example.com/keys",
+        timeout=timedelta(seconds=2),
+        ssl_context=None,
+    )
+
+    with pytest.raises(FetchFailed) as failed:
+        keys.fetch(None, past_caches=False)
+
+    assert named in str(failed.value)
+    assert "secret" not in str(failed.value)

@@ -28,6 +28,7 @@ from authsvc.client.errors import (
 )
 from authsvc.client.stores import SessionStore, StoredSession
 from authsvc.protocol import json_object
+from authsvc.protocol.environment_proxy import through_proxy
 from authsvc.protocol.secret import Secret
 from authsvc.verifier.transfer import check_url
 
@@ -77,6 +78,7 @@ class NativeSession:
         self._held: StoredSession | None = None
         self._quiet_until: datetime | None = None
         self._just_started = True
+        self._why = ""  # why the last request had no answer
         self._replacement: Secret | None = None  # of a token that a service refused
 
     def login(self, email: str, password: str) -> None:
@@ -94,7 +96,7 @@ class NativeSession:
             now = self._clock.now()
             answer = self._post("/auth/login", body)
             if answer is None or answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-                raise AuthsvcUnavailable("authsvc gave no answer to the login")
+                raise AuthsvcUnavailable(f"authsvc gave no answer to the login{self._why}")
             if answer.status_code != httpx.codes.OK:
                 raise _refused(answer, LoginRefused)
             session = self._session(answer, now=now)
@@ -123,7 +125,7 @@ class NativeSession:
                 httpx.codes.NO_CONTENT,
                 httpx.codes.UNAUTHORIZED,
             }:
-                raise AuthsvcUnavailable("authsvc did not confirm the logout")
+                raise AuthsvcUnavailable(f"authsvc did not confirm the logout{self._why}")
             self._forget()
 
     def forget(self) -> None:
@@ -210,7 +212,9 @@ class NativeSession:
                 return session
             wait = max(pause, _retry_after(answer) or pause)
             if self._clock.now() + wait > until:
-                raise AuthsvcUnavailable("authsvc gave no answer to the refresh; nothing is lost")
+                raise AuthsvcUnavailable(
+                    f"authsvc gave no answer to the refresh; nothing is lost{self._why}"
+                )
             self._clock.pause(wait)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -268,10 +272,14 @@ class NativeSession:
         self, path: str, body: dict[str, str], headers: dict[str, str] | None = None
     ) -> httpx.Response | None:
         """One request; None if no answer came."""
+        self._why = ""
         try:
             with httpx.Client(verify=self._trust, timeout=self._timeout) as client:
                 return client.post(f"{self.issuer}{path}", json=body, headers=headers)
-        except httpx.TransportError:
+        # Beside what happens on the way: a proxy or certificates that the environment names
+        # and that cannot be used.
+        except (httpx.TransportError, httpx.InvalidURL, OSError, ImportError, ValueError) as exc:
+            self._why = f"{through_proxy(self.issuer)}: {str(exc) or type(exc).__name__}"
             return None
 
     def _load(self) -> StoredSession | None:
@@ -298,7 +306,10 @@ class NativeSession:
     @cached_property
     def _trust(self) -> ssl.SSLContext:
         """Made once: reading the authorities takes 20 ms."""
-        return self._ssl_context or httpx.create_ssl_context()
+        try:
+            return self._ssl_context or httpx.create_ssl_context()
+        except OSError as exc:
+            raise OSError(f"{exc} (SSL_CERT_FILE, SSL_CERT_DIR)") from exc
 
 
 def _refused(answer: httpx.Response, kind: type[RequestRefused]) -> RequestRefused:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from authsvc.protocol.environment_proxy import through_proxy
 from authsvc.protocol.loopback import is_loopback
 
 
@@ -83,10 +84,15 @@ class Transfer:
                     if time.monotonic() > until:
                         raise FetchFailed(f"{url} took longer than {self._timeout:g} s")
                 return answer, bytes(body)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
-            raise FetchFailed(f"{url}: {exc or type(exc).__name__}") from exc
+        # ImportError, ValueError: the environment names a proxy of a kind that httpx cannot use.
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as exc:
+            said = str(exc) or type(exc).__name__
+            raise FetchFailed(f"{url}{through_proxy(url)}: {said}") from exc
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
         """Made once: reading the authorities takes 20 ms."""
-        return self._ssl_context or httpx.create_ssl_context()
+        try:
+            return self._ssl_context or httpx.create_ssl_context()
+        except OSError as exc:
+            raise OSError(f"{exc} (SSL_CERT_FILE, SSL_CERT_DIR)") from exc
