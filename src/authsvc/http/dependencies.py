@@ -8,7 +8,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from authsvc.flows.admission import InFlight
 from authsvc.flows.authenticate import authenticate
 from authsvc.flows.follow_revocations import Revocations
 from authsvc.http.cookies import Cookies
@@ -22,6 +21,7 @@ from authsvc.protocol.audit import Caller
 from authsvc.protocol.errors import BadRequest, CsrfFailed, Unauthenticated
 from authsvc.protocol.refresh import Lifetimes
 from authsvc.protocol.secret import Secret
+from authsvc.protocol.throttle import Limits
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc.store.database import Database
@@ -52,7 +52,7 @@ class Service:
     issuer: Issuer
     revocations: Revocations
     hasher: PasswordHasher
-    in_flight: InFlight
+    limits: Limits | None
     blocked_passwords: frozenset[str]
     lifetimes: Lifetimes
     cookies: Cookies

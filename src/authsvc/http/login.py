@@ -10,13 +10,14 @@ from starlette.responses import JSONResponse
 from authsvc.flows.login import Attempt, Device
 from authsvc.flows.login import login as login_flow
 from authsvc.http.client_ip import client_network
+from authsvc.http.cookies import DEVICE_LIFE
 from authsvc.http.csrf import check_login_origin, is_cross_site
 from authsvc.http.dependencies import Service, caller, our_cookies, service
 from authsvc.http.errors import refusals
 from authsvc.http.fields import Email, Password, StrictBody
 from authsvc.http.metrics import login_total
 from authsvc.http.strict_json import read_object
-from authsvc.http.token_answer import TokenAnswer, remember_device, token_answer
+from authsvc.http.token_answer import TokenAnswer, device_value, token_answer
 from authsvc.http.validation import read_body
 from authsvc.keys.device_cookies import open_device_cookie
 from authsvc.protocol.email_address import normal_form
@@ -55,6 +56,14 @@ class Login(StrictBody):
     remember: bool = Field(
         default=True,
         description="False: cookies end with the browser, the session after 12 idle hours.",
+    )
+    device_token: str | None = Field(
+        default=None,
+        max_length=256,
+        description=(
+            "With `native` delivery: the `device_token` of an earlier login on this device, which "
+            "the failed logins of strangers then never delay."
+        ),
     )
 
 
@@ -107,6 +116,8 @@ async def login(request: Request) -> JSONResponse:
     now = held.clock.now()
     who = caller(request)
     presented_device = cookies.get(held.cookies.device.name)
+    if body.device_token:
+        presented_device = Secret(body.device_token)
     device = open_device_cookie(held.keys.refresh, presented_device) if presented_device else None
     try:
         session = await login_flow(
@@ -124,9 +135,8 @@ async def login(request: Request) -> JSONResponse:
             delivery=delivery,
             remember=body.remember,
             lifetimes=held.lifetimes,
-            in_flight=held.in_flight,
             superseded=_superseded(held, cookies) if delivery.by_cookie else None,
-            throttle=held.settings.throttle,
+            limits=held.limits,
             now=now,
             database_now=held.clock.database_now(),
         )
@@ -134,11 +144,10 @@ async def login(request: Request) -> JSONResponse:
         login_total.labels(outcome=refusal.code).inc()
         raise
     login_total.labels(outcome="succeeded").inc()
-    answer = token_answer(held, session)
+    value = device_value(held, user_id=session.family.user_id, presented=presented_device, now=now)
+    answer = token_answer(held, session, device_token=None if delivery.by_cookie else value)
     if delivery.by_cookie:
-        remember_device(
-            held, answer, user_id=session.family.user_id, presented=presented_device, now=now
-        )
+        answer.headers.append("set-cookie", held.cookies.device.set(value, max_age=DEVICE_LIFE))
     if delivery is Delivery.SPA:
         # What an earlier `web` login left behind would name a session that has ended.
         for stale in (held.cookies.access, held.cookies.csrf):

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from authsvc.flows.session import Outcome, Session
-from authsvc.http.cookies import DEVICE_LIFE
 from authsvc.http.dependencies import Service
 from authsvc.keys.csrf_tokens import csrf_token
 from authsvc.keys.device_cookies import device_cookie, open_device_cookie
@@ -48,15 +47,21 @@ class TokenAnswer(BaseModel):
     session_expires_at: datetime = Field(description="When the session ends in any case.")
     session_id: UUID = Field(description="The refresh family; `sid` in the access token.")
     refresh_token: str | None = Field(default=None, description="Only with `native` delivery.")
+    device_token: str | None = Field(
+        default=None,
+        description="Only in the answer to a `native` login: keep it, also after logout.",
+    )
     csrf_token: str | None = Field(
         default=None,
         description="Only with `web` delivery: send it as X-CSRF-Token with every write.",
     )
 
 
-def token_answer(held: Service, session: Session) -> JSONResponse:
+def token_answer(
+    held: Service, session: Session, *, device_token: Secret | None = None
+) -> JSONResponse:
     """
-    Body and cookies of a session.
+    Body and cookies of a session; with a login by `native` delivery also the device's token.
 
     A kept refresh token is not sent again: the cookie that the browser holds stays.
     """
@@ -75,6 +80,8 @@ def token_answer(held: Service, session: Session) -> JSONResponse:
         body = {"access_token": session.access_token, **body}
     if family.delivery is Delivery.NATIVE:
         body["refresh_token"] = session.refresh_token
+        if device_token is not None:
+            body["device_token"] = device_token
     elif session.outcome is not Outcome.KEPT:
         cookies.append(
             held.cookies.refresh.set(
@@ -97,20 +104,14 @@ def token_answer(held: Service, session: Session) -> JSONResponse:
     return answer
 
 
-def remember_device(
-    held: Service,
-    answer: JSONResponse,
-    *,
-    user_id: UUID,
-    presented: Secret | None,
-    now: datetime,
-) -> None:
+def device_value(
+    held: Service, *, user_id: UUID, presented: Secret | None, now: datetime
+) -> Secret:
     """
-    Mark the browser as one that logged this user in; it survives logout.
+    Cookie or token of a device that logged this user in; it outlives the session.
 
-    A stranger's failed logins then do not throttle this browser.
+    A stranger's failed logins then do not throttle this device.
     """
     known = open_device_cookie(held.keys.refresh, presented) if presented else None
     nonce = known[1] if known and known[0] == user_id else secrets.token_urlsafe(16)
-    value = device_cookie(held.keys.refresh, user_id, nonce, now=now)
-    answer.headers.append("set-cookie", held.cookies.device.set(value, max_age=DEVICE_LIFE))
+    return device_cookie(held.keys.refresh, user_id, nonce, now=now)
