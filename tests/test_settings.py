@@ -157,6 +157,25 @@ def test_production_refuses(monkeypatch: pytest.MonkeyPatch, name: str, value: s
         load(monkeypatch, **{**PRODUCTION, name: value})
 
 
+@pytest.mark.finding("11.15")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRUSTED_PROXIES", "10.0.0.0/8,0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "::/0"),
+        ("CORS_ORIGINS", "https://app.example.com,http://app.example.com"),
+        ("METRICS_TOKEN", "fifteen letters"),
+    ],
+)
+def test_production_refuses_by_name_what_opens_it_to_strangers(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^AUTHSVC_{name}: ") as refused:
+        load(monkeypatch, **{**PRODUCTION, name: value})
+
+    assert value not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("settings", "secure"),
     [

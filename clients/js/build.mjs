@@ -1,7 +1,7 @@
 // Build into dist/: the package (one module, minified, and its types) and the scripts of /demo and /auth/continue.
 // A type error stops it.
 import { spawnSync } from "node:child_process";
-import { rmSync } from "node:fs";
+import { copyFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,6 +30,8 @@ buildSync({
   minify: true,
   banner: { js: "// @authsvc/client, Apache-2.0" },
 });
+// npm puts a LICENSE into the package only if it lies beside package.json.
+copyFileSync(join(here, "..", "..", "LICENSE"), join(here, "LICENSE"));
 // What authsvc serves as pages is committed as it is built here, to be read and compared.
 for (const page of ["demo", "continue"]) {
   buildSync({

@@ -14,7 +14,8 @@ def main() -> None:
             raise
         sys.stderr.write(
             "authsvc: the server is not installed, only its verifier and client "
-            f"({exc.name} is missing). Install it: pip install 'authsvc[server]'\n"
+            f"({exc.name} is missing). Install it from a checkout: "
+            "pip install '/path/to/authsvc[server]'\n"
         )
         sys.exit(1)
     run()

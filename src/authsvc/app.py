@@ -59,6 +59,7 @@ from authsvc.remote.fetch import Fetcher
 from authsvc.settings import Settings, usable_cores
 from authsvc.store import migrate
 from authsvc.store.database import Database
+from authsvc.store.server import WRITES, refusal_of
 
 SAMPLE_INTERVAL = timedelta(seconds=5)
 RELOAD_INTERVAL = timedelta(seconds=15)
@@ -198,6 +199,7 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
             idle=settings.refresh_idle_ttl,
             absolute=settings.refresh_absolute_ttl,
             retry_window=settings.refresh_retry_window,
+            most_sessions=settings.max_sessions,
         ),
         cookies=Cookies.configured(settings),
         origins=Origins.configured(settings),
@@ -209,17 +211,19 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
 
 async def _readiness(held: Service) -> dict[str, str]:
     """What must work before traffic makes sense: a word or a sentence for each."""
-    checks = {"database": "ok", "schema": "ok", "signing_key": "ok"}
+    checks = {"database": "ok", "schema": "ok", "signing_key": _signing_key(held)}
     try:
         async with held.db.autocommit() as connection:
             row = await connection.fetchrow(
-                "SELECT pg_is_in_recovery() AS standby, current_setting('fsync') AS fsync, "
+                f"SELECT {WRITES}, current_setting('fsync') AS fsync, "
                 "current_setting('synchronous_commit') AS synchronous_commit"
             )
-        if row is None or row["standby"]:
-            checks["database"] = (
-                "is read-only, so it is a standby: point AUTHSVC_DATABASE_URL at the primary"
-            )
+        if row is None:  # unreachable: a select without a FROM
+            raise AssertionError
+        if (refusal := refusal_of(row)) is not None:
+            checks["database"] = refusal
+            # What a role or a database is set to counts for new connections only.
+            held.db.distrust_idle()
         elif held.settings.production and "off" in {row["fsync"], row["synchronous_commit"]}:
             checks["database"] = (
                 "runs with fsync or synchronous_commit off and would forget revocations: "
@@ -233,6 +237,15 @@ async def _readiness(held: Service) -> dict[str, str]:
         checks["database"] = "unavailable"
         checks["schema"] = "unknown"
     return checks
+
+
+def _signing_key(held: Service) -> str:
+    if held.keys.ring.find_signing_key(held.clock.now()) is not None:
+        return "ok"
+    return (
+        "none is active yet: set this machine's clock, or see `authsvc keys list` for the first "
+        "activation"
+    )
 
 
 async def _reload_keys(held: Service) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import subprocess
 from pathlib import Path
 
-from tests.browser.conftest import PACKAGE, node
+import pytest
+
+from tests.browser.conftest import PACKAGE, ROOT, node
 
 LIMIT = 4_000  # bytes, gzipped
 
@@ -39,3 +43,38 @@ def test_it_depends_on_nothing_and_is_built_by_exact_versions() -> None:
     assert "dependencies" not in described
     assert all(version[0].isdigit() for version in described["devDependencies"].values())
     assert "://" not in lock
+
+
+@pytest.mark.finding("P22", "N23")
+@pytest.mark.usefixtures("package")
+def test_tools_that_know_no_exports_find_it_and_it_says_what_it_is() -> None:
+    """What npm would publish: no install script, a README and the licence."""
+    described = json.loads((PACKAGE / "package.json").read_text(encoding="utf-8"))
+
+    packed = subprocess.run(
+        ["npm", "pack", "--dry-run", "--json", "--ignore-scripts"],
+        cwd=PACKAGE,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    (report,) = json.loads(packed.stdout)
+    files = {file["path"] for file in report["files"]}
+    assert {"LICENSE", "README.md", "package.json", "dist/index.js", "dist/index.d.ts"} <= files
+    assert described["main"] == described["exports"]["."]["default"]
+    assert described["types"] == described["exports"]["."]["types"]
+    assert not {"prepare", "install", "postinstall"} & described["scripts"].keys()
+
+
+@pytest.mark.finding("N26")
+def test_the_page_and_the_types_name_the_same_codes_of_the_client() -> None:
+    """Those that the service does not know."""
+    page = (ROOT / "docs" / "single-page-apps.md").read_text(encoding="utf-8")
+    types = (PACKAGE / "src" / "errors.ts").read_text(encoding="utf-8")
+    (told,) = re.findall(r"codes are the client's own:(.*?)\n\n", page, re.DOTALL)
+    (typed,) = re.findall(r"or one of ours:(.*?)\*/", types, re.DOTALL)
+    codes = {"unavailable", "unexpected_answer", "origin_not_listed", "session_changed", "closed"}
+
+    assert codes == set(re.findall(r"`([a-z_]+)`", told)) - {"url", "close"}
+    assert codes == set(re.findall(r"`([a-z_]+)`", typed))

@@ -28,7 +28,7 @@ SERVER = Server(
     now=NOW,
     version=180_004,
     version_name="18.4",
-    standby=False,
+    refusal=None,
     fsync=True,
     full_page_writes=True,
     synchronous_commit="on",
@@ -64,7 +64,7 @@ def production(environment: pytest.MonkeyPatch, keys_dir: Path, database_url: st
         "ISSUER": "https://auth.example.com",
         "TRUSTED_PROXIES": "10.0.3.0/28",
         "CORS_ORIGINS": "https://app.example.com",
-        "METRICS_TOKEN": "metrics-token",
+        "METRICS_TOKEN": "a-metrics-token-0123",
         "DOCS": "off",
         "WORKERS": "1",
     }.items():
@@ -332,7 +332,9 @@ def test_clocks_that_differ_by_more_than_two_seconds_for_sure_are_an_error(
 
 
 def test_a_standby_and_an_open_network_are_noticed() -> None:
-    assert Severity.ERROR == database._writable(replace(SERVER, standby=True)).severity
+    assert (
+        Severity.ERROR == database._writable(replace(SERVER, refusal="is a standby: fix")).severity
+    )
     assert Severity.WARNING == database._encryption(replace(SERVER, encrypted=False)).severity
     assert (
         Severity.OK == database._encryption(replace(SERVER, encrypted=False, local=True)).severity
@@ -422,7 +424,7 @@ def test_production_without_a_known_proxy_or_with_local_origins_is_a_warning() -
         env="production",
         issuer="https://auth.example.com",
         database_url="postgresql://u@h/n",
-        cors_origins="http://localhost:3000",
+        cors_origins="https://localhost:3000",
         host="0.0.0.0",  # noqa: S104 - as in a container
     )
 

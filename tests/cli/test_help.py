@@ -21,7 +21,9 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
 
 ALL = dict(commands(typer.main.get_command(app)))
 OURS = [
-    words for words in ALL if words[0] in {"users", "clients", "sessions", "db", "token", "doctor"}
+    words
+    for words in ALL
+    if words[0] in {"audit", "users", "clients", "sessions", "db", "token", "doctor"}
 ]
 
 
@@ -40,7 +42,7 @@ def test_every_option_says_what_it_does(words: tuple[str, ...]) -> None:
     assert all(option.help for option in ALL[words].params if option.name != "help")
 
 
-@pytest.mark.parametrize("group", ["users", "clients", "sessions", "db", "token"])
+@pytest.mark.parametrize("group", ["audit", "users", "clients", "sessions", "db", "token"])
 async def test_a_group_without_a_command_shows_what_there_is(run: Command, group: str) -> None:
     done = await run(group)
 

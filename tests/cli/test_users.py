@@ -318,6 +318,14 @@ BAD_ROWS: dict[str, tuple[object, str]] = {
         {"email": "a@example.com", "password_hash": HASH.replace("m=8", "m=1048576")},
         "needs 1024 MiB",
     ),
+    "passes": (
+        {"email": "a@example.com", "password_hash": HASH.replace("t=1", "t=4000000000")},
+        "more than 20 times the work",
+    ),
+    "many lanes": (
+        {"email": "a@example.com", "password_hash": HASH.replace("m=8,t=1,p=1", "m=136,t=1,p=17")},
+        "17 lanes (p), and 16 are the most",
+    ),
     "lanes": (
         {"email": "a@example.com", "password_hash": HASH.replace("p=1", "p=2")},
         "less memory than its lanes need",

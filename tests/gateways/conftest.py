@@ -166,6 +166,28 @@ def running(
     Returns:
         Where it listens.
     """
+    texts = {name: (EXAMPLES / name).read_text() for name in gateway.files}
+    assert all(each in "".join(texts.values()) for each in (AUTHSVC, ORDERS, "8080", instead[0]))
+    places = {AUTHSVC: f"127.0.0.1:{authsvc}", ORDERS: f"127.0.0.1:{orders}"}
+    for name, text in texts.items():
+        changed = text.replace(*instead)
+        for written, used in places.items():
+            changed = changed.replace(written, used)
+        texts[name] = changed
+    with started(gateway, texts, factory) as port:
+        yield port
+
+
+@contextmanager
+def started(
+    gateway: Gateway, texts: dict[str, str], factory: pytest.TempPathFactory
+) -> Iterator[int]:
+    """
+    A gateway with these files, on another port than the 8080 in them.
+
+    Returns:
+        Where it listens.
+    """
     program = shutil.which(gateway.name, path=PATH)
     if program is None:
         pytest.skip(f"needs {gateway.name} (Debian: apt-get install {gateway.package})")
@@ -173,12 +195,8 @@ def running(
     # Workers of a gateway that was started by root are somebody else.
     directory = factory.mktemp(gateway.name)
     directory.chmod(0o755)
-    text = "".join((EXAMPLES / name).read_text() for name in gateway.files)
-    assert all(each in text for each in (AUTHSVC, ORDERS, "8080", instead[0]))
-    for name in gateway.files:
-        config = (EXAMPLES / name).read_text().replace(*instead).replace("8080", str(port))
-        config = config.replace(AUTHSVC, f"127.0.0.1:{authsvc}")
-        (directory / name).write_text(config.replace(ORDERS, f"127.0.0.1:{orders}"))
+    for name, text in texts.items():
+        (directory / name).write_text(text.replace("8080", str(port)))
     file = directory / gateway.files[0]
     environment = {"PATH": PATH, "HOME": str(directory), "XDG_DATA_HOME": str(directory)}
     with (directory / "log").open("wb") as log:

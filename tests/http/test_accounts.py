@@ -279,7 +279,7 @@ async def test_a_login_brings_an_old_hash_to_todays_parameters(
         pytest.param({}, None, id="nothing"),
         pytest.param({"authorization": "Bearer x.y.z"}, "invalid_token", id="garbage"),
         pytest.param({"authorization": "Bearer " + "a" * 9000}, "invalid_token", id="too-long"),
-        pytest.param({"authorization": "Basic YTpi"}, "invalid_request", id="another-scheme"),
+        pytest.param({"authorization": "Basic YTpi"}, None, id="another-scheme"),
     ],
 )
 async def test_me_challenges(
@@ -403,3 +403,29 @@ async def test_a_session_that_idled_out_is_refused_here_whatever_its_access_toke
     clock.advance(timedelta(minutes=5))
 
     assert 401 == (await me(client, session["access_token"])).status_code
+
+
+@pytest.mark.finding("P04")
+@pytest.mark.parametrize("path", ["/auth/me", "/auth/sessions"])
+@pytest.mark.parametrize("header", ["Basic c3RhZ2luZzpwdw==", "Negotiate YII", "Bearer2 x", ""])
+@pytest.mark.usefixtures("alice")
+async def test_a_header_of_another_scheme_leaves_the_cookie_alone(
+    client: httpx.AsyncClient, path: str, header: str
+) -> None:
+    await log_in(client, "web")
+
+    answer = await client.get(path, headers={"authorization": header})
+
+    assert 200 == answer.status_code
+
+
+@pytest.mark.finding("P04")
+@pytest.mark.usefixtures("alice")
+async def test_a_bearer_without_a_token_is_400_even_beside_a_cookie(
+    client: httpx.AsyncClient,
+) -> None:
+    await log_in(client, "web")
+
+    answer = await client.get("/auth/me", headers={"authorization": "Bearer "})
+
+    assert (400, "bad_request") == (answer.status_code, answer.json()["code"])

@@ -153,13 +153,55 @@ async def test_a_preflight_of_a_listed_page_says_what_is_allowed(path: str) -> N
     assert (204, b"") == (answer.status_code, answer.content)
     assert {
         "access-control-allow-origin": LISTED,
-        "access-control-allow-methods": "GET, POST, DELETE",
+        "access-control-allow-methods": "GET, POST, PATCH, DELETE",
         "access-control-allow-headers": (
             "Authorization, Content-Type, Idempotency-Key, X-CSRF-Token"
         ),
         "access-control-max-age": "600",
         **READABLE,
     } == cors(answer)
+
+
+@pytest.mark.finding("P07")
+async def test_a_listed_page_may_add_harmless_headers() -> None:
+    asked = "content-type,traceparent, sentry-trace,baggage,X-Requested-With"
+
+    answer = await production().options(
+        "/auth/login",
+        headers={"origin": LISTED, **PREFLIGHT, "access-control-request-headers": asked},
+    )
+
+    allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+    assert {name.strip().lower() for name in asked.split(",")} <= set(allowed)
+    assert "authorization" in allowed
+
+
+@pytest.mark.finding("P07")
+@pytest.mark.parametrize(
+    "asked",
+    ["x_y", "*", "a b", "x\xe9", "x" * 65, ",".join(f"x-{i}" for i in range(17)), ",,"],
+    ids=["underscore", "star", "blank", "not ascii", "long", "seventeen", "empty"],
+)
+async def test_other_names_are_not_repeated(asked: str) -> None:
+    headers = {"origin": LISTED, **PREFLIGHT, "access-control-request-headers": asked}
+
+    answer = await production().options(
+        "/auth/login", headers=[(k.encode(), v.encode("latin-1")) for k, v in headers.items()]
+    )
+
+    assert (
+        "Authorization, Content-Type, Idempotency-Key, X-CSRF-Token"
+        == answer.headers["access-control-allow-headers"]
+    )
+
+
+@pytest.mark.finding("P07")
+async def test_another_page_is_allowed_none() -> None:
+    headers = {"origin": "https://evil.example", "access-control-request-headers": "traceparent"}
+
+    answer = await production().options("/auth/login", headers={**PREFLIGHT, **headers})
+
+    assert "access-control-allow-headers" not in answer.headers
 
 
 async def test_a_preflight_of_another_page_is_answered_and_allows_nothing() -> None:

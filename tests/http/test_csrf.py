@@ -29,6 +29,13 @@ PUBLIC = {"issuer": "https://auth.example.com", "cors_origins": ("https://app.ex
         pytest.param({"sec-fetch-site": "none"}, 200, id="typed-by-the-user"),
         pytest.param({"origin": "https://evil.example"}, 403, id="foreign"),
         pytest.param({"origin": "null"}, 403, id="null-is-foreign"),
+        pytest.param({"origin": "null", "sec-fetch-site": "same-origin"}, 200,
+            id="own-page-under-no-referrer", marks=pytest.mark.finding("P06")),
+        pytest.param({"origin": "null", "sec-fetch-site": "same-site"}, 403, id="null-same-site"),
+        pytest.param({"origin": "null", "sec-fetch-site": "cross-site"}, 403, id="null-cross-site"),
+        pytest.param({"origin": "null", "sec-fetch-site": "none"}, 403, id="null-none"),
+        pytest.param({"referer": "http://[bad", "sec-fetch-site": "same-origin"}, 403,
+            id="broken-referer-of-the-own-page"),
         pytest.param({"origin": ""}, 403, id="empty"),
         pytest.param({"origin": "http://localhost:8000.evil.example"}, 403, id="prefix"),
         pytest.param({"origin": "http://localhost:8000@evil.example"}, 403, id="userinfo"),
@@ -137,3 +144,23 @@ async def test_only_json_is_read(client: httpx.AsyncClient, content_type: str) -
     )
 
     assert (415, "unsupported_media_type") == (answer.status_code, answer.json()["code"])
+
+
+@pytest.mark.finding("P10")
+@pytest.mark.parametrize("delivery", ["spa", "web"])
+@pytest.mark.parametrize("access", ["none", "inactive"])
+async def test_a_cookie_login_in_a_frame_without_storage_says_why_it_cannot_work(
+    client: httpx.AsyncClient, delivery: str, access: str
+) -> None:
+    headers = {"origin": OWN, "sec-fetch-site": "same-origin", "sec-fetch-storage-access": access}
+    body = {"email": EMAIL, "password": PASSWORD}
+
+    answer = await client.post("/auth/login", json={**body, "delivery": delivery}, headers=headers)
+    native = await client.post("/auth/login", json={**body, "delivery": "native"}, headers=headers)
+    active = headers | {"sec-fetch-storage-access": "active"}
+    granted = await client.post("/auth/login", json={**body, "delivery": delivery}, headers=active)
+
+    assert (400, "cookies_impossible") == (answer.status_code, answer.json()["code"])
+    assert "frame" in answer.json()["detail"]
+    assert "set-cookie" not in answer.headers
+    assert [200, 200] == [native.status_code, granted.status_code]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ class Application:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.calls += 1
+        if scope["path"] == "/refuse":
+            await respond(send, 413, b"too large")
+            return
         body = b""
         more = True
         while more:
@@ -77,6 +81,11 @@ def server() -> Iterator[tuple[uvicorn.Config, tuple[str, int]]]:
     address = listener.getsockname()
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
+    # The server loads its application when it starts, and would forget a test's own.
+    deadline = time.monotonic() + PATIENCE
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     yield config, address
     server.should_exit = True
     thread.join(PATIENCE)
@@ -495,3 +504,58 @@ def test_uncommon_but_allowed_requests_are_served(
     connection.sendall(request_bytes)
 
     assert "/a" == read_one(connection)["path"]
+
+
+OFFER = HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+TWICE = {
+    "get": b"GET /echo HTTP/1.1\r\n" + HOST + b"\r\n",
+    "post": POST + b"Content-Length: 3\r\n\r\nabc",
+    "chunked": CHUNKED + b"3\r\nabc\r\n0\r\n\r\n",
+    "get-with-offer": b"GET /echo HTTP/1.1\r\n" + OFFER + b"\r\n",
+    "post-with-offer": b"POST /echo HTTP/1.1\r\n" + OFFER + b"Content-Length: 3\r\n\r\nabc",
+    "options": b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "expect": POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+}
+
+
+@pytest.mark.finding("11.11")
+@pytest.mark.parametrize("message", TWICE.values(), ids=TWICE.keys())
+def test_a_second_message_in_the_packet_loses_no_answer(
+    connect: Callable[[], socket.socket], message: bytes
+) -> None:
+    connection = connect()
+
+    connection.sendall(message * 2 + b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+
+    assert 3 == read_all(connection).count(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.finding("11.12")
+@pytest.mark.parametrize("sent", [0, 70_000, 99_999])
+def test_an_answer_before_the_body_was_read_says_close_and_closes(
+    connect: Callable[[], socket.socket], sent: int
+) -> None:
+    expect = b"" if sent else b"Expect: 100-continue\r\n"
+    connection = connect()
+
+    refused = POST.replace(b"/echo", b"/refuse")
+    connection.sendall(refused + expect + b"Content-Length: 100000\r\n\r\n" + b"a" * sent)
+    answer = read_all(connection)
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close\r\n" in answer
+
+
+@pytest.mark.finding("11.12")
+def test_a_request_behind_a_body_that_was_refused_reaches_nobody(
+    application: Application, connect: Callable[[], socket.socket]
+) -> None:
+    """Its answer would be written to a connection that we have ended."""
+    connection = connect()
+
+    refused = POST.replace(b"/echo", b"/refuse") + b"Content-Length: 100000\r\n\r\n"
+    connection.sendall(refused + b"a" * 100_000 + b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+    answer = read_all(connection)
+
+    assert 1 == answer.count(b"HTTP/1.1 ")
+    assert 1 == application.calls

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from authsvc.store.migrate import SCHEMA_REVISION
+from tests.http.conftest import MovableClock
 
 DOWN = "postgresql://nobody@127.0.0.1:1/nowhere"
 
@@ -75,3 +78,34 @@ async def test_probes_may_ask_with_head_and_nothing_is_kept(
         get.headers["cache-control"],
         head.headers["cache-control"],
     )
+
+
+@pytest.mark.finding("11.13")
+async def test_before_the_first_activation_the_signing_key_is_not_ready(
+    client: httpx.AsyncClient, clock: MovableClock
+) -> None:
+    clock.advance(timedelta(days=-2))
+
+    answer = await client.get("/readyz")
+
+    assert 503 == answer.status_code
+    assert "none is active yet" in answer.json()["checks"]["signing_key"]
+
+
+@pytest.mark.finding("11.18")
+async def test_a_primary_that_refuses_writes_is_not_ready(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    db = app.state.service.db
+    async with db.transaction() as session:
+        connection = await session.connection()
+        name = (await connection.exec_driver_sql("SELECT current_database()")).scalar_one()
+        await connection.exec_driver_sql(
+            f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
+        )
+    db.distrust_idle()
+
+    answer = await client.get("/readyz")
+
+    assert 503 == answer.status_code
+    assert "default_transaction_read_only" in answer.json()["checks"]["database"]

@@ -172,6 +172,10 @@ def test_the_level_decides_for_everybody(
         {"value": f"client_secret = {CANARY}"},
         {"value": f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----"},
         {"value": f"-----BEGIN RSA PRIVATE KEY-----\n{CANARY}"},
+        {
+            "value": "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+            f"DEK-Info: AES-256-CBC,00\n\n{CANARY}\n-----END RSA PRIVATE KEY-----"
+        },
         {"value": ["fine", {"deep": f"refresh_token: {CANARY}"}]},
     ],
     ids=repr,

@@ -261,3 +261,38 @@ async def test_somebody_elses_session_is_not_found(
     assert 404 == foreign.status_code
     assert absent.status_code in {404, 405}
     assert 200 == (await me(client, his["access_token"])).status_code
+
+
+@pytest.mark.finding("11.1", "P38")
+@pytest.mark.settings(max_sessions=1000, throttle=False)
+async def test_sessions_are_listed_a_hundred_at_a_time(client: httpx.AsyncClient) -> None:
+    logins = [(await log_in(client)).json() for _ in range(102)]
+    headers = {"authorization": f"Bearer {logins[0]['access_token']}"}
+
+    first = (await client.get("/auth/sessions", headers=headers)).json()
+    second = (
+        await client.get("/auth/sessions", params={"cursor": first["next"]}, headers=headers)
+    ).json()
+
+    assert (100, 2, None) == (len(first["sessions"]), len(second["sessions"]), second["next"])
+    assert {login["session_id"] for login in logins} == {
+        entry["id"] for entry in first["sessions"] + second["sessions"]
+    }
+
+
+@pytest.mark.finding("11.1")
+@pytest.mark.parametrize("cursor", ["", "x", "é", "A" * 32, "_" * 32, "A" * 8000])
+async def test_a_forged_cursor_is_refused_or_shows_own_sessions_only(
+    client: httpx.AsyncClient, cursor: str
+) -> None:
+    login = (await log_in(client)).json()
+
+    answer = await client.get(
+        "/auth/sessions",
+        params={"cursor": cursor},
+        headers={"authorization": f"Bearer {login['access_token']}"},
+    )
+
+    assert answer.status_code in {200, 400, 422}
+    if answer.status_code == 200:
+        assert {"sessions": [], "next": None} == answer.json()

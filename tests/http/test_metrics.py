@@ -22,7 +22,7 @@ from authsvc.protocol.refresh import Verdict
 from authsvc.settings import Settings
 from tests.http.conftest import EMAIL, MovableClock, log_in, refresh
 
-TOKEN = "a metrics token"
+TOKEN = "a token for metrics"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 PRODUCTION = {
     "env": "production",

@@ -51,6 +51,7 @@ CALM = {
     'authsvc_login_total{instance="a", outcome="too_many_attempts"}': "0+1x480",
     'authsvc_login_total{instance="a", outcome="overloaded"}': "2x480",
     'authsvc_login_total{instance="a", outcome="database_unavailable"}': "0x480",
+    'authsvc_password_hashing_longest_seconds{instance="a"}': "0.05x480",
     'authsvc_key_problems_total{instance="a"}': "1x480",
     'authsvc_signing_key_age_seconds{instance="a"}': "86400+15x480",
     'authsvc_signing_key_next_activation_seconds{instance="a"}': NOT_A_NUMBER,
@@ -75,6 +76,7 @@ CAUSES: dict[str, dict[str, str]] = {
     "AuthsvcTokensReused": {'"reused"': "0+3x480"},
     "AuthsvcForgedTokens": {'"bad_mac"': "0x450 30x30"},
     "AuthsvcGuessing": {'"too_many_attempts"': "0+200x480"},
+    "AuthsvcHashingStuck": {"hashing_longest": "0.05x440 0+15x40"},
     "AuthsvcLoginsOverloaded": {'"overloaded"': "0+1x480"},
 }
 

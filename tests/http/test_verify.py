@@ -472,8 +472,10 @@ async def test_an_oversized_token_is_refused(client: httpx.AsyncClient) -> None:
 
 @pytest.fixture
 def vector_keys(keys_dir: Path) -> None:
-    """The vectors' keys among ours, as public halves."""
-    activation = START - timedelta(minutes=10)
+    """The vectors' keys among ours, as public halves; ours has succeeded them."""
+    (ours,) = keys_dir.glob("*.pem")
+    ours.rename(keys_dir / file_name(Kind.SIGNING, START - timedelta(minutes=1)))
+    activation = START - timedelta(minutes=50)
     for jwk in TOKENS["jwks"]["keys"]:
         if jwk.get("alg") != "RS256" or jwk.get("use") != "sig":
             continue

@@ -319,3 +319,25 @@ async def test_a_flood_neither_blocks_the_loop_nor_waits_for_ever() -> None:
     assert elapsed < 3
     assert sorted(lags)[len(lags) // 2] < 0.05
     assert all(answer.retry_after and answer.retry_after.seconds >= 1 for answer in refused)
+
+
+@pytest.mark.finding("11.5")
+async def test_a_stuck_thread_shows_as_the_age_of_its_work() -> None:
+    """And the age is that of the oldest work, gone when it ends."""
+    queue, work = queue_with(threads=2), Work()
+    idle = queue.longest_seconds
+    first = asyncio.create_task(queue.run(work.named("first"), memory_kib=1))
+    await until(lambda: work.running == 1)
+    alone = queue.longest_seconds
+    second = asyncio.create_task(queue.run(work.named("second"), memory_kib=1))
+    await until(lambda: work.running == 2)
+
+    older = queue.longest_seconds
+    work.end.set()
+    await asyncio.gather(first, second)
+    await until(lambda: queue.running == 0)
+
+    assert 0 == idle
+    assert 0 < alone < older
+    assert 0 == queue.longest_seconds
+    queue.close()

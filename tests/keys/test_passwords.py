@@ -100,15 +100,19 @@ BAD_HASHES = {
     "no tag": "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$",
     "parameters out of range": "$argon2id$v=19$m=1,t=0,p=1$c29tZXNhbHQ$AAAAAAAA",
     "not ASCII": "$argon2id$v=19$m=64,t=1,p=1$sältsältsält$AAAAAAAA",
+    "too many passes": "$argon2id$v=19$m=64,t=4000000000,p=1$c29tZXNhbHQ$AAAAAAAA",
+    "21 times the work": "$argon2id$v=19$m=64,t=21,p=1$c29tZXNhbHQ$AAAAAAAA",
+    "too many lanes": "$argon2id$v=19$m=1088,t=1,p=17$c29tZXNhbHQ$AAAAAAAA",
     "over the budget": "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAAAAAA",
 }
 
 
+@pytest.mark.finding("11.5")
 @pytest.mark.parametrize("stored", BAD_HASHES.values(), ids=BAD_HASHES.keys())
 async def test_a_stored_hash_that_cannot_be_verified_is_a_logged_no(
     hasher: PasswordHasher, stored: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Never a 5xx, never 4 GiB of memory."""
+    """Never a 5xx, never 4 GiB of memory, never a thread that is busy for hours."""
     with caplog.at_level(logging.ERROR):
         assert not await hasher.verify(stored, PASSWORD)
 

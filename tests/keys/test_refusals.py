@@ -299,3 +299,66 @@ def test_no_secret_is_shown(directory: Path) -> None:
     assert "secretsecret" not in repr(found)
     assert "PRIVATE KEY" not in repr(found)
     assert "\\x01\\x01" not in repr(found)
+
+
+@pytest.mark.finding("11.8")
+def test_a_public_half_that_others_can_write_is_refused_in_production(directory: Path) -> None:
+    name = put_signing(directory, T0 - timedelta(days=2), 1, public=True)
+    (directory / name).chmod(0o666)
+
+    assert (name, True) == (only_problem(directory).file, only_problem(directory).refused)
+    assert [kid(0)] == [key.kid for key in look(directory).signing_keys.values()]
+    assert not only_problem(directory, strict=False).refused
+
+
+@pytest.mark.finding("11.8")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_public_half_of_another_user_is_refused_in_production(directory: Path) -> None:
+    name = put_signing(directory, T0 - timedelta(days=2), 1, public=True)
+    os.chown(directory / name, 12_345, -1)
+
+    problem = only_problem(directory)
+
+    assert (name, True) == (problem.file, problem.refused)
+    assert "uid 12345" in problem.problem
+
+
+@pytest.mark.finding("11.8")
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_nothing_new_is_taken_from_a_directory_that_others_can_write(
+    directory: Path, mode: int
+) -> None:
+    before = look(directory)
+    put_signing(directory, T0 - timedelta(days=2), 1, public=True)
+    directory.chmod(mode)
+
+    assert only_problem(directory).refused
+    assert {} == look(directory).signing_keys
+    after = read(directory, passphrase=None, strict_modes=True, previous=before)
+    assert [kid(0)] == [key.kid for key in after.signing_keys.values()]
+    assert not only_problem(directory, strict=False).refused
+
+
+@pytest.mark.finding("11.8")
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_public_half_newer_than_every_private_key_is_refused(
+    directory: Path, *, strict: bool
+) -> None:
+    name = put_signing(directory, T0, 1, public=True)
+
+    problem = only_problem(directory, strict=strict)
+
+    assert (name, True) == (problem.file, problem.refused)
+    assert [kid(0)] == [key.kid for key in look(directory, strict=strict).signing_keys.values()]
+
+
+@pytest.mark.finding("11.8")
+def test_a_public_half_is_judged_anew_when_a_newer_private_key_appears(directory: Path) -> None:
+    put_signing(directory, T0, 1, public=True)
+    before = look(directory)
+    put_signing(directory, T0 + HOUR, 2)
+
+    after = read(directory, passphrase=None, strict_modes=True, previous=before)
+
+    assert () == after.problems
+    assert [kid(0), kid(1), kid(2)] == [key.kid for key in after.signing_keys.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -207,3 +208,21 @@ async def test_another_address_is_tried_if_one_is_deaf(canary: Web) -> None:
     fetcher = Fetcher(loopback=True, resolve=Names(["::1", "127.0.0.1"]))
 
     assert b"heard" == await fetcher.fetch(f"http://localhost:{canary.port}/")
+
+
+@pytest.mark.finding("11.3")
+async def test_a_failure_never_quotes_the_other_server() -> None:
+    """What it sent would reach the log; its registration alone lets a client trigger that."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + b"planted" * 1000 + b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(FetchFailed) as failed:
+            await Fetcher(loopback=True).fetch(f"http://127.0.0.1:{port}/jwks")
+
+    assert "RemoteProtocolError" == str(failed.value)

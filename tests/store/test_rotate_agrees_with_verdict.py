@@ -81,9 +81,15 @@ async def test_rotate_happens_exactly_when_the_verdict_is_active(
         tuple(Delivery),
         (NOW + SECOND, NOW, NOW - 9 * SECOND, NOW - 10 * SECOND, NOW - 60 * SECOND),  # rotated_at
         ((1, 1), (0, 1), (1, 0)),  # idle, absolute: one second left or none
-        ((False, False), (True, False), (False, True)),  # revoked, user disabled
+        (
+            (False, False, 1),
+            (True, False, 1),
+            (False, True, 1),
+            (False, False, 2),
+        ),  # revoked, user disabled, user's epoch
     ):
-        generation, presented, delivery, rotated_at, (idle, absolute), (revoked, disabled) = state
+        generation, presented, delivery, rotated_at, (idle, absolute), ended = state
+        revoked, disabled, user_epoch = ended
         # Only the neighbourhood of a generation is told apart; the rest repeats itself.
         if not -4 <= presented - generation <= 3:
             continue
@@ -97,6 +103,7 @@ async def test_rotate_happens_exactly_when_the_verdict_is_active(
             absolute_expires_at=NOW + absolute * SECOND,
             revoked_at=START if revoked else None,
             disabled_at=START if disabled else None,
+            user_epoch=user_epoch,
         )
         token = RefreshToken(
             mac_key_id=b"k" * 8, family_id=family.id, generation=presented, delivery=delivery
@@ -132,6 +139,7 @@ async def _put(
     absolute_expires_at: datetime,
     revoked_at: datetime | None,
     disabled_at: datetime | None,
+    user_epoch: int,
 ) -> None:
     async with db.transaction() as session:
         await session.exec(
@@ -148,7 +156,9 @@ async def _put(
             )
         )
         await session.exec(
-            update(User).where(col(User.id) == user_id).values(disabled_at=disabled_at)
+            update(User)
+            .where(col(User.id) == user_id)
+            .values(disabled_at=disabled_at, session_epoch=user_epoch)
         )
 
 

@@ -1,4 +1,4 @@
-"""`pip install authsvc` is enough to verify tokens, and brings nothing of the server."""
+"""`pip install /path/to/authsvc` is enough to verify tokens, and brings nothing of the server."""
 
 from __future__ import annotations
 
@@ -163,7 +163,8 @@ def test_the_command_says_what_is_missing(python: Path) -> None:
         assert (1, "") == (done.returncode, done.stdout)
         assert (
             "authsvc: the server is not installed, only its verifier and client (typer is "
-            "missing). Install it: pip install 'authsvc[server]'\n" == done.stderr
+            "missing). Install it from a checkout: "
+            "pip install '/path/to/authsvc[server]'\n" == done.stderr
         )
 
 

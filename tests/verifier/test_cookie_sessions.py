@@ -46,6 +46,7 @@ def without(*names: str) -> dict[str, str]:
 
 
 @pytest.mark.requirement("X2")
+@pytest.mark.finding("P06")
 @pytest.mark.parametrize(
     "found",
     [
@@ -56,6 +57,8 @@ def without(*names: str) -> dict[str, str]:
         without("origin") | {"referer": f"{PAGE}/form?x=1"},
         GOOD | {"origin": "https://www.example.com", "sec-fetch-site": "same-site"},
         without("origin") | {"sec-fetch-site": "none"},
+        # P06: under `Referrer-Policy: no-referrer`.
+        GOOD | {"origin": "null", "sec-fetch-site": "same-origin"},
     ],
     ids=str,
 )
@@ -68,7 +71,9 @@ def test_a_write_of_a_page_of_ours_is_taken(found: dict[str, str]) -> None:
     ("changes", "detail"),
     [
         ({"origin": "https://attacker.test"}, "origin"),
-        ({"origin": "null"}, "origin"),
+        ({"origin": "null", "sec-fetch-site": "none"}, "origin"),
+        ({"origin": "null", "sec-fetch-site": "same-site"}, "origin"),
+        ({"origin": "null", "sec-fetch-site": "cross-site"}, "origin"),
         ({"origin": "https://app.example.com.attacker.test"}, "origin"),
         ({"origin": "http://app.example.com"}, "origin"),
         ({"origin": "https://app.example.com:444"}, "origin"),

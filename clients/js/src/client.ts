@@ -25,17 +25,23 @@ const MARGIN = 5_000;
 /** Why a refresh is left for a login or a logout. */
 const LEFT = new Error("left");
 
-/** The sessions of one authsvc in this page, in step with all other tabs of the origin. */
+/**
+ * The sessions of one authsvc in this page, in step with all other tabs of the origin.
+ *
+ * Where there is no page (a server that renders, a build) nothing is sent and nothing is kept
+ * alive, and `ready` is null. One object is for one user: never share it between requests.
+ */
 export function createAuth(options: Options = {}): Auth {
+  const browsing = "document" in globalThis || "WorkerGlobalScope" in globalThis;
   const here = globalThis.location?.origin;
-  const service = new URL(options.url ?? here).origin;
+  const service = originOf(options.url ?? here);
   const name = `authsvc ${service} `;
   const origins = new Set([here, service, ...(options.origins ?? [])]);
   const patience = (options.patience ?? 10) * 1_000;
   const listeners = new Set(options.onChange ? [options.onChange] : []);
   const store = openStore(name);
   const exclusively = exclusivelyBy(name, store);
-  const peers = openPeers(name, hear);
+  const peers = openPeers(browsing ? name : null, hear);
 
   let held: Token | null = null;
   let session: Session | null = null;
@@ -44,7 +50,9 @@ export function createAuth(options: Options = {}): Auth {
   /** How often a login, a logout or an end has been seen. */
   let turns = 0;
   /** Why nothing works any more. */
-  let stopped: AuthError | null = null;
+  let stopped: AuthError | null = service
+    ? null
+    : new AuthError("closed", "There is no page here whose origin could be meant: give a url.");
   let refreshing: Promise<void> | null = null;
   let underWay: AbortController | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -59,7 +67,7 @@ export function createAuth(options: Options = {}): Auth {
     const owner = `${found.userId} ${found.sessionId}`;
     if (identity && identity !== owner) {
       stop(new AuthError("session_changed", "Another tab has begun another session."));
-      (options.onOtherSession ?? (() => location.reload()))();
+      (options.onOtherSession ?? (() => globalThis.document && location.reload()))();
       return;
     }
     identity = owner;
@@ -134,7 +142,9 @@ export function createAuth(options: Options = {}): Auth {
     const before = held;
     const turn = turns;
     const isOver = (): boolean => !!stopped || turns !== turn || held !== before;
+    const isLeft = (): boolean => !!underWay?.signal.aborted;
     for (let tries = 0; !isOver(); ) {
+      underWay = null;
       try {
         await exclusively(async () => {
           underWay = new AbortController();
@@ -147,7 +157,7 @@ export function createAuth(options: Options = {}): Auth {
         });
         return;
       } catch (error) {
-        if (error === LEFT) continue; // Queue again, behind the login or logout.
+        if (isLeft()) continue; // Queue again, behind the login or logout.
         if (!(error instanceof AuthError && passes(error))) throw error;
         const wait = Math.min(PAUSE * 2 ** tries++, LONGEST_PAUSE);
         // Spread upwards, so that a service which comes back is not asked by everybody at once.
@@ -293,7 +303,8 @@ export function createAuth(options: Options = {}): Auth {
   for (const [event, listener] of events) globalThis.addEventListener?.(event, listener);
 
   // Without a lasting store nothing is known, and asking does no harm.
-  const begun = store.get(HINT) || !store.lasts ? patiently(renew()) : Promise.resolve();
+  const asks = browsing && (store.get(HINT) || !store.lasts);
+  const begun = asks ? patiently(renew()) : Promise.resolve();
   const ready = begun.then(() => session);
   ready.catch(() => undefined);
 
@@ -316,4 +327,12 @@ export function createAuth(options: Options = {}): Auth {
     },
     close: () => stop(new AuthError("closed", "This client has been closed.")),
   };
+}
+
+/** authsvc's cookies and metadata are at the root of a host, so a path would be ignored. */
+function originOf(url: string | undefined): string {
+  if (!url) return "";
+  const { origin, pathname, search, hash } = new URL(url);
+  if (pathname + search + hash === "/") return origin;
+  throw new TypeError(`createAuth: url is the origin of authsvc, such as ${origin}, without a path.`);
 }

@@ -17,7 +17,7 @@ export const UNAVAILABLE = "unavailable";
  * A refusal, or the lack of an answer.
  *
  * `code` is one of the service's (`/auth/errors.json`), or one of ours: `unavailable` (the session
- * is as it was; try again), `session_changed` (this page belongs to a session that another tab has
+ * is as it was; try again), `unexpected_answer` (it was not authsvc that answered), `session_changed` (this page belongs to a session that another tab has
  * replaced), `origin_not_listed` (the access token does not go there) and `closed`.
  */
 export class AuthError extends Error {

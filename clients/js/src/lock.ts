@@ -12,22 +12,38 @@ const SETTLED = 60;
 export const sleep = (milliseconds: number): Promise<void> =>
   new Promise((done) => setTimeout(done, milliseconds));
 
-/** Web Locks where there are any; else a lease in the store. */
+/** Web Locks where there are any and the browser grants them to this frame; else a lease in the store. */
 export function exclusivelyBy(name: string, store: Store): Exclusively {
   const locks = globalThis.navigator?.locks;
-  return locks ? (run) => locks.request(name, run) as ReturnType<typeof run> : leasing(store);
+  const lease = leasing(store);
+  if (!locks) return lease;
+  return async (run) => {
+    let granted = false;
+    try {
+      return await locks.request(name, () => {
+        granted = true;
+        return run();
+      });
+    } catch (error) {
+      // In a frame of another site the request itself is a SecurityError.
+      if (granted) throw error;
+      return lease(run);
+    }
+  };
 }
 
 /**
  * A lease that tabs write, and read again once everybody's writing has arrived: the last one to
- * have written holds it. A tab that dies holds it until it runs out.
+ * have written holds it. A tab that dies holds it until it runs out; one that ends later than a
+ * lease can was written by a clock that was ahead, and counts as run out.
  */
 function leasing(store: Store): Exclusively {
   return async (run) => {
     const me = random();
     const holder = (): string | undefined => {
       const [owner, until] = (store.get(LOCK) ?? "").split(" ");
-      return Number(until) > Date.now() ? owner : undefined;
+      const left = Number(until) - Date.now();
+      return left > 0 && left <= LEASE ? owner : undefined;
     };
     while (holder() !== me) {
       if (!holder()) store.set(LOCK, `${me} ${Date.now() + LEASE}`);

@@ -19,10 +19,10 @@ export interface Peers {
   close(): void;
 }
 
-/** The other tabs, where the browser has BroadcastChannel. */
-export function openPeers(name: string, hear: (message: Message) => void): Peers {
+/** The other tabs, where the browser has BroadcastChannel; nobody without a name. */
+export function openPeers(name: string | null, hear: (message: Message) => void): Peers {
   let channel: BroadcastChannel | undefined =
-    globalThis.BroadcastChannel && new BroadcastChannel(name);
+    name !== null && globalThis.BroadcastChannel ? new BroadcastChannel(name) : undefined;
   if (channel) channel.onmessage = ({ data }: MessageEvent<Message>) => hear(data);
   return {
     connected: !!channel,

@@ -24,12 +24,13 @@ export async function post(
   body: unknown,
   signal?: AbortSignal,
 ): Promise<Answer> {
+  // Not `throwIfAborted`, which React Native lacks.
+  if (signal?.aborted) throw signal.reason;
   const ours = new AbortController();
   const stop = (): void => ours.abort(signal?.reason);
   const timer = setTimeout(stop, TIMEOUT);
   signal?.addEventListener("abort", stop);
   try {
-    signal?.throwIfAborted();
     const answer = await fetch(url, {
       method: "POST",
       credentials: "include",
@@ -40,11 +41,19 @@ export async function post(
     const text = await answer.text();
     return { status: answer.status, headers: answer.headers, body: objectIn(text) };
   } catch (error) {
-    throw signal?.aborted ? signal.reason : unavailable("authsvc cannot be reached.", error);
+    throw signal?.aborted ? signal.reason : unavailable(unreachable(url), error);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   }
+}
+
+/** To a page a refused preflight looks like a broken network. */
+function unreachable(url: string): string {
+  const here = globalThis.location?.origin;
+  const foreign = here && here !== new URL(url, here).origin;
+  const unless = `, or this page's origin (${here}) is not in AUTHSVC_CORS_ORIGINS; the browser's console tells`;
+  return `authsvc cannot be reached${foreign ? unless : ""}.`;
 }
 
 /** The error that an answer other than success is. */

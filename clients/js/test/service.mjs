@@ -1,6 +1,9 @@
 // A stand-in for authsvc that answers as a test tells it, and time that passes when it is told to.
 import { createServer } from "node:http";
 
+// The client asks nothing where there is no page.
+globalThis.document ??= {};
+
 const real = { setTimeout, clearTimeout };
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
 

@@ -1,6 +1,8 @@
 // fetch, login and logout.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { afterEach, test } from "node:test";
+import { promisify } from "node:util";
 import { createAuth } from "../dist/index.js";
 import { problem, serve, tokens } from "./service.mjs";
 
@@ -202,4 +204,80 @@ test("a closed client says so", async () => {
   auth.close();
 
   await assert.rejects(auth.token(), { code: "closed" });
+});
+
+test("P14: a path in the url is an error at once", () => {
+  for (const url of ["https://example.com/identity", "https://example.com/?a", "https://example.com/#a"])
+    assert.throws(() => createAuth({ url }), /such as https:\/\/example.com, without a path/);
+});
+
+test("P10: a lock that is denied at the moment of use counts as none", async () => {
+  const locks = { request: () => Promise.reject(new DOMException("The request was denied.", "SecurityError")) };
+  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: { locks }, configurable: true });
+  try {
+    await start();
+    assert.equal((await auth.login("ada@example.com", "a password")).userId, "ada");
+  } finally {
+    if (before) Object.defineProperty(globalThis, "navigator", before);
+    else delete globalThis.navigator;
+  }
+});
+
+test("11.17: a lease from a clock that was ahead blocks nobody", async () => {
+  const items = new Map();
+  globalThis.localStorage = {
+    getItem: (name) => items.get(name) ?? null,
+    setItem: (name, value) => items.set(name, value),
+    removeItem: (name) => items.delete(name),
+  };
+  try {
+    service = await serve(() => ({ body: tokens() }));
+    items.set(`authsvc ${service.url} lock`, `another ${Date.now() + 3_600_000}`);
+    auth = createAuth({ url: service.url });
+
+    assert.equal((await auth.login("ada@example.com", "a password")).userId, "ada");
+  } finally {
+    delete globalThis.localStorage;
+  }
+});
+
+test("P12: a browser without throwIfAborted loses nothing", async () => {
+  const { throwIfAborted } = AbortSignal.prototype;
+  delete AbortSignal.prototype.throwIfAborted;
+  try {
+    await start();
+    assert.equal((await auth.refresh()).userId, "ada");
+  } finally {
+    AbortSignal.prototype.throwIfAborted = throwIfAborted;
+  }
+});
+
+test("P11: where there is no page nothing is sent, nothing keeps the process alive, and nobody is logged in", async () => {
+  service = await serve(() => ({ body: tokens() }));
+  const program = `
+    const { createAuth } = await import(${JSON.stringify(new URL("../dist/index.js", import.meta.url).href)});
+    const there = createAuth({ url: "${service.url}" });
+    const nowhere = createAuth();
+    console.log(await there.ready, await nowhere.ready);
+    await nowhere.login("a", "b").catch(({ code }) => console.log(code));`;
+
+  const done = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program], { timeout: 60_000 });
+
+  assert.equal(done.stdout, "null null\nclosed\n");
+  assert.equal(service.seen.length, 0);
+});
+
+test("N07: to a page of another origin the message names the setting", async () => {
+  await start();
+  service.close();
+  globalThis.location = new URL("http://app.test:5173/");
+  try {
+    await assert.rejects(auth.login("a", "b"), ({ code, message }) => {
+      assert.match(message, /origin \(http:\/\/app\.test:5173\) is not in AUTHSVC_CORS_ORIGINS/);
+      return code === "unavailable";
+    });
+  } finally {
+    delete globalThis.location;
+  }
 });

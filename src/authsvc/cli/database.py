@@ -135,7 +135,7 @@ async def _require_schema(db: Database) -> None:
     from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
 
     revision = await migrate.current(db)
-    if revision != migrate.SCHEMA_REVISION:
+    if not migrate.suffices(revision):
         raise CommandError(
             f"The database's schema is {revision or 'empty'}, this authsvc needs "
             f"{migrate.SCHEMA_REVISION}; run `authsvc db upgrade`"

@@ -28,7 +28,7 @@ def upgrade() -> None:
 
     settings = load_settings()
     before = _current(settings)
-    if before == migrate.SCHEMA_REVISION:
+    if migrate.suffices(before):
         typer.echo(f"The schema is {before} already; nothing to do.")
         return
     _run(lambda: migrate.upgrade(database_url(settings)))
@@ -39,7 +39,7 @@ def upgrade() -> None:
 def current(
     *,
     check: Annotated[
-        bool, typer.Option("--check", help="Fail unless it is what this authsvc needs.")
+        bool, typer.Option("--check", help="Fail unless this authsvc can run on it.")
     ] = False,
     json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -47,15 +47,17 @@ def current(
     from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
 
     found, needed = _current(load_settings()), migrate.SCHEMA_REVISION
-    fits = found == needed
+    fits = migrate.suffices(found)
     if json_wanted:
         print_json({"revision": found, "needed": needed, "current": fits})
-    elif fits:
+    elif found == needed:
         typer.echo(f"{found} (what this authsvc needs)")
+    elif fits:
+        typer.echo(f"{found} (newer than the {needed} that this authsvc needs, and will do)")
     else:
         typer.echo(f"{found or 'empty'} (this authsvc needs {needed})")
     if check and not fits:
-        raise CommandError("Run `authsvc db upgrade`, or an authsvc that fits the database.")
+        raise CommandError("Run `authsvc db upgrade`.")
 
 
 @app.command(epilog="Example: authsvc db downgrade base --yes")

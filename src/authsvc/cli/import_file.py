@@ -16,7 +16,7 @@ from authsvc.cli.console import plural, progress
 from authsvc.cli.database import with_database
 from authsvc.cli.errors import CommandError
 from authsvc.flows.import_accounts import AddressesTaken, Imported, import_accounts
-from authsvc.keys.foreign_hashes import why_unusable
+from authsvc.keys.foreign_hashes import WorkLimit, why_unusable
 from authsvc.protocol.email_address import normal_form
 from authsvc.protocol.errors import ValidationFailed
 from authsvc.protocol.roles import check_roles
@@ -45,7 +45,7 @@ def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
     rows = _lines(file)
     if len(rows) > LONG:
         typer.echo(f"Checking {len(rows)} lines", err=True)
-    accounts, lines = _read(rows, file, budget_mib=settings.hash_memory_budget_mib)
+    accounts, lines = _read(rows, file, limit=_limit(settings))
     report = progress(lambda done: f"{done} of {len(accounts)} accounts")
 
     async def act(db: Database) -> Imported:
@@ -62,6 +62,12 @@ def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
     typer.echo(f"Imported {plural(done.created, 'account')}{skipped}.")
 
 
+def _limit(settings: Settings) -> WorkLimit:
+    return WorkLimit(
+        settings.hash_memory_budget_mib, settings.argon2_memory_kib, settings.argon2_time
+    )
+
+
 def _lines(file: Path) -> list[bytes]:
     try:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
@@ -71,7 +77,7 @@ def _lines(file: Path) -> list[bytes]:
 
 
 def _read(
-    lines: Sequence[bytes], file: Path, *, budget_mib: int
+    lines: Sequence[bytes], file: Path, *, limit: WorkLimit
 ) -> tuple[list[NewUser], dict[str, int]]:
     """The accounts, and in which line each address stands."""
     accounts: list[NewUser] = []
@@ -82,7 +88,7 @@ def _read(
         if not line.strip():
             continue
         try:
-            account = _account(line, budget_mib=budget_mib, now=now)
+            account = _account(line, limit=limit, now=now)
             earlier = found.setdefault(account.email, number)
             if earlier != number:
                 raise _BadLineError(f"email: is the same as in line {earlier}")
@@ -97,7 +103,7 @@ def _read(
     return accounts, found
 
 
-def _account(line: bytes, *, budget_mib: int, now: datetime) -> NewUser:
+def _account(line: bytes, *, limit: WorkLimit, now: datetime) -> NewUser:
     row = _object(line)
     strange = sorted(set(row) - set(MEMBERS))
     if strange:
@@ -112,7 +118,7 @@ def _account(line: bytes, *, budget_mib: int, now: datetime) -> NewUser:
         raise _BadLineError("roles: is no list of texts")
     if not isinstance(disabled, bool):
         raise _BadLineError("disabled: is neither true nor false")
-    unusable = why_unusable(password_hash, memory_budget_mib=budget_mib)
+    unusable = why_unusable(password_hash, limit)
     if unusable:
         raise _BadLineError(f"password_hash: {unusable}")
     try:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from authsvc.cli import clients, db, keys, sessions, token, users
+from authsvc.cli import audit, clients, db, keys, sessions, token, users
 from authsvc.cli.doctor import doctor
 from authsvc.cli.errors import CommandError
 from authsvc.cli.serve import serve
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command(epilog="Example: authsvc doctor --json")(doctor)
+app.add_typer(audit.app, name="audit")
 app.add_typer(clients.app, name="clients")
 app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")

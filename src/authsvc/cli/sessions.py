@@ -15,6 +15,7 @@ from authsvc.cli.console import (
     print_table,
     printable,
     progress,
+    sessions_ended,
     timestamp,
 )
 from authsvc.cli.database import refusals, with_database
@@ -112,7 +113,7 @@ def revoke(
         typer.echo(f"Ended {session}." if ended else f"{session} had ended already.")
     elif user is not None:
         found, count = with_database(settings, of_user)
-        typer.echo(f"Ended {plural(count, 'session')} of {found.email}.")
+        typer.echo(f"Ended {sessions_ended(count)} of {found.email}.")
     else:
         confirm("End the sessions of everybody? All have to log in again.", yes=yes)
         typer.echo(f"Ended {plural(with_database(settings, of_everybody), 'session')}.")

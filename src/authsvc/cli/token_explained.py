@@ -95,6 +95,9 @@ def with_session(
     elif state.revoked_at is not None:
         words = f"was ended {duration(now - state.revoked_at)} ago: authsvc itself refuses it"
         check = Check("session", passed=False, words=words)
+    elif state.ended:
+        words = "was ended with all others of its user: authsvc itself refuses it"
+        check = Check("session", passed=False, words=words)
     else:
         check = Check("session", passed=True, words="has not been ended")
     return _and(explanation, check)

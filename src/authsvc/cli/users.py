@@ -12,9 +12,9 @@ from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import (
     confirm,
     new_password,
-    plural,
     print_json,
     print_table,
+    sessions_ended,
     timestamp,
 )
 from authsvc.cli.database import with_database
@@ -145,7 +145,7 @@ def disable(user: TheUser) -> None:
         return found, await accounts.disable_account(db, found.id)
 
     found, done = with_database(load_settings(), act)
-    ended = plural(done.ended, "session")
+    ended = sessions_ended(done.ended)
     if done.changed:
         typer.echo(f"Disabled {found.email}; {ended} ended.")
     else:
@@ -178,7 +178,7 @@ def delete(
         f"Delete {found.email} ({found.id}) and all its sessions? This cannot be undone.", yes=yes
     )
     done = with_database(settings, lambda db: accounts.delete_account(db, found.id))
-    typer.echo(f"Deleted {found.email} ({found.id}); {plural(done.ended, 'session')} ended.")
+    typer.echo(f"Deleted {found.email} ({found.id}); {sessions_ended(done.ended)} ended.")
 
 
 @app.command("set-roles", epilog="Example: authsvc users set-roles alice@example.com admin billing")
@@ -224,7 +224,7 @@ def set_password(user: TheUser, *, password_stdin: PasswordStdin = False) -> Non
     found = with_database(settings, lambda db: accounts.find_account(db, user))
     password = Secret(new_password(from_stdin=password_stdin))
     done = with_database(settings, act)
-    typer.echo(f"{found.email} has a new password; {plural(done.ended, 'session')} ended.")
+    typer.echo(f"{found.email} has a new password; {sessions_ended(done.ended)} ended.")
 
 
 @app.command("import", epilog="Example: authsvc users import users.jsonl --skip-existing")

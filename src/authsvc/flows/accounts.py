@@ -19,7 +19,7 @@ from authsvc.protocol.errors import EmailTaken, NotFound
 from authsvc.protocol.password_policy import check_password
 from authsvc.protocol.roles import check_roles
 from authsvc.protocol.secret import Secret
-from authsvc.store import audit, sessions, users
+from authsvc.store import audit, endings, sessions, users
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.tables import User
 
@@ -31,7 +31,7 @@ class Changed:
 
     Args:
         changed: False if it was so already.
-        ended: How many sessions it ended.
+        ended: How many sessions it ended; `endings.AT_ONCE` means so many or more.
     """
 
     changed: bool
@@ -202,6 +202,7 @@ async def delete_account(
             now=database_now,
         )
         await users.remove(session, user_id)
+        await endings.forget_user(session, user_id, now=database_now)
         await audit.record(
             session, AuditEvent.USER_DELETED, user_id=user_id, caller=caller, now=database_now
         )

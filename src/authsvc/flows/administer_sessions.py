@@ -48,7 +48,7 @@ async def count_sessions(
 ) -> int:
     """How many live sessions a user has."""
     async with db.transaction() as session:
-        return len(await sessions.list_live(session, user_id, now=database_now))
+        return await sessions.count_live(session, user_id, now=database_now)
 
 
 @uninterrupted

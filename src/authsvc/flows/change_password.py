@@ -82,8 +82,7 @@ async def _store(
         )
         if not changed:
             return False
-        family = await sessions.find(session, account.session_id)
-        if family is None or family.revoked_at is not None:
+        if not await sessions.stands(session, account.session_id):
             # It was ended while we were hashing: whoever ended it must have the last word.
             raise Unauthenticated("session_ended")
         await sessions.revoke_many(

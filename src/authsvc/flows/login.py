@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,7 +74,7 @@ async def login(
     remember: bool,
     lifetimes: Lifetimes,
     limits: Limits | None,
-    superseded: UUID | None = None,
+    superseded: Collection[UUID] = (),
     now: datetime,
     database_now: datetime | None = None,
 ) -> Session:
@@ -83,7 +84,7 @@ async def login(
     Args:
         remember: False: the session idles out after 12 h at the latest.
         limits: None: not throttled, for load tests.
-        superseded: The family of the refresh cookie that this login replaces.
+        superseded: The families of the refresh cookies that this login replaces.
 
     Raises:
         InvalidCredentials: Unknown user, wrong password or disabled account, in the same time;
@@ -117,12 +118,12 @@ async def login(
             raise
         if family is not None:
             await _rehash(db, hasher, verified, attempt.password)
-            if superseded is not None:
+            for family_id in superseded:
                 # Last, so that a login which fails on the way has ended nothing.
                 async with db.autocommit() as connection:
                     await refresh_families.revoke_family(
                         connection,
-                        superseded,
+                        family_id,
                         reason=RevokeReason.SUPERSEDED,
                         caller=attempt.caller,
                         now=database_now,

@@ -33,12 +33,14 @@ class Credentials:
     Everything a logout request carries; any of it may be stale.
 
     Args:
+        access_cookies: More than one where a sibling host has planted a twin; so with
+            `refresh_cookies`. Each that is authentic counts.
         csrf_token: The X-CSRF-Token header; cookies of `web` delivery need it.
     """
 
     bearer: Secret | None = None
-    access_cookie: Secret | None = None
-    refresh_cookie: Secret | None = None
+    access_cookies: tuple[Secret, ...] = ()
+    refresh_cookies: tuple[Secret, ...] = ()
     refresh_token: Secret | None = None
     csrf_token: Secret | None = None
 
@@ -101,39 +103,51 @@ async def logout(
 def _authentic(
     issuer: Issuer, keys: KeyDirectory, presented: Credentials, now: datetime
 ) -> _Authentic:
-    family_ids: set[UUID] = set()
+    """
+    What is ours among the credentials.
+
+    Raises:
+        CsrfFailed: Only `web` cookies, and the CSRF token belongs to none of them. Of twins it
+            belongs to one: what is proved is the page, and that is one for all cookies. A
+            bearer token proves it as well, since no foreign page may send one.
+    """
     access_tokens: list[Secret] = []
     refresh_tokens: list[RefreshToken] = []
-    for access_token in (presented.bearer, presented.access_cookie):
-        if access_token is None:
-            continue
+    family_ids: set[UUID] = set()
+    by_web_cookie: set[UUID] = set()
+    proved = False
+    bearers = () if presented.bearer is None else (presented.bearer,)
+    for access_token in (*bearers, *presented.access_cookies):
         try:
             claims = issuer.verify_authentic(access_token, now=now)
         except Unauthenticated:
             continue
         if claims.sid is None:
             continue
-        if access_token is presented.access_cookie:
-            _check_csrf(keys, claims.sid, presented)
+        if access_token is presented.bearer:
+            proved = True
+        else:
+            by_web_cookie.add(claims.sid)
         access_tokens.append(access_token)
         family_ids.add(claims.sid)
-    for text in (presented.refresh_cookie, presented.refresh_token):
-        if text is None:
-            continue
+    bodies = () if presented.refresh_token is None else (presented.refresh_token,)
+    for text in (*presented.refresh_cookies, *bodies):
         try:
             token = keys.open_refresh_token(text, now=now)
         except InvalidRefreshToken:
             continue
-        if text is presented.refresh_cookie and token.delivery is Delivery.WEB:
-            _check_csrf(keys, token.family_id, presented)
+        if text is not presented.refresh_token and token.delivery is Delivery.WEB:
+            by_web_cookie.add(token.family_id)
         refresh_tokens.append(token)
         family_ids.add(token.family_id)
+    if by_web_cookie and not proved:
+        _check_csrf(keys, by_web_cookie, presented.csrf_token)
     return _Authentic(tuple(access_tokens), tuple(refresh_tokens), frozenset(family_ids))
 
 
-def _check_csrf(keys: KeyDirectory, family_id: UUID, presented: Credentials) -> None:
-    if presented.csrf_token is None or not verify_csrf_token(
-        keys.refresh, family_id, presented.csrf_token
+def _check_csrf(keys: KeyDirectory, family_ids: set[UUID], csrf_token: Secret | None) -> None:
+    if csrf_token is None or not any(
+        verify_csrf_token(keys.refresh, family_id, csrf_token) for family_id in family_ids
     ):
         raise CsrfFailed("csrf_token")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from authsvc.store import revocations, sessions, spent_jtis, throttle_buckets
+from authsvc.store import endings, revocations, sessions, spent_jtis, throttle_buckets
 from authsvc.store.database import Database, uninterrupted
 
 BATCH = 500  # rows a transaction: its locks are held for milliseconds
@@ -16,8 +16,9 @@ ROUNDS = 20  # batches a visit and table: a backlog is worked off over several v
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows one visit deleted."""
+    """How many rows one visit deleted, or made say that they have ended."""
 
+    endings: int
     families: int
     counters: int
     audit_records: int
@@ -28,8 +29,13 @@ class Pruned:
 async def prune(
     db: Database, *, audit_retention: timedelta, database_now: datetime | None = None
 ) -> Pruned:
-    """Delete what no rule can ask about any more, in small batches, each table by itself."""
+    """
+    Finish endings, and delete what no rule can ask about any more.
+
+    In small batches, each table by itself.
+    """
     return Pruned(
+        endings=await _repeat(db, endings.finish),
         families=await _repeat(db, partial(sessions.prune_families, now=database_now)),
         counters=await _repeat(db, partial(throttle_buckets.prune, now=database_now)),
         audit_records=await _repeat(

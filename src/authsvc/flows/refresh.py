@@ -218,7 +218,7 @@ class _Rotation:
             family, state = loaded
             if (
                 state.generation == self.attempt.token.generation + 1
-                and state.revoked_at is None
+                and not state.ended
                 and hmac.compare_digest(state.attempt_digest or b"", self.attempt.digest)
             ):
                 return Decided(family, Outcome.REPLAYED if self.keyed else Outcome.ROTATED)

@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from authsvc.protocol import base64url
 from authsvc.protocol.audit import Caller, RevokeReason
-from authsvc.protocol.errors import NotFound
+from authsvc.protocol.errors import FieldError, NotFound, ValidationFailed
 from authsvc.store import refresh_families, sessions
 from authsvc.store.database import Database
 from authsvc.store.tables import RefreshFamily
 from authsvc.store.users import Account
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+MOMENT_BYTES = 8
+
 
 async def list_sessions(
-    db: Database, *, account: Account, database_now: datetime | None = None
-) -> Sequence[RefreshFamily]:
-    """The live sessions, the one used last first."""
+    db: Database,
+    *,
+    account: Account,
+    cursor: str | None = None,
+    database_now: datetime | None = None,
+) -> tuple[Sequence[RefreshFamily], str | None]:
+    """
+    A page of the live sessions, the one used last first, and the cursor of the next page.
+
+    Raises:
+        ValidationFailed: The cursor is none of ours.
+    """
+    after = None if cursor is None else _seen(cursor)
     async with db.transaction() as session:
-        return await sessions.list_live(session, account.id, now=database_now)
+        found = await sessions.list_live(
+            session, account.id, limit=sessions.PAGE + 1, after=after, now=database_now
+        )
+    page = found[: sessions.PAGE]
+    return page, _cursor(page[-1]) if len(found) > len(page) else None
+
+
+def _cursor(last: RefreshFamily) -> str:
+    """The last session of a page. It is no secret: whoever makes one up sees own sessions."""
+    micros = (last.rotated_at - EPOCH) // MICROSECOND
+    return base64url.encode(micros.to_bytes(MOMENT_BYTES) + last.id.bytes)
+
+
+def _seen(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        found = base64url.decode(cursor)
+        moment = EPOCH + int.from_bytes(found[:MOMENT_BYTES]) * MICROSECOND
+        return moment, UUID(bytes=found[MOMENT_BYTES:])
+    except (ValueError, OverflowError):
+        error = FieldError(("query", "cursor"), "Use `next` of the page before.", "cursor")
+        raise ValidationFailed("cursor", errors=(error,)) from None
 
 
 async def end_session(

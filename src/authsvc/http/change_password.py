@@ -3,13 +3,18 @@
 from fastapi import APIRouter, Response
 
 from authsvc.flows.change_password import change_password as change_password_flow
-from authsvc.flows.login import Attempt, Device
+from authsvc.flows.login import Attempt
 from authsvc.http.client_ip import client_network
-from authsvc.http.dependencies import CurrentUser, OurCookies, TheCaller, TheService
+from authsvc.http.dependencies import (
+    CurrentUser,
+    OurCookies,
+    TheCaller,
+    TheService,
+    presented_device,
+)
 from authsvc.http.errors import refusals
 from authsvc.http.fields import NewPassword, Password, StrictBody
 from authsvc.http.strict_json import StrictJSONRoute
-from authsvc.keys.device_cookies import open_device_cookie
 from authsvc.protocol.errors import (
     CsrfFailed,
     CurrentPasswordWrong,
@@ -37,7 +42,7 @@ class PasswordChange(StrictBody):
     status_code=204,
     response_class=Response,
     tags=["account"],
-    summary="Change the own password",
+    summary="Change your password",
     responses=refusals(
         CurrentPasswordWrong,
         WeakPassword,
@@ -57,8 +62,7 @@ async def change_password(
     cookies: OurCookies,
 ) -> Response:
     """Change the password. Every other session of the account ends; this one goes on."""
-    presented = cookies.get(held.cookies.device.name)
-    device = open_device_cookie(held.keys.refresh, presented) if presented else None
+    device = presented_device(held, cookies)
     await change_password_flow(
         held.db,
         held.hasher,
@@ -68,7 +72,7 @@ async def change_password(
             password=Secret(body.current_password),
             network=client_network(caller.ip),
             caller=caller,
-            device=Device(*device) if device else None,
+            device=device,
         ),
         new_password=Secret(body.new_password),
         blocked=held.blocked_passwords,

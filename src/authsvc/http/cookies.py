@@ -8,6 +8,7 @@ unprefixed twin that a sibling host has planted is never looked at.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -40,6 +41,49 @@ class Cookie:
     def clear(self) -> str:
         """A Set-Cookie value that removes it."""
         return f"{self.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{self.attributes}"
+
+    def clear_twins(self, host: str) -> list[str]:
+        """
+        Set-Cookie values that remove cookies of this name from other domains than its own.
+
+        A sibling host can set one for every domain that the two hosts share (RFC 6265bis
+        §8.6). It cannot where the name begins with `__Host-`.
+
+        Args:
+            host: The host that was asked, as browsers know it.
+        """
+        if self.name.startswith("__Host-"):
+            return []
+        domains = {f"; Domain={domain}" for domain in _domains(host)}
+        own = re.search("; Domain=[^;]+", self.attributes)
+        bare = self.attributes
+        if own:
+            bare = bare.replace(own[0], "")
+            domains = {*domains, ""} - {own[0]}
+        return [Cookie(self.name, bare + domain).clear() for domain in sorted(domains)]
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedCookies:
+    """Our cookies as a request brought them; several of one name are told apart by nothing."""
+
+    _values: dict[str, tuple[Secret, ...]]
+
+    def every(self, cookie: Cookie) -> tuple[Secret, ...]:
+        """All values of that name, in the order of the header; empty ones count as absent."""
+        return tuple(value for value in self._values.get(cookie.name, ()) if value)
+
+    def only(self, cookie: Cookie) -> Secret | None:
+        """
+        The one value of that name, where it is the credential; an empty one counts as absent.
+
+        Raises:
+            DuplicateCredentials: The name arrives twice, so one of the two is planted.
+        """
+        values = self._values.get(cookie.name, ())
+        if len(values) > 1:
+            raise DuplicateCredentials("cookie twice")
+        return next(iter(self.every(cookie)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +126,33 @@ class Cookies:
             device=Cookie(f"{host}authsvc_device", f"; Path=/{secure}; HttpOnly; SameSite=Lax"),
         )
 
-    def read(self, headers: Iterable[str]) -> dict[str, Secret]:
-        """
-        Our cookies among a request's Cookie headers; empty ones count as absent.
+    @property
+    def session(self) -> tuple[Cookie, Cookie, Cookie]:
+        """The cookies that end with the session; the device cookie survives it."""
+        return (self.refresh, self.access, self.csrf)
 
-        Raises:
-            DuplicateCredentials: One of our names arrives twice, so one of the two is planted.
-        """
-        found: dict[str, Secret] = {}
+    def clear_session(self, host: str) -> list[str]:
+        """Set-Cookie values that remove the session's cookies, and their twins."""
+        return self.clear_twins(host) + [cookie.clear() for cookie in self.session]
+
+    def clear_twins(self, host: str) -> list[str]:
+        """Set-Cookie values that remove what a sibling host may have planted."""
+        return [line for cookie in self.session for line in cookie.clear_twins(host)]
+
+    def read(self, headers: Iterable[str]) -> PresentedCookies:
+        """Our cookies among a request's Cookie headers."""
+        found: dict[str, tuple[Secret, ...]] = {}
         for header in headers:
             for pair in header.split(";"):
                 name, _, value = pair.strip(" \t").partition("=")
-                if name not in self._names:
-                    continue
-                if name in found:
-                    raise DuplicateCredentials("cookie twice")
-                found[name] = Secret(value)
-        return {name: value for name, value in found.items() if value}
+                if name in self._names:
+                    found[name] = (*found.get(name, ()), Secret(value))
+        return PresentedCookies(found)
+
+
+def _domains(host: str) -> list[str]:
+    """The host and its parents of two labels or more; none for an address or a single label."""
+    labels = host.lower().removesuffix(".").split(".")
+    if ":" in host or labels[-1].isdigit():
+        return []
+    return [".".join(labels[start:]) for start in range(len(labels) - 1)]

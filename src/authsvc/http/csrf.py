@@ -49,9 +49,13 @@ def check_origin(headers: Mapping[str, str], origins: Origins) -> None:
         CsrfFailed: `detail` names the header that spoke against it.
     """
     origin = page_origin(headers)
+    site = headers.get("sec-fetch-site")
+    if headers.get("origin") == "null" and site == "same-origin":
+        # A page of ours under `Referrer-Policy: no-referrer`: its browser does not say which
+        # (Fetch §4.2, "append a request Origin header"), but that it is one.
+        return
     if origin is not None and not origins.allows(origin):
         raise CsrfFailed("origin")
-    site = headers.get("sec-fetch-site")
     if site in {None, "same-origin", "none"}:
         return
     # `same-site` is a sibling host: only a listed one. `cross-site` carries no cookie of ours.
@@ -87,6 +91,15 @@ def is_cross_site(headers: Mapping[str, str]) -> bool:
     page = _host(page_origin(headers) or "")
     ours = _host(f"//{headers.get('host', '')}")
     return bool(page and ours) and is_loopback(page) and is_loopback(ours) and page != ours
+
+
+def drops_cookies(headers: Mapping[str, str]) -> bool:
+    """
+    Whether the browser would not keep our cookies: another site's page, or a frame without
+    access to its storage (Sec-Fetch-Storage-Access of the Storage Access API).
+    """
+    storage = headers.get("sec-fetch-storage-access")
+    return storage in {"none", "inactive"} or is_cross_site(headers)
 
 
 def page_origin(headers: Mapping[str, str]) -> str | None:

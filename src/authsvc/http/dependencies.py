@@ -10,10 +10,12 @@ from fastapi import Depends, Request
 
 from authsvc.flows.authenticate import authenticate
 from authsvc.flows.follow_revocations import Revocations
-from authsvc.http.cookies import Cookies
+from authsvc.flows.login import Device
+from authsvc.http.cookies import Cookies, PresentedCookies
 from authsvc.http.csrf import Origins, check_origin
 from authsvc.keys.assertion_signer import AssertionSigner
 from authsvc.keys.csrf_tokens import verify_csrf_token
+from authsvc.keys.device_cookies import open_device_cookie
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.keys.passwords import PasswordHasher
@@ -77,32 +79,41 @@ def caller(request: Request) -> Caller:
     )
 
 
-def our_cookies(request: Request) -> dict[str, Secret]:
-    """
-    Our cookies on this request, by name.
-
-    Raises:
-        DuplicateCredentials: One of them arrived twice.
-    """
+def our_cookies(request: Request) -> PresentedCookies:
+    """Our cookies on this request."""
     return service(request).cookies.read(request.headers.getlist("cookie"))
+
+
+def presented_device(
+    held: Service, cookies: PresentedCookies, *, token: str | None = None
+) -> Device | None:
+    """The device that the token names, or the first authentic device cookie."""
+    for presented in (token, *cookies.every(held.cookies.device)):
+        if presented is None:
+            continue
+        device = open_device_cookie(held.keys.refresh, presented)
+        if device:
+            return Device(*device)
+    return None
 
 
 def bearer_token(request: Request) -> Secret | None:
     """
     The token of `Authorization: Bearer …` (RFC 6750 §2.1); None without that header.
 
+    Any other scheme is somebody else's, such as the Basic of a proxy in front, and ignored.
+
     Raises:
-        BadRequest: The header came twice.
-        Unauthenticated: It is of another scheme or has no token.
+        BadRequest: The header came twice, or without a token.
     """
     values = request.headers.getlist("authorization")
-    if not values:
-        return None
     if len(values) > 1:
         raise BadRequest("authorization twice")
-    scheme, _, token = values[0].strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated("not a bearer token", error="invalid_request")
+    scheme, _, token = "".join(values).strip().partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    if not token.strip():
+        raise BadRequest("bearer without a token")
     return Secret(token.strip())
 
 
@@ -112,13 +123,14 @@ async def current_user(request: Request) -> Account:
 
     Raises:
         Unauthenticated: No token, or one that is not (or no longer) valid.
+        DuplicateCredentials: Two access cookies.
         CsrfFailed: A write by cookie that does not provably come from a page of ours.
     """
     held = service(request)
     token = bearer_token(request)
     by_cookie = token is None
     if by_cookie:
-        token = our_cookies(request).get(held.cookies.access.name)
+        token = our_cookies(request).only(held.cookies.access)
     if token is None:
         raise Unauthenticated("no credential", error=None)
     if by_cookie and request.method not in READING_METHODS:
@@ -157,7 +169,7 @@ async def _the_caller(request: Request) -> Caller:
     return caller(request)
 
 
-async def _our_cookies(request: Request) -> dict[str, Secret]:
+async def _our_cookies(request: Request) -> PresentedCookies:
     return our_cookies(request)
 
 
@@ -167,6 +179,6 @@ async def _csrf_header(request: Request) -> Secret | None:
 
 TheService = Annotated[Service, Depends(_the_service)]
 TheCaller = Annotated[Caller, Depends(_the_caller)]
-OurCookies = Annotated[dict[str, Secret], Depends(_our_cookies)]
+OurCookies = Annotated[PresentedCookies, Depends(_our_cookies)]
 CsrfHeader = Annotated[Secret | None, Depends(_csrf_header)]
 CurrentUser = Annotated[Account, Depends(current_user)]

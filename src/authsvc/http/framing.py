@@ -51,6 +51,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._phase = IDLE
         self._refused = False
+        self._ended = False  # nothing more is written
         self._refusal = 400
         self._unfinished = 0  # bytes of this head that came after its first packet
         self._collected = 0  # bytes of body in this packet
@@ -88,7 +89,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._collected = 0
         try:
             self._feed(data)
-        except httptools.HttpParserError:
+        except Exception:  # noqa: BLE001 - whatever a parser raises, the bytes are not HTTP
             self._refuse(self._refusal)
             return
         if self._phase == IDLE:
@@ -169,17 +170,20 @@ class StrictHttpProtocol(HttpToolsProtocol):
     # Our own
 
     def _feed(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as stop:
-            # We speak no other protocol, and a server may ignore the offer (RFC 9110 §7.8). The
-            # parser cannot: it would leave the body unread. So it gets the head again without
-            # the offer. Java's HttpClient offers h2c with every request.
-            self._upgrading = False
-            head = self._head_without_upgrade()
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-            self.parser.feed_data(head + data[stop.args[0] :])
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stop:
+                # We speak no other protocol, and a server may ignore the offer (RFC 9110 §7.8).
+                # The parser cannot: it would leave the body unread. So it gets the head again
+                # without the offer. Java's HttpClient offers h2c with every request, and the
+                # next request of the packet may offer as well.
+                self._upgrading = False
+                data = self._head_without_upgrade() + data[stop.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            else:
+                return
 
     def _head_without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode("ascii")
@@ -236,12 +240,39 @@ class StrictHttpProtocol(HttpToolsProtocol):
         if cycle.more_body and len(cycle.body) <= MAX_COLLECTED:
             self._held = app
         else:
-            super()._start_asgi_task(cycle, app)
+            self._start(cycle, app)
 
     def _release(self) -> None:
         app, self._held = self._held, None
         if app is not None and self._serving is not None:
-            super()._start_asgi_task(self._serving, app)
+            self._start(self._serving, app)
+
+    def _start(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Call the application; where the body is not here yet, its answer ends the connection."""
+        if cycle.more_body:
+            # Longer than any that is accepted. What else arrives of it could pass for the next
+            # request, or be waited for in vain after `Expect: 100-continue` (RFC 9110 §10.1.1).
+            cycle.keep_alive = False
+            cycle.transport = _Lingering(self)  # type: ignore[assignment]  # what a cycle uses of it
+        super()._start_asgi_task(cycle, app)
+
+    @property
+    def ended(self) -> bool:
+        """Whether our side of the connection has ended."""
+        return self._ended
+
+    def linger(self) -> None:
+        """End our side, and read on for a moment: a close with unread bytes would be a reset."""
+        self._refused = True
+        self._stop_clock()
+        # Its body may have ended meanwhile, and a request behind it waits for an answer.
+        self.pipeline.clear()
+        if self.transport.is_closing() or self._ended:
+            return
+        self._ended = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _invite_body(self) -> None:
         """Answer `Expect: 100-continue`: by inviting a body, or by refusing one that is long."""
@@ -262,6 +293,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.pipeline.clear()
         if self.transport.is_closing():
+            return
+        if self._ended:
             return
         serving = self._serving
         if serving is not None and not serving.response_complete:
@@ -285,9 +318,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
             b"connection: close",
         ]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + phrase)
-        self.transport.write_eof()
-        self.flow.resume_reading()
-        self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self.linger()
 
     def _out_of_time(self) -> None:
         self._deadline = None
@@ -305,6 +336,26 @@ class StrictHttpProtocol(HttpToolsProtocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+
+
+class _Lingering:
+    """The transport of an answer that comes before its request has ended."""
+
+    def __init__(self, protocol: StrictHttpProtocol) -> None:
+        self._protocol = protocol
+
+    def is_closing(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._protocol.ended or self._protocol.transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Write; what comes after our end is dropped, as a closed transport does."""
+        if not self._protocol.ended:
+            self._protocol.transport.write(data)
+
+    def close(self) -> None:
+        """Close in two steps."""
+        self._protocol.linger()
 
 
 def _is_target(url: bytes, hosts: list[bytes], method: bytes) -> bool:

@@ -37,6 +37,9 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # They say at "info" what only their authors need.
 QUIET = ("asyncio", "httpx", "httpcore", "sqlalchemy", "alembic.runtime.plugins")
 
+MAX_LINE = 64 * 1024  # characters; of a longer event only these fields are written
+ALWAYS = ("timestamp", "level", "event", "request_id", "logger")
+
 # ASCII only: line separators and control characters of any kind come out escaped.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)
 
@@ -86,7 +89,7 @@ class _Pipeline:
         entry: dict[str, Any] = {
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
             "level": level,
-            "event": event.pop("event", ""),
+            "event": plain("event", event.pop("event", "")),
         }
         request_id = request_id_var.get()
         if request_id is not None:
@@ -97,6 +100,9 @@ class _Pipeline:
         if exc:
             entry["exception"] = describe_exception(exc)
         text = self._render(entry)
+        if len(text) > MAX_LINE:
+            entry = {key: entry[key] for key in ALWAYS if key in entry} | {"cut": len(text)}
+            text = self._render(entry)
         # Looked for in the whole line at once, which is cheap; cut out of the single values.
         return self._render(redacted(entry)) if needs_redaction(text) else text
 

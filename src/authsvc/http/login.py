@@ -7,25 +7,29 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from authsvc.flows.login import Attempt, Device
+from authsvc.flows.login import Attempt
 from authsvc.flows.login import login as login_flow
 from authsvc.http.client_ip import client_network
-from authsvc.http.cookies import DEVICE_LIFE
-from authsvc.http.csrf import check_login_origin, is_cross_site
-from authsvc.http.dependencies import Service, caller, our_cookies, service
+from authsvc.http.cookies import PresentedCookies
+from authsvc.http.csrf import check_login_origin, drops_cookies
+from authsvc.http.dependencies import (
+    Service,
+    caller,
+    our_cookies,
+    presented_device,
+    service,
+)
 from authsvc.http.errors import refusals
 from authsvc.http.fields import Email, Password, StrictBody
 from authsvc.http.metrics import login_total
 from authsvc.http.strict_json import read_object
-from authsvc.http.token_answer import TokenAnswer, device_value, token_answer
+from authsvc.http.token_answer import TokenAnswer, device_token, token_answer
 from authsvc.http.validation import read_body
-from authsvc.keys.device_cookies import open_device_cookie
 from authsvc.protocol.email_address import normal_form
 from authsvc.protocol.errors import (
     CookiesImpossible,
     CsrfFailed,
     DatabaseUnavailable,
-    DuplicateCredentials,
     InvalidCredentials,
     InvalidRefreshToken,
     Overloaded,
@@ -84,7 +88,6 @@ BODY: dict[str, Any] = {
     responses=refusals(
         InvalidCredentials,
         CookiesImpossible,
-        DuplicateCredentials,
         CsrfFailed,
         ValidationFailed,
         TooManyAttempts,
@@ -111,14 +114,11 @@ async def login(request: Request) -> JSONResponse:
     cookies = our_cookies(request)
     check_login_origin(request.headers, held.origins)
     delivery = Delivery(body.delivery)
-    if delivery.by_cookie and is_cross_site(request.headers):
+    if delivery.by_cookie and drops_cookies(request.headers):
         raise CookiesImpossible
     now = held.clock.now()
     who = caller(request)
-    presented_device = cookies.get(held.cookies.device.name)
-    if body.device_token:
-        presented_device = Secret(body.device_token)
-    device = open_device_cookie(held.keys.refresh, presented_device) if presented_device else None
+    device = presented_device(held, cookies, token=body.device_token)
     try:
         session = await login_flow(
             held.db,
@@ -130,12 +130,12 @@ async def login(request: Request) -> JSONResponse:
                 password=Secret(body.password),
                 network=client_network(who.ip),
                 caller=who,
-                device=Device(*device) if device else None,
+                device=device,
             ),
             delivery=delivery,
             remember=body.remember,
             lifetimes=held.lifetimes,
-            superseded=_superseded(held, cookies) if delivery.by_cookie else None,
+            superseded=_superseded(held, cookies) if delivery.by_cookie else (),
             limits=held.limits,
             now=now,
             database_now=held.clock.database_now(),
@@ -144,25 +144,28 @@ async def login(request: Request) -> JSONResponse:
         login_total.labels(outcome=refusal.code).inc()
         raise
     login_total.labels(outcome="succeeded").inc()
-    value = device_value(held, user_id=session.family.user_id, presented=presented_device, now=now)
-    answer = token_answer(held, session, device_token=None if delivery.by_cookie else value)
-    if delivery.by_cookie:
-        answer.headers.append("set-cookie", held.cookies.device.set(value, max_age=DEVICE_LIFE))
+    answer = token_answer(
+        held,
+        session,
+        device_token=device_token(held, session.family.user_id, known=device, now=now),
+        twins_of=request.url.hostname if delivery.by_cookie else None,
+    )
     if delivery is Delivery.SPA:
         # What an earlier `web` login left behind would name a session that has ended.
         for stale in (held.cookies.access, held.cookies.csrf):
-            if stale.name in cookies:
+            if cookies.every(stale):
                 answer.headers.append("set-cookie", stale.clear())
     return answer
 
 
-def _superseded(held: Service, cookies: dict[str, Secret]) -> UUID | None:
-    """The family of an authentic refresh cookie, of whatever generation."""
-    presented = cookies.get(held.cookies.refresh.name)
-    if presented is None:
-        return None
-    try:
-        token = held.keys.open_refresh_token(presented, now=held.clock.now())
-    except InvalidRefreshToken:
-        return None
-    return token.family_id if token.delivery.by_cookie else None
+def _superseded(held: Service, cookies: PresentedCookies) -> frozenset[UUID]:
+    """The families of all authentic refresh cookies, of whatever generation."""
+    found = set()
+    for presented in cookies.every(held.cookies.refresh):
+        try:
+            token = held.keys.open_refresh_token(presented, now=held.clock.now())
+        except InvalidRefreshToken:
+            continue
+        if token.delivery.by_cookie:
+            found.add(token.family_id)
+    return frozenset(found)

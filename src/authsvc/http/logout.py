@@ -20,6 +20,7 @@ from authsvc.http.errors import refusal_response, refusals
 from authsvc.http.fields import StrictBody
 from authsvc.http.strict_json import OptionalJSONRoute
 from authsvc.protocol.errors import (
+    BadRequest,
     CsrfFailed,
     DatabaseUnavailable,
     DuplicateCredentials,
@@ -63,11 +64,11 @@ async def logout(
     access tokens are refused here at once.
     """
     body = body or Logout()
-    refresh_cookie = cookies.get(held.cookies.refresh.name)
-    access_cookie = cookies.get(held.cookies.access.name)
-    if refresh_cookie is not None and body.refresh_token is not None:
+    refresh_cookies = cookies.every(held.cookies.refresh)
+    access_cookies = cookies.every(held.cookies.access)
+    if refresh_cookies and body.refresh_token is not None:
         raise DuplicateCredentials("cookie and body")
-    if refresh_cookie is not None or access_cookie is not None:
+    if refresh_cookies or access_cookies:
         check_origin(request.headers, held.origins)
     else:
         check_login_origin(request.headers, held.origins)
@@ -78,8 +79,8 @@ async def logout(
             held.keys,
             presented=Credentials(
                 bearer=_bearer(request),
-                access_cookie=access_cookie,
-                refresh_cookie=refresh_cookie,
+                access_cookies=access_cookies,
+                refresh_cookies=refresh_cookies,
                 refresh_token=Secret(body.refresh_token) if body.refresh_token else None,
                 csrf_token=csrf_token,
             ),
@@ -91,23 +92,22 @@ async def logout(
     except Unauthenticated as refusal:
         # Dead cookies go all the same: whoever asks to log out must not stay half logged in.
         answer = refusal_response(refusal, request)
-        _clear_cookies(held, answer)
+        _clear_cookies(held, request, answer)
         return answer
     answer = Response(status_code=204, headers={"Cache-Control": "no-store"})
     if ended:
-        _clear_cookies(held, answer)
+        _clear_cookies(held, request, answer)
     return answer
 
 
 def _bearer(request: Request) -> Secret | None:
-    """Whatever else Authorization holds is no credential of ours, and ends nothing."""
+    """A header that is not well formed is no credential, and must not stop a logout."""
     try:
         return bearer_token(request)
-    except Unauthenticated:
+    except BadRequest:
         return None
 
 
-def _clear_cookies(held: Service, answer: Response) -> None:
-    """Every session cookie; the device cookie survives a logout."""
-    for cookie in (held.cookies.refresh, held.cookies.access, held.cookies.csrf):
-        answer.headers.append("set-cookie", cookie.clear())
+def _clear_cookies(held: Service, request: Request, answer: Response) -> None:
+    for line in held.cookies.clear_session(request.url.hostname or ""):
+        answer.headers.append("set-cookie", line)

@@ -183,6 +183,12 @@ _password_running = Gauge(
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
+_password_longest = Gauge(
+    "authsvc_password_hashing_longest_seconds",
+    "How long the oldest password that is being hashed has been in its thread.",
+    multiprocess_mode="livemax",
+    registry=REGISTRY,
+)
 _pool_connections = Gauge(
     "authsvc_database_pool_connections",
     "Open connections of the pool for hot statements.",
@@ -249,6 +255,7 @@ def record(held: Service) -> None:
     _pool_connections.set(connections)
     _password_queued.set(held.hasher.queued)
     _password_running.set(held.hasher.running)
+    _password_longest.set(held.hasher.longest_seconds)
     _revocations.set(len(held.revocations))
     age = held.revocations.age
     _revocations_age.set(math.nan if age is None else age.total_seconds())

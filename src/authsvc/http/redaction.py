@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import islice
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from authsvc.protocol.secret import Secret, SecretBytes
 CUT = "[redacted]"
 TYPED = (Secret, SecretBytes)
 MAX_TEXT = 4096  # characters of one value
+MAX_ITEMS = 64  # of one list or mapping
 MAX_FRAMES = 40  # of one traceback, the innermost
 
 SECRET_KEYS = re.compile(
@@ -42,27 +44,34 @@ MARKERS = (
     "$argon2",
     "private key",
 )
-_SEPARATOR = r"""["']?\s*[:=,]\s*b?"""
-_QUOTED = r"""\\?"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?"""
+# Linear by construction, since text from outside may be made to cost much: each pattern begins with
+# a literal, what follows has a bound, and a repetition without one is possessive. It is never tried
+# again with less, so no text is looked at twice (CWE-1333).
+_SEPARATOR = r"""["']?\s{0,4}[:=,]\s{0,4}b?"""
+_QUOTED = r"""\\?"(?:[^"\\]|\\.)*+"?|'(?:[^'\\]|\\.)*+'?"""
+# One lower-case word after a scheme is prose: "not a bearer token".
+_PROSE = r"(?![a-z]{1,20}(?![\w.~+/=-]))"
 PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(art1|acs1)\.[\w-]*"), r"\1." + CUT),
-    (re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*)*"), "eyJ" + CUT),
-    (re.compile(r"\$argon2\w*\$[^\s\"']*"), "$argon2" + CUT),
+    (re.compile(r"(art1|acs1)\.[\w-]*+"), r"\1." + CUT),
+    (re.compile(r"eyJ[\w-]{5}[\w.-]*+"), "eyJ" + CUT),
+    (re.compile(r"\$argon2[^\s\"']*+"), "$argon2" + CUT),
+    # To the end of the value: the headers of an encrypted key hold hyphens, as its end does.
+    (re.compile(r"-----BEGIN [A-Z ]{0,24}KEY-----(?s:.)*+"), CUT),
+    # A value that was cut may have lost the end of its password.
+    (re.compile(r"://[^\s/@:]{0,256}+:[^\s@…]{0,4096}+(?:@|…\Z)"), f"://{CUT}@"),
     (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
-        CUT,
+        re.compile(rf"((?i:bearer|basic))\s{{1,4}}{_PROSE}[\w.~+/=-]{{4}}[\w.~+/=-]*+"),
+        rf"\1 {CUT}",
     ),
-    (re.compile(r"://[^\s/@]*:[^\s@]*@"), f"://{CUT}@"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}"), rf"\1 {CUT}"),
     # A header's value goes to its closing quote or to the end of the line.
     (
-        re.compile(rf"(?i)((?:set-)?cookie|authorization){_SEPARATOR}(?:{_QUOTED}|[^\r\n]+)"),
+        re.compile(rf"(?i)(cookie|authorization){_SEPARATOR}(?:{_QUOTED}|[^\r\n]++)"),
         rf"\1: {CUT}",
     ),
     (
         re.compile(
-            r"(?i)(\w*passw(?:or)?d|passphrase|\w*secret|(?:access|refresh|csrf|id)_token"
-            rf"|x-csrf-token|idempotency-key){_SEPARATOR}(?:{_QUOTED}|[^\s,;&]+)"
+            r"(?i)(passwo?r?d|passphrase|secret|access_token|refresh_token|csrf_token|id_token"
+            rf"|x-csrf-token|idempotency-key){_SEPARATOR}(?:{_QUOTED}|[^\s,;&]++)"
         ),
         rf"\1: {CUT}",
     ),
@@ -90,6 +99,11 @@ def redacted(value: Any) -> Any:  # noqa: ANN401 - whatever a log entry holds
     return value
 
 
+def cut(text: str) -> str:
+    """At most MAX_TEXT characters, before any pattern sees them."""
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
 def plain(key: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
     """
     A value that may be printed.
@@ -101,17 +115,18 @@ def plain(key: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
     if kind is str:
         if _names_a_secret(key):
             return CUT
-        return value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "…"
+        return cut(value)
     if value is None or kind in {int, float, bool}:
         return value
     if isinstance(value, TYPED) or _names_a_secret(key):
         return CUT
     if isinstance(value, str | UUID | PurePath | date | timedelta):
-        return str(value)
+        return cut(str(value))
     if isinstance(value, Mapping):
-        return {str(name): plain(str(name), item) for name, item in value.items()}
+        items = islice(value.items(), MAX_ITEMS)
+        return {cut(str(name)): plain(str(name), item) for name, item in items}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(key, item) for item in value]
+        return [plain(key, item) for item in islice(value, MAX_ITEMS)]
     return f"<{kind.__name__}>"
 
 

@@ -96,8 +96,7 @@ async def refresh(request: Request) -> JSONResponse:
     came = held.clock.now()
     members = await read_object(request, optional=True)
     body = Refresh() if members is None else read_body(Refresh, members)
-    cookies = our_cookies(request)
-    cookie = cookies.get(held.cookies.refresh.name)
+    cookie = our_cookies(request).only(held.cookies.refresh)
     token = body.refresh_token
     if cookie is not None and token is not None:
         raise DuplicateCredentials("cookie and body")

@@ -1,10 +1,11 @@
 """GET /auth/sessions and DELETE /auth/sessions/{id}."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
 
 from authsvc.flows.sessions import end_session as end_session_flow
 from authsvc.flows.sessions import list_sessions as list_sessions_flow
@@ -17,6 +18,7 @@ from authsvc.protocol.errors import (
     DuplicateCredentials,
     NotFound,
     Unauthenticated,
+    ValidationFailed,
 )
 from authsvc.protocol.refresh import Delivery
 
@@ -36,21 +38,32 @@ class SessionEntry(BaseModel):
 
 
 class Sessions(BaseModel):
-    """The live sessions, the one used last first."""
+    """A page of the live sessions, the one used last first."""
 
     sessions: list[SessionEntry]
+    next: str | None = Field(description="`cursor` of the next page; null at the end.")
 
 
 @router.get(
     "/auth/sessions",
     tags=["session"],
-    summary="List own sessions",
-    responses=refusals(Unauthenticated, DuplicateCredentials, DatabaseUnavailable),
+    summary="List your sessions",
+    responses=refusals(
+        ValidationFailed, Unauthenticated, DuplicateCredentials, DatabaseUnavailable
+    ),
 )
-async def list_sessions(account: CurrentUser, held: TheService) -> Sessions:
-    """List the account's live sessions; `ip` and `user_agent` are those of the last use."""
-    families = await list_sessions_flow(
-        held.db, account=account, database_now=held.clock.database_now()
+async def list_sessions(
+    account: CurrentUser,
+    held: TheService,
+    cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+) -> Sessions:
+    """
+    List the account's live sessions, a hundred at a time.
+
+    `ip` and `user_agent` are those of the last use.
+    """
+    families, following = await list_sessions_flow(
+        held.db, account=account, cursor=cursor, database_now=held.clock.database_now()
     )
     return Sessions(
         sessions=[
@@ -64,7 +77,8 @@ async def list_sessions(account: CurrentUser, held: TheService) -> Sessions:
                 delivery=Delivery(family.delivery),
             )
             for family in families
-        ]
+        ],
+        next=following,
     )
 
 
@@ -73,7 +87,7 @@ async def list_sessions(account: CurrentUser, held: TheService) -> Sessions:
     status_code=204,
     response_class=Response,
     tags=["session"],
-    summary="End one of the own sessions",
+    summary="End one of your sessions",
     responses=refusals(
         NotFound, CsrfFailed, Unauthenticated, DuplicateCredentials, DatabaseUnavailable
     ),

@@ -10,10 +10,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
+from authsvc.flows.login import Device
 from authsvc.flows.session import Outcome, Session
+from authsvc.http.cookies import DEVICE_LIFE
 from authsvc.http.dependencies import Service
 from authsvc.keys.csrf_tokens import csrf_token
-from authsvc.keys.device_cookies import device_cookie, open_device_cookie
+from authsvc.keys.device_cookies import device_cookie
 from authsvc.protocol.refresh import Delivery
 from authsvc.protocol.secret import Secret
 
@@ -58,12 +60,19 @@ class TokenAnswer(BaseModel):
 
 
 def token_answer(
-    held: Service, session: Session, *, device_token: Secret | None = None
+    held: Service,
+    session: Session,
+    *,
+    device_token: Secret | None = None,
+    twins_of: str | None = None,
 ) -> JSONResponse:
     """
-    Body and cookies of a session; with a login by `native` delivery also the device's token.
+    Body and cookies of a session; after a login also the device's token.
 
     A kept refresh token is not sent again: the cookie that the browser holds stays.
+
+    Args:
+        twins_of: The host that was asked, where twins of its cookies are to be cleared.
     """
     family = session.family
     access_ttl = held.settings.access_ttl
@@ -75,13 +84,12 @@ def token_answer(
         "session_expires_at": family.absolute_expires_at.isoformat().replace("+00:00", "Z"),
         "session_id": str(family.id),
     }
-    cookies: list[str] = []
+    # First, so that a reader who keeps one cookie of a name keeps the one that is set.
+    cookies = [] if twins_of is None else held.cookies.clear_twins(twins_of)
     if family.delivery is not Delivery.WEB:
         body = {"access_token": session.access_token, **body}
     if family.delivery is Delivery.NATIVE:
         body["refresh_token"] = session.refresh_token
-        if device_token is not None:
-            body["device_token"] = device_token
     elif session.outcome is not Outcome.KEPT:
         cookies.append(
             held.cookies.refresh.set(
@@ -98,20 +106,22 @@ def token_answer(
             ),
             held.cookies.csrf.set(csrf, max_age=life if family.remember else None),
         ]
+    if device_token is not None:
+        if family.delivery.by_cookie:
+            cookies.append(held.cookies.device.set(device_token, max_age=DEVICE_LIFE))
+        else:
+            body["device_token"] = device_token
     answer = JSONResponse(body, headers={"Cache-Control": "no-store"})
     for cookie in cookies:
         answer.headers.append("set-cookie", cookie)
     return answer
 
 
-def device_value(
-    held: Service, *, user_id: UUID, presented: Secret | None, now: datetime
-) -> Secret:
+def device_token(held: Service, user_id: UUID, *, known: Device | None, now: datetime) -> Secret:
     """
     Cookie or token of a device that logged this user in; it outlives the session.
 
     A stranger's failed logins then do not throttle this device.
     """
-    known = open_device_cookie(held.keys.refresh, presented) if presented else None
-    nonce = known[1] if known and known[0] == user_id else secrets.token_urlsafe(16)
+    nonce = known.nonce if known and known.user_id == user_id else secrets.token_urlsafe(16)
     return device_cookie(held.keys.refresh, user_id, nonce, now=now)

@@ -150,7 +150,7 @@ def _identify(request: Request, held: Service, demands: Demands, now: datetime) 
     token = bearer_token(request)
     by_cookie = token is None
     if by_cookie:
-        token = our_cookies(request).get(held.cookies.access.name)
+        token = our_cookies(request).only(held.cookies.access)
     if token is None:
         raise Unauthenticated("no_credential", error=None)
     writes = by_cookie and original_method(request) not in READING_METHODS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64decode, b64encode
+from dataclasses import dataclass
 
 import argon2
 from argon2.exceptions import InvalidHashError
@@ -15,6 +16,10 @@ PHC = re.compile(
     r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<tag>[A-Za-z0-9+/]+)",
     re.ASCII,
 )
+# A work factor (m·t) so many times the configured one keeps a hashing thread for a second; with
+# the largest that the format knows, one login attempt would keep it for hours.
+MAX_WORK_RATIO = 20
+MAX_LANES = 16
 MIN_SALT, MIN_TAG = 8, 4  # bytes; less is refused by the argon2 library itself
 OTHER_SCHEMES = {
     "$2": "bcrypt",
@@ -30,13 +35,41 @@ OTHER_SCHEMES = {
 }
 
 
-def why_unusable(password_hash: str, *, memory_budget_mib: int) -> str | None:
+@dataclass(frozen=True, slots=True)
+class WorkLimit:
     """
-    Why a login could never verify this hash; None if it can.
+    The work factors that this service is willing to pay for a stored hash.
 
     Args:
-        memory_budget_mib: A hash that needs more is never verified.
+        memory_budget_mib: Memory of all hashes at a time.
+        memory_kib: The configured memory of one hash, `m`.
+        time_cost: The configured passes over it, `t`.
     """
+
+    memory_budget_mib: int
+    memory_kib: int
+    time_cost: int
+
+    def excess(self, found: argon2.Parameters) -> str | None:
+        """What of these parameters is too much; None if a login may pay for it."""
+        if found.memory_cost > self.memory_budget_mib * 1024:
+            needed = -(-found.memory_cost // 1024)
+            return (
+                f"needs {needed} MiB to verify, more than AUTHSVC_HASH_MEMORY_BUDGET_MIB allows "
+                f"({self.memory_budget_mib})"
+            )
+        if found.memory_cost * found.time_cost > MAX_WORK_RATIO * self.memory_kib * self.time_cost:
+            return (
+                f"needs more than {MAX_WORK_RATIO} times the work (m·t) of a hash made here; "
+                "raise AUTHSVC_ARGON2_MEMORY_KIB or AUTHSVC_ARGON2_TIME, or let its user reset"
+            )
+        if found.parallelism > MAX_LANES:
+            return f"has {found.parallelism} lanes (p), and {MAX_LANES} are the most"
+        return None
+
+
+def why_unusable(password_hash: str, limit: WorkLimit) -> str | None:
+    """Why a login could never verify this hash; None if it can."""
     for prefix, name in OTHER_SCHEMES.items():
         if password_hash.startswith(prefix):
             return f"is a {name} hash, and authsvc verifies argon2 only"
@@ -48,13 +81,7 @@ def why_unusable(password_hash: str, *, memory_budget_mib: int) -> str | None:
     parameters = argon2.extract_parameters(password_hash)
     if parameters.memory_cost < 8 * parameters.parallelism:  # KiB; RFC 9106 §3.1
         return "has less memory than its lanes need, so argon2 refuses it"
-    if parameters.memory_cost > memory_budget_mib * 1024:
-        needed = -(-parameters.memory_cost // 1024)
-        return (
-            f"needs {needed} MiB to verify, more than AUTHSVC_HASH_MEMORY_BUDGET_MIB allows "
-            f"({memory_budget_mib})"
-        )
-    return None
+    return limit.excess(parameters)
 
 
 def parameters_of(password_hash: str) -> str:

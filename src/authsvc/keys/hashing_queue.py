@@ -58,6 +58,7 @@ class HashingQueue:
         self._queue_seconds = queue_seconds
         self._waiting: deque[_Turn] = deque()
         self._running_kib: list[int] = []
+        self._begun: dict[object, float] = {}  # when what runs began, by its future
         self._closed = False
         self._executor = ThreadPoolExecutor(
             self._threads, thread_name_prefix="argon2", initializer=stand_back
@@ -72,6 +73,11 @@ class HashingQueue:
     def running(self) -> int:
         """Pieces of work in a thread."""
         return len(self._running_kib)
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long the oldest piece of work has been in its thread; 0 if none is."""
+        return time.monotonic() - min(self._begun.values()) if self._begun else 0.0
 
     async def run(self, work: Callable[[], T], *, memory_kib: int) -> T:
         """
@@ -89,6 +95,8 @@ class HashingQueue:
         except RuntimeError:
             self._release(memory_kib)
             raise Overloaded("closed", retry_after=timedelta(seconds=1)) from None
+
+        self._begun[future] = time.monotonic()
 
         # A caller may go away, the thread goes on: its memory is free when *it* is done.
         def done(finished: Future[tuple[T, float]]) -> None:
@@ -147,6 +155,7 @@ class HashingQueue:
         )
 
     def _finished(self, future: Future[tuple[T, float]], memory_kib: int) -> None:
+        self._begun.pop(future, None)
         if not future.cancelled() and future.exception() is None:
             _, seconds = future.result()
             self._mean_seconds += NEWEST * (seconds - self._mean_seconds)

@@ -24,6 +24,7 @@ MAX_SIZE = 65_536  # bytes; an encrypted 8192-bit key is under 8 KiB
 PRIVATE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 OTHERS = 0o077
+OTHERS_WRITE = 0o022
 
 
 class Kind(StrEnum):
@@ -142,6 +143,32 @@ def exposed(file: KeyFile) -> tuple[str, str] | None:
             f"give it to the user that runs authsvc: chown {os.geteuid()} {file.name}",
         )
     return None
+
+
+def planted(name: str, mode: int, owner: int) -> tuple[str, str] | None:
+    """Who else could have written a file or directory, and the remedy; None if nobody could."""
+    if not hasattr(os, "geteuid"):
+        return None
+    if owner not in {0, os.geteuid()}:
+        return (
+            f"it belongs to another user (uid {owner})",
+            f"see that it is yours, then: chown {os.geteuid()} {name}",
+        )
+    if mode & OTHERS_WRITE:
+        return (
+            f"others can write it (mode {mode:04o})",
+            f"see that its content is yours, then: chmod go-w {name}",
+        )
+    return None
+
+
+def planted_directory(path: Path) -> tuple[str, str] | None:
+    """As `planted`, for the directory: whoever can write it can add a key."""
+    try:
+        found = path.stat()
+    except OSError as exc:
+        raise KeyDirectoryError(_no_directory(path, exc)) from exc
+    return planted(str(path.absolute()), stat.S_IMODE(found.st_mode), found.st_uid)
 
 
 def repair(path: Path, file: KeyFile) -> bool:

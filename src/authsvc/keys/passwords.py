@@ -18,6 +18,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 from argon2.low_level import ARGON2_VERSION, Type, error_to_str, hash_secret, verify_secret
 
+from authsvc.keys.foreign_hashes import WorkLimit
 from authsvc.keys.hashing_queue import HashingQueue
 from authsvc.protocol.errors import Overloaded
 from authsvc.protocol.password_policy import normalize
@@ -63,11 +64,11 @@ class PasswordHasher:
             memory_cost=memory_kib,
             parallelism=parallelism,
         )
-        self._budget_kib = memory_budget_mib * 1024
+        self._limit = WorkLimit(memory_budget_mib, memory_kib, time_cost)
         self._dummy = _dummy_hash(self._parameters)
         self._queue = HashingQueue(
             threads=threads,
-            budget_kib=self._budget_kib,
+            budget_kib=memory_budget_mib * 1024,
             usual_kib=memory_kib,
             usual_seconds=memory_kib * time_cost * SECONDS_PER_KIB_PASS,
             queue_seconds=queue_seconds,
@@ -82,6 +83,11 @@ class PasswordHasher:
     def running(self) -> int:
         """Hashes that are being computed."""
         return self._queue.running
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long the oldest hash has been computed; a stuck thread shows here."""
+        return self._queue.longest_seconds
 
     async def hash(self, password: str) -> str:
         """
@@ -109,7 +115,7 @@ class PasswordHasher:
 
         Args:
             password_hash: None for a user who does not exist: as much work, always False. So is
-                a string that is no argon2 hash, or one that needs more than the whole budget.
+                a string that is no argon2 hash, or one of more work than `WorkLimit` allows.
 
         Raises:
             Overloaded: The wait would be too long; nothing was verified.
@@ -151,12 +157,9 @@ class PasswordHasher:
         if parameters is None or not password_hash.isascii():
             logger.error("a stored password hash is not argon2, so its user cannot log in")
             return None
-        if parameters.memory_cost > self._budget_kib:
-            logger.error(
-                "a stored password hash needs %d KiB, more than AUTHSVC_HASH_MEMORY_BUDGET_MIB "
-                "allows, so its user cannot log in",
-                parameters.memory_cost,
-            )
+        excess = self._limit.excess(parameters)
+        if excess is not None:
+            logger.error("a stored password hash %s, so its user cannot log in", excess)
             return None
         return parameters
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -22,6 +23,8 @@ from authsvc.keys.key_files import (
     Kind,
     exposed,
     on_read_only_mount,
+    planted,
+    planted_directory,
     read_directory,
     repair,
 )
@@ -85,8 +88,8 @@ def read(
     Read the directory.
 
     Args:
-        strict_modes: Refuse a private file that others can read and that cannot be repaired,
-            rather than warn.
+        strict_modes: Refuse, rather than warn of, a private file that others can read and that
+            cannot be repaired, and whatever others could have written.
         previous: The last reading: what has not changed is not parsed again.
 
     Raises:
@@ -95,11 +98,16 @@ def read(
     before = previous.verdicts if previous else {}
     files, problems = read_directory(path)
     strict = strict_modes and not on_read_only_mount(path)
+    directory = _planted_directory(path, strict=strict)
+    if any(problem.refused for problem in directory):
+        # Nothing in it can be trusted; what was read before others could write it goes on.
+        return Reading(_kept(before, files), problems + directory)
     verdicts: dict[str, Verdict] = {}
     holders: dict[str | bytes, str] = {}
     for file in files:
         last = before.get(file.name)
-        if last is not None and last.file == file:
+        # Without a key it is judged anew: a public half may be refused only for its neighbours.
+        if last is not None and last.file == file and last.key is not None:
             verdict = replace(last, twin=None)
         else:
             verdict = _judge(path, file, last, passphrase, strict=strict)
@@ -107,8 +115,9 @@ def read(
             twin = holders.setdefault(_key_name(verdict.key), file.name)
             verdict = replace(verdict, twin=twin if twin != file.name else None)
         verdicts[file.name] = verdict
+    verdicts = _without_newer_public_halves(verdicts)
     found = [_problem(verdict) for verdict in verdicts.values()]
-    return Reading(verdicts, problems + tuple(problem for problem in found if problem))
+    return Reading(verdicts, problems + directory + tuple(problem for problem in found if problem))
 
 
 def _judge(
@@ -118,7 +127,10 @@ def _judge(
     try:
         key = _parse(file, last, passphrase)
         private = isinstance(key, MacKey) or isinstance(key.private_key, RSAPrivateKey)
-        warning = _exposure(path, file, strict=strict) if private else None
+        if private:
+            warning = _exposure(path, file, strict=strict)
+        else:
+            warning = _writable(file, strict=strict)
     except KeyRefused as exc:
         problem = KeyProblem(file.name, exc.problem, exc.fix)
         return Verdict(file, last.key if last else None, problem)
@@ -172,6 +184,59 @@ def _exposure(path: Path, file: KeyFile, *, strict: bool) -> KeyProblem | None:
     if strict:
         raise KeyRefused(problem, fix)
     return KeyProblem(file.name, problem, fix, refused=False)
+
+
+def _writable(file: KeyFile, *, strict: bool) -> KeyProblem | None:
+    """
+    A warning if others could have written a public half: whoever did verifies what they sign.
+
+    Raises:
+        KeyRefused: They could, and `strict` forbids it.
+    """
+    found = planted(file.name, file.mode, file.owner)
+    if found is None:
+        return None
+    if strict:
+        raise KeyRefused(*found)
+    return KeyProblem(file.name, *found, refused=False)
+
+
+def _planted_directory(path: Path, *, strict: bool) -> tuple[KeyProblem, ...]:
+    found = planted_directory(path)
+    return (KeyProblem(".", *found, refused=strict),) if found else ()
+
+
+def _kept(before: Mapping[str, Verdict], files: tuple[KeyFile, ...]) -> dict[str, Verdict]:
+    """The last verdicts on files that are still there."""
+    present = {file.name for file in files}
+    return {name: verdict for name, verdict in before.items() if name in present}
+
+
+def _without_newer_public_halves(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
+    """
+    Refuse public halves that are newer than every private key.
+
+    A public half is what remains of a key that has been succeeded, so a private key is newer.
+    """
+    keys = [each.key for each in verdicts.values() if isinstance(each.key, SigningKey)]
+    private = [key.activation for key in keys if key.private_key is not None]
+    if not private:
+        return verdicts
+    newest = max(private)
+    return {name: _refuse_newer(verdict, newest) for name, verdict in verdicts.items()}
+
+
+def _refuse_newer(verdict: Verdict, newest: datetime) -> Verdict:
+    key = verdict.key
+    if not isinstance(key, SigningKey) or key.private_key or key.activation <= newest:
+        return verdict
+    problem = KeyProblem(
+        verdict.file.name,
+        "it is a public half that is newer than every private key, so it is not what remains "
+        "of a key that signed here",
+        "find out who put it there, and remove it",
+    )
+    return replace(verdict, key=None, problem=problem)
 
 
 def _problem(verdict: Verdict) -> KeyProblem | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 USER_AGENT_LIMIT = 256  # characters; longer ones are cut, nothing depends on them
 
@@ -42,6 +44,7 @@ class RevokeReason(StrEnum):
     LOGOUT_ALL = "logout_all"
     SESSION_ENDED = "session_ended"
     SUPERSEDED = "superseded"
+    TOO_MANY = "too_many"
     REUSE = "reuse"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason, not a password
     USER_DISABLED = "user_disabled"
@@ -68,3 +71,21 @@ class Caller:
     def __post_init__(self) -> None:
         """Cut what a stranger chose the length of."""
         object.__setattr__(self, "user_agent", self.user_agent[:USER_AGENT_LIMIT])
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """
+    Which records of the trail are asked for; None and empty ask for all.
+
+    Args:
+        session_id: The family's id, `sid` in access tokens.
+        since: This moment and later.
+        until: Before this moment.
+    """
+
+    user_id: UUID | None = None
+    session_id: UUID | None = None
+    events: tuple[AuditEvent, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from authsvc.protocol.claims import FIRST_PARTY
 from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.host_names import has_sound_host, is_private_address
 from authsvc.protocol.loopback import is_loopback
 from authsvc.protocol.oauth_errors import InvalidScope, InvalidTarget
 
@@ -179,10 +180,17 @@ def check_client(client: Client, *, loopback: bool = False) -> None:
                 f"Use at most {MAX_AUDIENCES} names of 1 to 255 visible ASCII characters, such "
                 "as https://orders.example.com.",
             )
+        if not all(map(_sound_if_url, values)):
+            raise invalid_member(
+                member,
+                "The host of a URL is a name such as orders.example.com: letters, digits and "
+                "hyphens between dots, without wildcards and percent signs.",
+            )
     if any("#" in resource for resource in client.resources):
         raise invalid_member("resource", "A resource has no fragment (RFC 8707 §2).")
     if client.jwks_uri is not None:
         check_jwks_uri(client.jwks_uri, loopback=loopback)
+        _check_reachable(client.jwks_uri, loopback=loopback)
 
 
 def check_client_id(client_id: str) -> None:
@@ -220,12 +228,11 @@ def check_jwks_uri(uri: str, *, loopback: bool = False) -> None:
         parts = urlsplit(uri)
         sound = (
             AUDIENCE.fullmatch(uri) is not None
-            and bool(parts.hostname)
+            and has_sound_host(parts)
             and (
                 parts.scheme == "https"
                 or (loopback and parts.scheme == "http" and is_loopback(parts.hostname or ""))
             )
-            and parts.port != 0
             and "@" not in parts.netloc
             and "#" not in uri
         )
@@ -233,6 +240,23 @@ def check_jwks_uri(uri: str, *, loopback: bool = False) -> None:
         sound = False
     if not sound:
         raise invalid_member("jwks_uri", "Use an https URL without credentials and fragment.")
+
+
+def _check_reachable(uri: str, *, loopback: bool) -> None:
+    """Refuse an address that is never fetched (SSRF), while somebody still reads the answer."""
+    host = urlsplit(uri).hostname or ""
+    if is_private_address(host) and not (loopback and is_loopback(host)):
+        raise invalid_member("jwks_uri", "Use a public host: private addresses are never asked.")
+
+
+def _sound_if_url(name: str) -> bool:
+    """Whether a name is no URL, or one with a sound host; services may have private addresses."""
+    if not name.lower().startswith(("https:", "http:")):
+        return True
+    try:
+        return has_sound_host(urlsplit(name))
+    except ValueError:  # a port that is none, an unclosed bracket
+        return False
 
 
 def _is_uuid(text: str) -> bool:

@@ -3,6 +3,7 @@ The tree of refusals: every way in which authsvc says no.
 
     Refusal
     ├── BadRequest             ├── InvalidCredentials     ├── Unauthenticated
+    │   ├── UnknownHost            │                          │
     │   ├── DuplicateCredentials   ├── InvalidRefreshToken    ├── Forbidden
     │   ├── CookiesImpossible      ├── CurrentPasswordWrong   │   ├── CsrfFailed
     │   └── MalformedJson          ├── EmailTaken             │   ├── InsufficientScope
@@ -51,6 +52,15 @@ class BadRequest(Refusal):
     description = "The request is not well formed. Compare it with /docs and send it again."
 
 
+class UnknownHost(BadRequest):
+    """The Host header names no host of ours; a `bad_request` with a remedy of its own."""
+
+    description = (
+        "This server does not answer to that host name. Add it to AUTHSVC_ALLOWED_HOSTS, or let "
+        "the proxy keep the Host header."
+    )
+
+
 class MalformedJson(BadRequest):
     """The body is not strict JSON (RFC 8259): syntax, duplicate keys, NaN, depth, not UTF-8."""
 
@@ -79,9 +89,10 @@ class CookiesImpossible(BadRequest):
     code = "cookies_impossible"
     title = "Cookies impossible"
     description = (
-        "The page is on another site than authsvc, so the browser would drop the session "
-        "cookies. Serve the page from the same site (locally: use localhost for both, not "
-        '127.0.0.1), or log in with "delivery": "native".'
+        "The page is on another site than authsvc, or in a frame of another site, so the "
+        "browser would drop the session cookies. Serve the page from the same site (locally: "
+        "use localhost for both, not 127.0.0.1), open it in a window of its own instead of a "
+        'frame, or log in with "delivery": "native".'
     )
 
 

@@ -62,11 +62,18 @@ class FamilyState:
     revoked_at: datetime | None
     user_disabled_at: datetime | None
     previous_attempt_digest: bytes | None = None
+    epoch: int = 1
+    user_epoch: int = 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was ended, by itself or with all others of its user."""
+        return self.revoked_at is not None or self.epoch != self.user_epoch
 
     def is_live(self, now: datetime) -> bool:
         """Whether nothing has ended the family (rule 2)."""
         return (
-            self.revoked_at is None
+            not self.ended
             and self.idle_expires_at > now
             and self.absolute_expires_at > now
             and self.user_disabled_at is None
@@ -76,19 +83,21 @@ class FamilyState:
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
     """
-    How long families live.
+    How long families live, and how many of one account at once.
 
     Args:
         idle: Slides with each rotation; never beyond `absolute`.
         absolute: Counted from the login; never moves.
         retry_window: How long after a rotation a cookie delivery may repeat itself.
         short_idle: The idle time of a login that was not to be remembered.
+        most_sessions: Of one account; a login above it ends the one that was idle for longest.
     """
 
     idle: timedelta
     absolute: timedelta
     retry_window: timedelta
     short_idle: timedelta = timedelta(hours=12)
+    most_sessions: int = 100
 
 
 class Verdict(StrEnum):
@@ -130,7 +139,7 @@ def verdict(
         now: The database's clock.
         under_way: How long ago the request came.
     """
-    if family.revoked_at is not None:
+    if family.ended:
         return Verdict.REVOKED
     if family.idle_expires_at <= now or family.absolute_expires_at <= now:
         return Verdict.EXPIRED

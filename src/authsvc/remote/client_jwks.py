@@ -100,7 +100,10 @@ class RemoteKeys:
         try:
             held.keys = read_jwks((await self._fetch(uri)).decode("utf-8"), alg=alg)
             held.fetched_at = now
-        except (FetchFailed, BadKeySet, UnicodeDecodeError) as exc:
+        except UnicodeDecodeError:
+            log.warning("the keys at %s could not be fetched: not UTF-8", uri)
+        except (FetchFailed, BadKeySet) as exc:
+            # Both in our own words: no byte of the other server reaches the log.
             log.warning("the keys at %s could not be fetched: %s", uri, exc)
         finally:
             held.flight = None

@@ -24,6 +24,7 @@ from authsvc.protocol.loopback import is_loopback
 from authsvc.remote.addresses import Address, is_public, parse_address
 
 TIMEOUT = timedelta(seconds=3)  # for all of it: names, connections, the last byte
+MAX_CAUSES = 8
 MAX_BYTES = 256 * 1024
 HEADERS = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
 DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -78,8 +79,9 @@ class Fetcher:
         except TimeoutError:
             raise FetchFailed(f"it took longer than {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as exc:
-            # Also what a resolver says to a name that is none (UnicodeError).
-            raise FetchFailed(f"{type(exc).__name__}: {exc}") from exc
+            # Also what a resolver says to a name that is none (UnicodeError). Never the message:
+            # it quotes the other server (a status line, a header), and this goes to the log.
+            raise FetchFailed(_kinds(exc)) from exc
 
     async def _fetch(self, uri: str) -> bytes:
         url = self._checked(uri)
@@ -115,6 +117,19 @@ class Fetcher:
     def _trust(self) -> ssl.SSLContext:
         """Made once: reading the authorities takes 20 ms."""
         return self._ssl_context or httpx.create_ssl_context()
+
+
+def _kinds(exc: BaseException) -> str:
+    """The types of an exception and of its causes."""
+    names: list[str] = []
+    link: BaseException | None = exc
+    while link is not None and len(names) < MAX_CAUSES:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            names.append(f"the certificate is not valid (OpenSSL {link.verify_code})")
+        else:
+            names.append(type(link).__name__)
+        link = link.__cause__ or link.__context__
+    return ": ".join(dict.fromkeys(names))  # httpx wraps errors of httpcore that have its names
 
 
 async def _get(client: httpx.AsyncClient, url: httpx.URL, address: Address) -> bytes:

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     refresh_idle_ttl: Annotated[Seconds, between(300, YEAR)] = timedelta(seconds=604_800)
     refresh_absolute_ttl: Annotated[Seconds, between(300, YEAR)] = timedelta(seconds=2_592_000)
     refresh_retry_window: Annotated[Seconds, between(0, 60)] = timedelta(seconds=10)
+    max_sessions: int = Field(default=100, ge=1, le=10_000)
 
     cors_origins: Annotated[CommaSeparated, AfterValidator(values.origins)] = ()
     cookie_domain: Annotated[str | None, AfterValidator(values.cookie_domain)] = None

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # OWASP Password Storage: pairs of (memory KiB, passes) that are equally strong with one lane.
 OWASP_ARGON2 = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
 
+MIN_METRICS_TOKEN = 16  # characters
+
 
 def general_problems(settings: Settings) -> list[str]:
     """What is wrong anywhere."""
@@ -74,6 +76,22 @@ def production_problems(settings: Settings) -> list[str]:
     if settings.cookie_secure == "off":
         problems.append(
             f"{PREFIX}COOKIE_SECURE: off is refused in production; remove it (auto is on)"
+        )
+    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+        problems.append(
+            f"{PREFIX}TRUSTED_PROXIES: trusts every address there is, so that anybody may claim "
+            "any other; write the networks of your proxies, such as 10.0.0.0/8"
+        )
+    if any(not origin.startswith("https://") for origin in settings.cors_origins):
+        problems.append(
+            f"{PREFIX}CORS_ORIGINS: holds an origin that is not https, which production "
+            "demands; write https://app.example.com"
+        )
+    token = settings.metrics_token
+    if token is not None and len(token.get_secret_value()) < MIN_METRICS_TOKEN:
+        problems.append(
+            f"{PREFIX}METRICS_TOKEN: is shorter than {MIN_METRICS_TOKEN} characters; write what "
+            "`openssl rand -hex 32` prints"
         )
     if settings.demo:
         problems.append(f"{PREFIX}DEMO: on is refused in production; remove it")

@@ -171,6 +171,7 @@ def _may_refresh(asked: Asked, now: ColumnElement[datetime]) -> ColumnElement[bo
         f.absolute_expires_at > now,
         u.id == f.user_id,
         u.disabled_at.is_(None),
+        u.session_epoch == f.epoch,
     )
 
 

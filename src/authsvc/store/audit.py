@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Insert, Select, insert
+from sqlalchemy import Insert, Select, insert, literal, tuple_
+from sqlmodel import col
+from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from authsvc.protocol.audit import AuditEvent, Caller
-from authsvc.store.tables import audit_records
+from authsvc.protocol.audit import AuditEvent, AuditFilter, Caller
+from authsvc.store.tables import AuditRecord, audit_records
 
 COLUMNS = ("event", "user_id", "family_id", "ip", "user_agent", "request_id", "details")
 
@@ -78,3 +80,41 @@ async def record_many(
         for user_id in user_ids
     ]
     await session.exec(insert(audit_records), params=rows)
+
+
+async def find(session: AsyncSession, record_id: UUID) -> AuditRecord | None:
+    """The record of this id, if it has not been pruned."""
+    return await session.get(AuditRecord, record_id)
+
+
+async def list_page(
+    session: AsyncSession,
+    *,
+    wanted: AuditFilter,
+    limit: int,
+    after: AuditRecord | None = None,
+    newest_first: bool,
+) -> Sequence[AuditRecord]:
+    """
+    A page of the trail by keyset: `at`, and the id where two have the same.
+
+    Args:
+        after: The last one seen.
+    """
+    at, id_ = col(AuditRecord.at), col(AuditRecord.id)
+    statement = model_select(AuditRecord).limit(limit)
+    statement = statement.order_by(*((at.desc(), id_.desc()) if newest_first else (at, id_)))
+    if wanted.user_id is not None:
+        statement = statement.where(AuditRecord.user_id == wanted.user_id)
+    if wanted.session_id is not None:
+        statement = statement.where(AuditRecord.family_id == wanted.session_id)
+    if wanted.events:
+        statement = statement.where(col(AuditRecord.event).in_(wanted.events))
+    if wanted.since is not None:
+        statement = statement.where(at >= wanted.since)
+    if wanted.until is not None:
+        statement = statement.where(at < wanted.until)
+    if after is not None:
+        here, seen = tuple_(at, id_), tuple_(literal(after.at), literal(after.id))
+        statement = statement.where(here < seen if newest_first else here > seen)
+    return (await session.exec(statement)).all()

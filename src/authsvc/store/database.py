@@ -138,7 +138,7 @@ class Database:
             DatabaseUnavailable: No connection, or the statement was refused for now.
             OutcomeUnknown: The connection broke while a statement ran.
         """
-        return HotLease(self._hot, self._distrust_idle)
+        return HotLease(self._hot, self.distrust_idle)
 
     def background(self) -> HotLease:
         """
@@ -147,7 +147,7 @@ class Database:
         Raises:
             DatabaseUnavailable, OutcomeUnknown: See `autocommit`.
         """
-        return HotLease(self._background, self._distrust_idle)
+        return HotLease(self._background, self.distrust_idle)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -170,17 +170,17 @@ class Database:
             if refusal is None:
                 raise
             if isinstance(refusal, OutcomeUnknown):
-                self._distrust_idle()
+                self.distrust_idle()
             raise refusal from exc
         except DRIVER_ERRORS as exc:
             refusal = translate(exc)
             if refusal is None:
                 raise
             if isinstance(refusal, OutcomeUnknown):
-                self._distrust_idle()
+                self.distrust_idle()
             raise refusal from exc
 
-    def _distrust_idle(self) -> None:
+    def distrust_idle(self) -> None:
         """
         Close all connections that nobody uses, since one has broken or fallen silent.
 

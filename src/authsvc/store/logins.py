@@ -25,10 +25,11 @@ from sqlalchemy import (
     select,
     text,
     true,
+    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from authsvc.protocol.audit import AuditEvent, Caller
+from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.protocol.claims import FIRST_PARTY
 from authsvc.protocol.errors import TooManyAttempts
 from authsvc.protocol.refresh import Delivery, Lifetimes
@@ -45,6 +46,7 @@ from authsvc.store import throttle_buckets
 from authsvc.store.audit import audit_from
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
 from authsvc.store.refresh_families import FAMILY_COLUMNS, Family, family_of
+from authsvc.store.revocations import sessions_announced
 from authsvc.store.tables import known_networks, refresh_families, users
 from authsvc.store.tables import throttle_buckets as buckets
 
@@ -201,7 +203,8 @@ async def create_family(
     now: datetime | None = None,
 ) -> Family | None:
     """
-    Begin a session, if the account is still what it was when the password was verified.
+    Begin a session, if the account is still what it was when the password was verified; above
+    the limit of an account, those that have been idle for longest end.
 
     The account is locked FOR SHARE and compared once more: whoever disables it or changes its
     password writes the user row first and revokes in a later statement, so a login in flight is
@@ -239,6 +242,7 @@ async def create_family(
         logins_key=throttle_buckets.logins_key(place.email),
         logins_leak=logins.leak if logins else NO_TIME,
         logins_burst=logins.burst if logins else NO_TIME,
+        most_sessions=lifetimes.most_sessions,
         caller_ip=caller.ip,
         caller_agent=caller.user_agent,
         request_id=caller.request_id,
@@ -363,9 +367,10 @@ def _find_credentials() -> HotStatement:
 
 @cache
 def _create_family() -> HotStatement:
-    now = clock().c.now
+    one_row = clock()
+    now = one_row.c.now
     account = (
-        select(users.c.id, users.c.roles, users.c.ver)
+        select(users.c.id, users.c.roles, users.c.ver, users.c.session_epoch)
         .where(
             users.c.id == bindparam("user", type_=Uuid),
             users.c.password_hash == bindparam("verified_hash", type_=Text),
@@ -380,6 +385,7 @@ def _create_family() -> HotStatement:
     values = {
         "id": bindparam("new_id", type_=Uuid),
         "user_id": account.c.id,
+        "epoch": account.c.session_epoch,
         "client_id": literal_column(f"'{FIRST_PARTY}'", Text),
         "delivery": bindparam("new_delivery", type_=Text),
         "remember": bindparam("new_remember", type_=Boolean),
@@ -418,11 +424,14 @@ def _create_family() -> HotStatement:
             func.jsonb_build_object(literal_column("'delivery'"), family.c.delivery),
         )
     ).cte("audited")
+    displaced = _displaced(account, admitted, one_row)
     return HotStatement(
         select(*family.c, account.c.roles, account.c.ver, now)
         .select_from(account.outerjoin(family, true()))
         .add_cte(
             audited,
+            _displacement_audited(displaced),
+            sessions_announced(displaced),
             *throttle_buckets.paid_back(exists(select(family.c.id))),
             *_network_remembered(family, now),
         )
@@ -481,3 +490,70 @@ def _network_remembered(family: CTE, now: ColumnElement[datetime]) -> tuple[CTE,
         .cte("forgotten")
     )
     return remembered, forgotten
+
+
+def _displaced(account: CTE, admitted: CTE, one_row: CTE) -> CTE:
+    """
+    What ends to make room for an admitted login: those that have been idle for longest.
+
+    It looks at so many as may be alive and a hundred more, in the order of an index; where there
+    are still more, each login ends a hundred of the oldest. It waits for nobody: of logins at once
+    each counts without the others.
+    """
+    f, now = refresh_families.c, one_row.c.now
+    most = bindparam("most_sessions", type_=Integer)
+    not_revoked = (
+        select(f.id, f.rotated_at, f.idle_expires_at, f.absolute_expires_at)
+        .where(
+            f.user_id == account.c.id,
+            f.epoch == account.c.session_epoch,
+            f.revoked_at.is_(None),
+        )
+        .order_by(f.created_at)
+        .limit(most + literal_column("100", Integer))
+        .lateral("not_revoked")
+    )
+    n = not_revoked.c
+    alive = (n.idle_expires_at > now) & (n.absolute_expires_at > now)
+    # One place is for the session that begins.
+    beyond = (
+        select(n.id)
+        .select_from(account.join(not_revoked, true()).join(admitted, true()).join(one_row, true()))
+        .order_by(alive.desc(), n.rotated_at.desc())
+        .offset(most - literal_column("1", Integer))
+    )
+    free = (
+        select(f.id)
+        .where(f.id.in_(beyond))
+        .with_for_update(key_share=True, skip_locked=True)
+        .cte("free")
+    )
+    return (
+        update(refresh_families)
+        .values(revoked_at=now, revoke_reason=literal_column(f"'{RevokeReason.TOO_MANY}'", Text))
+        .where(f.id == free.c.id, f.revoked_at.is_(None))
+        .returning(f.id, f.user_id, f.revoked_at, f.idle_expires_at, f.last_ip, f.last_user_agent)
+        .cte("displaced")
+    )
+
+
+def _displacement_audited(displaced: CTE) -> CTE:
+    """One record for each that ended while it was alive."""
+    return audit_from(
+        select(
+            literal_column(f"'{AuditEvent.SESSION_REVOKED}'", Text),
+            displaced.c.user_id,
+            displaced.c.id,
+            bindparam("caller_ip", type_=Text),
+            bindparam("caller_agent", type_=Text),
+            bindparam("request_id", type_=Text),
+            func.jsonb_build_object(
+                literal_column("'reason'"),
+                literal_column(f"'{RevokeReason.TOO_MANY}'"),
+                literal_column("'last_ip'"),
+                displaced.c.last_ip,
+                literal_column("'last_user_agent'"),
+                displaced.c.last_user_agent,
+            ),
+        ).where(displaced.c.idle_expires_at > displaced.c.revoked_at)
+    ).cte("displacement_audited")

@@ -96,6 +96,8 @@ async def load(
         absolute_expires_at=row["absolute_expires_at"],
         revoked_at=row["revoked_at"],
         user_disabled_at=row["disabled_at"],
+        epoch=row["epoch"],
+        user_epoch=row["session_epoch"],
     )
 
 
@@ -210,6 +212,8 @@ def _load() -> HotStatement:
             f.attempt_digest,
             f.previous_attempt_digest,
             f.revoked_at,
+            f.epoch,
+            u.session_epoch,
             u.disabled_at,
             u.roles,
             u.ver,

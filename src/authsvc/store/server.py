@@ -1,9 +1,11 @@
-"""What the PostgreSQL server is like, for whoever looks after it; asked by `authsvc doctor`."""
+"""What the PostgreSQL server is like: asked by `authsvc doctor`, and in part by `/readyz`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import SQLModel
 
@@ -22,7 +24,7 @@ class Server:
     Args:
         now: The database's clock.
         version: Such as 180004.
-        standby: Whether it only reads.
+        refusal: Why it would refuse a write, and what to do; None if it takes one.
         local: Whether it is on this machine: a Unix socket or a loopback address.
         encrypted: Whether our connection uses TLS.
         superuser: Whether the role may do everything.
@@ -34,7 +36,7 @@ class Server:
     now: datetime
     version: int
     version_name: str
-    standby: bool
+    refusal: str | None
     fsync: bool
     full_page_writes: bool
     synchronous_commit: str
@@ -45,6 +47,25 @@ class Server:
     creates: bool
     connections: int
     missing: tuple[str, ...]
+
+
+# Whether a write would be accepted, asked of the transaction and not inferred from the server's
+# role: managed databases refuse by default_transaction_read_only when their disk is full.
+WRITES = (
+    "pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::bool AS read_only"
+)
+
+
+def refusal_of(row: Mapping[str, Any]) -> str | None:
+    """Why a write would be refused, by a row with WRITES; what to do follows a colon."""
+    if row["standby"]:
+        return "is read-only, so it is a standby: point AUTHSVC_DATABASE_URL at the primary"
+    if row["read_only"]:
+        return (
+            "refuses writes (default_transaction_read_only is on): see whether its disk is full "
+            "or its provider has locked it, then switch that off"
+        )
+    return None
 
 
 async def inspect(db: Database) -> Server:
@@ -63,7 +84,7 @@ async def inspect(db: Database) -> Server:
         now=row["now"],
         version=row["version"],
         version_name=row["version_name"],
-        standby=row["standby"],
+        refusal=refusal_of(row),
         fsync=row["fsync"],
         full_page_writes=row["full_page_writes"],
         synchronous_commit=row["synchronous_commit"],
@@ -77,12 +98,12 @@ async def inspect(db: Database) -> Server:
     )
 
 
-_STATEMENT = """
+_STATEMENT = f"""
 SELECT
     clock_timestamp() AS now,
     current_setting('server_version_num')::int AS version,
     current_setting('server_version') AS version_name,
-    pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool AS standby,
+    {WRITES},
     current_setting('fsync')::bool AS fsync,
     current_setting('full_page_writes')::bool AS full_page_writes,
     current_setting('synchronous_commit') AS synchronous_commit,
@@ -93,7 +114,7 @@ SELECT
     coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS creates,
     current_setting('max_connections')::int
         - current_setting('superuser_reserved_connections')::int AS connections
-"""
+"""  # noqa: S608 - a constant of this file
 
 
 def _privileges() -> str:

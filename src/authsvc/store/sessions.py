@@ -26,6 +26,7 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
+from authsvc.store import endings
 from authsvc.store.audit import audit_from
 from authsvc.store.revocations import everybody_announced, sessions_announced
 from authsvc.store.tables import (
@@ -37,24 +38,62 @@ from authsvc.store.tables import (
 
 # A family's memory of reuse is kept until no token of it can come back, and a day longer.
 PRUNE_AFTER = timedelta(days=1)
+PAGE = 100  # sessions that an account sees at a time
 
 
 async def list_live(
-    session: AsyncSession, user_id: UUID, *, now: datetime | None = None
+    session: AsyncSession,
+    user_id: UUID,
+    *,
+    limit: int = PAGE,
+    after: tuple[datetime, UUID] | None = None,
+    now: datetime | None = None,
 ) -> Sequence[RefreshFamily]:
-    """The user's live families, the one used last first."""
-    moment = func.coalesce(now, func.clock_timestamp())
+    """
+    A page of the user's live families, the one used last first.
+
+    Args:
+        after: When the last one seen was used, and its id.
+    """
+    used, id_ = col(RefreshFamily.rotated_at), col(RefreshFamily.id)
     statement = (
         model_select(RefreshFamily)
-        .where(
-            RefreshFamily.user_id == user_id,
-            col(RefreshFamily.revoked_at).is_(None),
-            col(RefreshFamily.idle_expires_at) > moment,
-            col(RefreshFamily.absolute_expires_at) > moment,
-        )
-        .order_by(col(RefreshFamily.rotated_at).desc(), col(RefreshFamily.id))
+        .join(User, _of_its_user())
+        .where(RefreshFamily.user_id == user_id, *_alive(now))
+        .order_by(used.desc(), id_)
+        .limit(limit)
     )
+    if after is not None:
+        statement = statement.where((used < after[0]) | ((used == after[0]) & (id_ > after[1])))
     return (await session.exec(statement)).all()
+
+
+async def count_live(session: AsyncSession, user_id: UUID, *, now: datetime | None = None) -> int:
+    """How many live families the user has."""
+    statement = (
+        model_select(func.count())
+        .select_from(RefreshFamily)
+        .join(User, _of_its_user())
+        .where(RefreshFamily.user_id == user_id, *_alive(now))
+    )
+    return (await session.exec(statement)).one()
+
+
+def _of_its_user() -> ColumnElement[bool]:
+    """The join to the user, with the epoch that a live family must have."""
+    return and_(
+        col(User.id) == col(RefreshFamily.user_id),
+        col(User.session_epoch) == col(RefreshFamily.epoch),
+    )
+
+
+def _alive(now: datetime | None) -> tuple[ColumnElement[bool], ...]:
+    moment = func.coalesce(now, func.clock_timestamp())
+    return (
+        col(RefreshFamily.revoked_at).is_(None),
+        col(RefreshFamily.idle_expires_at) > moment,
+        col(RefreshFamily.absolute_expires_at) > moment,
+    )
 
 
 async def revoke_many(
@@ -67,9 +106,10 @@ async def revoke_many(
     now: datetime | None = None,
 ) -> int:
     """
-    End every live family of a user; announce and audit each.
+    End every live family of a user; announce and audit each, or all beyond the first together.
 
-    `users.lock` (or a write to the user's row) comes first, in a statement of its own.
+    It writes the user's row first, and looks for families in later statements, so that it sees the
+    family of a login that was in flight.
 
     Args:
         reason: A `RevokeReason`, or an administrator's own words.
@@ -77,11 +117,33 @@ async def revoke_many(
         keep: Families that live on.
 
     Returns:
-        How many ended.
+        How many ended; `endings.AT_ONCE` means so many or more.
     """
     f = refresh_families.c
-    condition = and_(f.user_id == user_id, f.id.not_in(keep))
-    return await _revoke(session, condition, reason=reason, caller=caller, now=now)
+    epoch = await endings.raise_epoch(session, user_id, keep=keep)
+    if epoch is None:
+        return 0
+    behind = (
+        select(f.id)
+        .where(f.user_id == user_id, f.epoch == epoch - 1, f.revoked_at.is_(None))
+        .limit(endings.AT_ONCE)
+    )
+    ended = await _revoke(session, f.id.in_(behind), reason=reason, caller=caller, now=now)
+    if ended == endings.AT_ONCE:
+        await endings.leave_rest(
+            session, user_id, epoch=epoch, reason=reason, caller=caller, now=now
+        )
+    return ended
+
+
+async def stands(session: AsyncSession, family_id: UUID) -> bool:
+    """Whether nobody has ended a family, or its user."""
+    standing = (
+        model_select(RefreshFamily.id)
+        .join(User, _of_its_user())
+        .where(RefreshFamily.id == family_id, col(RefreshFamily.revoked_at).is_(None))
+    )
+    return (await session.exec(standing)).one_or_none() is not None
 
 
 async def prune_families(session: AsyncSession, *, batch: int, now: datetime | None = None) -> int:
@@ -131,17 +193,12 @@ async def list_page(
     Args:
         after: The last one seen.
     """
-    moment = func.coalesce(now, func.clock_timestamp())
     # Nearly the order of the logins, and of all such orders the one that has an index.
     end, id_ = col(RefreshFamily.absolute_expires_at), col(RefreshFamily.id)
     statement = (
         model_select(RefreshFamily, User.email)
-        .join(User, col(User.id) == col(RefreshFamily.user_id))
-        .where(
-            col(RefreshFamily.revoked_at).is_(None),
-            col(RefreshFamily.idle_expires_at) > moment,
-            end > moment,
-        )
+        .join(User, _of_its_user())
+        .where(*_alive(now))
         .order_by(end.desc(), id_.desc())
         .limit(limit)
     )

@@ -54,6 +54,8 @@ class User(SQLModel, table=True):
     disabled_at: datetime | None = None
     # Rises with every change of what access tokens say of this user.
     ver: int = Field(sa_column=Column(Integer, nullable=False, server_default="1"))
+    # A family of another epoch has ended, whatever its own row says.
+    session_epoch: int = Field(sa_column=Column(Integer, nullable=False, server_default="1"))
 
 
 class RefreshFamily(SQLModel, table=True):
@@ -63,13 +65,28 @@ class RefreshFamily(SQLModel, table=True):
 
     There are no CHECK constraints: PostgreSQL parses each of them again for every UPDATE, and
     together they were a third of a rotation. Only our own few statements write here.
+
+    Nor is there a foreign key: a family lives by the row of its user, which every statement joins.
+    So that row can go at once, however many families there are (decision 0017).
     """
 
     __tablename__ = "refresh_families"
-    __table_args__ = ({"postgresql_with": {"fillfactor": 80}},)
+    __table_args__ = (
+        # What may be alive of an account, however much of it is dead. No rotation writes these.
+        Index(
+            "ix_refresh_families_not_revoked",
+            "user_id",
+            "epoch",
+            "created_at",
+            postgresql_where=sql("revoked_at IS NULL"),
+        ),
+        {"postgresql_with": {"fillfactor": 80}},
+    )
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
-    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    user_id: UUID = Field(index=True)
+    # Where a version of the service before 0005 writes none, a trigger fills in the user's.
+    epoch: int = Field(default=1, sa_column=Column(Integer, nullable=False))
     client_id: str = Field(sa_type=Text)
     delivery: str = Field(sa_type=Text)
     remember: bool = Field(sa_column=Column(Boolean, nullable=False))
@@ -90,6 +107,24 @@ class RefreshFamily(SQLModel, table=True):
     user_agent: str = Field(sa_type=Text)
     last_ip: str = Field(sa_type=Text)
     last_user_agent: str = Field(sa_type=Text)
+
+
+class UnfinishedEnding(SQLModel, table=True):
+    """
+    Families that have ended, or whose user is gone, and whose rows do not show it yet.
+
+    Args:
+        epoch: Of the user: families of lower ones have ended.
+        deleted: The user is gone: the rows go as well.
+    """
+
+    __tablename__ = "unfinished_endings"
+
+    user_id: UUID = Field(primary_key=True)
+    epoch: int = Field(sa_type=Integer)
+    reason: str = Field(sa_type=Text)
+    ended_at: datetime
+    deleted: bool = Field(sa_column=Column(Boolean, nullable=False, server_default="false"))
 
 
 class ThrottleCounter(SQLModel, table=True):
@@ -257,6 +292,8 @@ def _table(name: str) -> Table:
 # The same tables as Core objects, for statements that are compiled once.
 users = _table("users")
 refresh_families = _table("refresh_families")
+unfinished_endings = _table("unfinished_endings")
+throttle_counters = _table("throttle_counters")
 audit_records = _table("audit_records")
 clients = _table("clients")
 spent_jtis = _table("spent_jtis")

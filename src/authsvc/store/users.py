@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from authsvc.protocol.revocations import Kind
 from authsvc.store.hot_statement import HotConnection, HotStatement, clock
 from authsvc.store.revocations import digest_of, entries_from, kind
-from authsvc.store.tables import RefreshFamily, User, refresh_families, users
+from authsvc.store.tables import User, refresh_families, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,7 @@ async def set_roles(
 
 
 async def remove(session: AsyncSession, user_id: UUID) -> None:
-    """Delete the user; the sessions go with it, the audit trail stays."""
-    await session.exec(delete(RefreshFamily).where(col(RefreshFamily.user_id) == user_id))
+    """Delete the user, and so what its sessions live by; the audit trail stays."""
     await session.exec(delete(User).where(col(User.id) == user_id))
 
 
@@ -253,6 +252,7 @@ def _find_by_session() -> HotStatement:
             f.absolute_expires_at > now,
             u.id == f.user_id,
             u.disabled_at.is_(None),
+            u.session_epoch == f.epoch,
         )
     )
 

@@ -76,9 +76,13 @@ class CookieSessions:
         Raises:
             CsrfRefused: `detail` names the header that spoke against it.
         """
-        origins, sites = headers("origin"), headers("sec-fetch-site")
+        origins, sites = list(headers("origin")), list(headers("sec-fetch-site"))
         if len(origins) > 1 or len(sites) > 1:
             raise CsrfRefused("origin twice")
+        if origins == ["null"] and sites == ["same-origin"] and not must_tell:
+            # The application's own page under `Referrer-Policy: no-referrer`: its browser does
+            # not say which, but that it is one. No page can forge that header.
+            return
         page = origins[0] if origins else _page_of(headers("referer"))
         if (page is not None or must_tell) and page not in self._origins:
             raise CsrfRefused("origin")

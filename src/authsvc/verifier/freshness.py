@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,7 +17,7 @@ LEAST_STALE = timedelta(minutes=10)
 MOST_FRESH = timedelta(hours=24)
 MOST_USABLE = timedelta(days=7)
 
-DIRECTIVE = re.compile(r'\s*([a-z-]+)\s*(?:=\s*"?(\d{1,10})"?)?\s*', re.ASCII)
+MAX_DIGITS = 10  # of a number of seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +45,19 @@ def freshness(cache_control: str, age: str = "") -> Freshness:
         age: The Age header: how long a cache on the way has held the answer, in seconds.
     """
     said: dict[str, int | None] = {}
+    # Cut up, without a pattern: what another server sends must not cost more than its length.
     for part in cache_control.lower().split(","):
-        directive = DIRECTIVE.fullmatch(part)
-        if directive is not None:
-            said.setdefault(directive[1], int(directive[2]) if directive[2] else None)
+        name, equals, value = part.partition("=")
+        seconds = _number(value.strip().removeprefix('"').removesuffix('"'))
+        if not equals or seconds is not None:  # else malformed, so that it says nothing
+            said.setdefault(name.strip(), seconds)
     max_age = _seconds(said, "max-age", DEFAULT_MAX_AGE)
     stale = (
         max(_seconds(said, "stale-while-revalidate", 0), _seconds(said, "stale-if-error", 0))
         if {"max-age", "stale-while-revalidate", "stale-if-error"} & set(said)
         else DEFAULT_STALE
     )
-    held = int(age) if age.isascii() and age.isdigit() and len(age) <= 10 else 0  # noqa: PLR2004 - digits
+    held = _number(age) or 0
     fresh = timedelta(seconds=0 if "no-cache" in said else max(max_age - held, 0))
     usable = timedelta(seconds=max(max_age + stale - held, 0))
     fresh = min(max(fresh, LEAST_FRESH), MOST_FRESH)
@@ -65,6 +66,11 @@ def freshness(cache_control: str, age: str = "") -> Freshness:
         usable=min(max(usable, fresh + LEAST_STALE), MOST_USABLE),
         storable="no-store" not in said,
     )
+
+
+def _number(text: str) -> int | None:
+    """A non-negative integer of at most MAX_DIGITS digits (RFC 9111 §1.2.2); None if it is none."""
+    return int(text) if len(text) <= MAX_DIGITS and text.isascii() and text.isdigit() else None
 
 
 def _seconds(said: dict[str, int | None], name: str, default: int) -> int:

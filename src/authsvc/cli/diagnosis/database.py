@@ -107,12 +107,9 @@ def _durability(server: Server, settings: Settings) -> Finding:
 
 
 def _writable(server: Server) -> Finding:
-    if server.standby:
-        return error(
-            "DB-004",
-            "no: it is a standby, or made read-only",
-            "point AUTHSVC_DATABASE_URL at the primary (target_session_attrs=primary)",
-        )
+    if server.refusal is not None:
+        found, _, fix = server.refusal.partition(": ")
+        return error("DB-004", f"no: it {found}", fix)
     return ok("DB-004", "yes")
 
 
@@ -134,10 +131,12 @@ def _schema(revision: str | None) -> Finding:
     needed = migrate.SCHEMA_REVISION
     if revision == needed:
         return ok("DB-006", f"is {needed}, as needed")
+    if migrate.suffices(revision):
+        return ok("DB-006", f"is {revision}, newer than {needed}, and will do")
     return error(
         "DB-006",
         f"is {revision or 'empty'}, not {needed}",
-        "run `authsvc db upgrade`, or the authsvc that fits if the database is newer",
+        "run `authsvc db upgrade`",
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from authsvc.http.csrf import Origins
 
 Header = tuple[bytes, bytes]
@@ -23,13 +26,13 @@ EXPOSED = b"Authsvc-Refresh, Retry-After, WWW-Authenticate, X-Request-ID"
 VARY = (b"vary", b"Origin")
 ANYBODY = (b"access-control-allow-origin", b"*")
 PREFLIGHT: tuple[Header, ...] = (
-    (b"access-control-allow-methods", b"GET, POST, DELETE"),
-    (
-        b"access-control-allow-headers",
-        b"Authorization, Content-Type, Idempotency-Key, X-CSRF-Token",
-    ),
+    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),
     (b"access-control-max-age", b"600"),
 )
+OURS = b"Authorization, Content-Type, Idempotency-Key, X-CSRF-Token"
+# What tracing and monitoring add to every call of a page: we ignore it, so it does no harm.
+HEADER_NAME = re.compile(rb"[A-Za-z0-9-]{1,64}")
+MAX_REQUESTED = 16
 PUBLIC_PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET"),
     (b"access-control-allow-headers", b"*"),
@@ -56,11 +59,24 @@ class Cors:
             VARY,
         )
 
-    def preflight(self, path: str, origin: bytes) -> tuple[Header, ...]:
-        """What is added to a preflight's 204; a foreign origin gets nothing it could use."""
+    def preflight(
+        self, path: str, origin: bytes, requested: Sequence[bytes] = ()
+    ) -> tuple[Header, ...]:
+        """
+        What is added to a preflight's 204; a foreign origin gets nothing it could use.
+
+        Args:
+            requested: The values of Access-Control-Request-Headers.
+        """
         if path in PUBLIC_PATHS:
             return PUBLIC_PREFLIGHT
-        return PREFLIGHT if self._allows(origin) else ()
+        if not self._allows(origin):
+            return ()
+        names = [name.strip() for value in requested for name in value.split(b",")]
+        harmless = [name for name in names if HEADER_NAME.fullmatch(name)]
+        # More than that are not for us, so the answer is as if none had been asked for.
+        extra = harmless if len(harmless) <= MAX_REQUESTED else []
+        return (*PREFLIGHT, (b"access-control-allow-headers", b", ".join([OURS, *extra])))
 
     def _allows(self, origin: bytes) -> bool:
         return self._origins.allows(origin.decode("latin-1"))

@@ -92,7 +92,11 @@ class Edge:
             self._resolve_client(scope, head)
             if _is_preflight(scope, head) and scope["path"] not in ASKED_BY_GATEWAYS:
                 answer.route = PREFLIGHT
-                answer.extra = self._cors.preflight(scope["path"], head[b"origin"][0])
+                answer.extra = self._cors.preflight(
+                    scope["path"],
+                    head[b"origin"][0],
+                    head.get(b"access-control-request-headers", ()),
+                )
                 await Response(status_code=204)(scope, receive, answer.send)
                 return
             self._guard.check(scope, head)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 
+import structlog
 from starlette.types import Scope
 
-from authsvc.http.client_ip import parse_address
 from authsvc.http.middleware.head import Headers
-from authsvc.protocol.errors import BadRequest
+from authsvc.protocol.errors import BadRequest, UnknownHost
 from authsvc.settings import LOOPBACK_NAMES, Settings
 
 MAX_URL = 8 * 1024  # bytes of path and query
@@ -27,9 +27,14 @@ ONCE = (
     b"referer",
     b"sec-fetch-site",
 )
-# Probes and scrapers ask a container by its address. An address is not a name that somebody
-# else could point at us (DNS rebinding), and nothing there depends on it.
+# Probes and scrapers ask a container by its address, by its pod's name, or in HTTP/1.0 without
+# any Host (HAProxy's `option httpchk`). Nothing in these answers depends on it.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+
+MAX_NAMED = 32  # foreign hosts that are logged
+MAX_NAME = 255  # characters; no host name is longer (RFC 1035 §2.3.4)
+
+log = structlog.get_logger()
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
@@ -40,6 +45,7 @@ class Guard:
     def __init__(self, settings: Settings) -> None:
         loopback = () if settings.production else LOOPBACK_NAMES
         self._hosts = frozenset({settings.issuer_host, *settings.allowed_hosts, *loopback})
+        self._named: set[str] = set()
 
     def check(self, scope: Scope, head: Headers) -> None:
         """
@@ -62,9 +68,10 @@ class Guard:
                 raise BadRequest(f"{name.decode()} twice")
         if b"content-length" in head and b"transfer-encoding" in head:
             raise BadRequest("both Content-Length and Transfer-Encoding")
-        self._check_host(path, head)
+        if path not in PROBES:
+            self._check_host(head)
 
-    def _check_host(self, path: str, head: Headers) -> None:
+    def _check_host(self, head: Headers) -> None:
         if b"host" not in head:
             raise BadRequest("no Host")
         match = _HOST.fullmatch(head[b"host"][0].decode("latin-1").lower())
@@ -73,6 +80,11 @@ class Guard:
         host = match[1]
         if host in self._hosts:
             return
-        if path in PROBES and parse_address(host.strip("[]")) is not None:
-            return
-        raise BadRequest("foreign Host")
+        if host[:MAX_NAME] not in self._named and len(self._named) < MAX_NAMED:
+            # Once per name, and for so many names only: a stranger chooses them. The pattern
+            # above has left nothing in it that a log or a terminal could misread.
+            self._named.add(host[:MAX_NAME])
+            log.warning(
+                "unknown_host", host=host[:MAX_NAME], hint="list it in AUTHSVC_ALLOWED_HOSTS"
+            )
+        raise UnknownHost("foreign Host: not in AUTHSVC_ALLOWED_HOSTS")

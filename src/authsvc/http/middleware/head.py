@@ -8,6 +8,7 @@ Headers = dict[bytes, list[bytes]]
 
 INTERESTING = frozenset(
     {
+        b"access-control-request-headers",
         b"access-control-request-method",
         b"authorization",
         b"content-length",

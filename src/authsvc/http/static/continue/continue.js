@@ -42,14 +42,28 @@ var SETTLED = 60;
 var sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 function exclusivelyBy(name2, store2) {
   const locks = globalThis.navigator?.locks;
-  return locks ? (run2) => locks.request(name2, run2) : leasing(store2);
+  const lease = leasing(store2);
+  if (!locks) return lease;
+  return async (run2) => {
+    let granted = false;
+    try {
+      return await locks.request(name2, () => {
+        granted = true;
+        return run2();
+      });
+    } catch (error) {
+      if (granted) throw error;
+      return lease(run2);
+    }
+  };
 }
 function leasing(store2) {
   return async (run2) => {
     const me = random();
     const holder = () => {
       const [owner, until] = (store2.get(LOCK) ?? "").split(" ");
-      return Number(until) > Date.now() ? owner : void 0;
+      const left = Number(until) - Date.now();
+      return left > 0 && left <= LEASE ? owner : void 0;
     };
     while (holder() !== me) {
       if (!holder()) store2.set(LOCK, `${me} ${Date.now() + LEASE}`);
@@ -88,12 +102,12 @@ var AuthError = class extends Error {
 var TIMEOUT = 2e4;
 var LONGEST_WAIT = 300;
 async function post(url, headers, body, signal) {
+  if (signal?.aborted) throw signal.reason;
   const ours = new AbortController();
   const stop = () => ours.abort(signal?.reason);
   const timer = setTimeout(stop, TIMEOUT);
   signal?.addEventListener("abort", stop);
   try {
-    signal?.throwIfAborted();
     const answer = await fetch(url, {
       method: "POST",
       credentials: "include",
@@ -104,11 +118,17 @@ async function post(url, headers, body, signal) {
     const text = await answer.text();
     return { status: answer.status, headers: answer.headers, body: objectIn(text) };
   } catch (error) {
-    throw signal?.aborted ? signal.reason : unavailable("authsvc cannot be reached.", error);
+    throw signal?.aborted ? signal.reason : unavailable(unreachable(url), error);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   }
+}
+function unreachable(url) {
+  const here = globalThis.location?.origin;
+  const foreign = here && here !== new URL(url, here).origin;
+  const unless = `, or this page's origin (${here}) is not in AUTHSVC_CORS_ORIGINS; the browser's console tells`;
+  return `authsvc cannot be reached${foreign ? unless : ""}.`;
 }
 function refusal({ status, headers, body }) {
   const problem = body?.code ? body : void 0;

@@ -103,14 +103,28 @@ var SETTLED = 60;
 var sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 function exclusivelyBy(name, store) {
   const locks = globalThis.navigator?.locks;
-  return locks ? (run) => locks.request(name, run) : leasing(store);
+  const lease = leasing(store);
+  if (!locks) return lease;
+  return async (run) => {
+    let granted = false;
+    try {
+      return await locks.request(name, () => {
+        granted = true;
+        return run();
+      });
+    } catch (error) {
+      if (granted) throw error;
+      return lease(run);
+    }
+  };
 }
 function leasing(store) {
   return async (run) => {
     const me = random();
     const holder = () => {
       const [owner, until] = (store.get(LOCK) ?? "").split(" ");
-      return Number(until) > Date.now() ? owner : void 0;
+      const left = Number(until) - Date.now();
+      return left > 0 && left <= LEASE ? owner : void 0;
     };
     while (holder() !== me) {
       if (!holder()) store.set(LOCK, `${me} ${Date.now() + LEASE}`);
@@ -126,7 +140,7 @@ function leasing(store) {
 
 // src/peers.ts
 function openPeers(name, hear) {
-  let channel = globalThis.BroadcastChannel && new BroadcastChannel(name);
+  let channel = name !== null && globalThis.BroadcastChannel ? new BroadcastChannel(name) : void 0;
   if (channel) channel.onmessage = ({ data }) => hear(data);
   return {
     connected: !!channel,
@@ -142,12 +156,12 @@ function openPeers(name, hear) {
 var TIMEOUT = 2e4;
 var LONGEST_WAIT = 300;
 async function post(url, headers, body, signal) {
+  if (signal?.aborted) throw signal.reason;
   const ours = new AbortController();
   const stop = () => ours.abort(signal?.reason);
   const timer = setTimeout(stop, TIMEOUT);
   signal?.addEventListener("abort", stop);
   try {
-    signal?.throwIfAborted();
     const answer = await fetch(url, {
       method: "POST",
       credentials: "include",
@@ -158,11 +172,17 @@ async function post(url, headers, body, signal) {
     const text = await answer.text();
     return { status: answer.status, headers: answer.headers, body: objectIn(text) };
   } catch (error) {
-    throw signal?.aborted ? signal.reason : unavailable("authsvc cannot be reached.", error);
+    throw signal?.aborted ? signal.reason : unavailable(unreachable(url), error);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   }
+}
+function unreachable(url) {
+  const here = globalThis.location?.origin;
+  const foreign = here && here !== new URL(url, here).origin;
+  const unless = `, or this page's origin (${here}) is not in AUTHSVC_CORS_ORIGINS; the browser's console tells`;
+  return `authsvc cannot be reached${foreign ? unless : ""}.`;
 }
 function refusal({ status, headers, body }) {
   const problem = body?.code ? body : void 0;
@@ -207,20 +227,21 @@ var LONGEST_PAUSE = 3e4;
 var MARGIN = 5e3;
 var LEFT = new Error("left");
 function createAuth(options = {}) {
+  const browsing = "document" in globalThis || "WorkerGlobalScope" in globalThis;
   const here = globalThis.location?.origin;
-  const service = new URL(options.url ?? here).origin;
+  const service = originOf(options.url ?? here);
   const name = `authsvc ${service} `;
   const origins = /* @__PURE__ */ new Set([here, service, ...options.origins ?? []]);
   const patience = (options.patience ?? 10) * 1e3;
   const listeners = new Set(options.onChange ? [options.onChange] : []);
   const store = openStore(name);
   const exclusively = exclusivelyBy(name, store);
-  const peers = openPeers(name, hear);
+  const peers = openPeers(browsing ? name : null, hear);
   let held = null;
   let session = null;
   let identity = null;
   let turns = 0;
-  let stopped = null;
+  let stopped = service ? null : new AuthError("closed", "There is no page here whose origin could be meant: give a url.");
   let refreshing = null;
   let underWay = null;
   let timer;
@@ -232,7 +253,7 @@ function createAuth(options = {}) {
     const owner = `${found.userId} ${found.sessionId}`;
     if (identity && identity !== owner) {
       stop(new AuthError("session_changed", "Another tab has begun another session."));
-      (options.onOtherSession ?? (() => location.reload()))();
+      (options.onOtherSession ?? (() => globalThis.document && location.reload()))();
       return;
     }
     identity = owner;
@@ -293,7 +314,9 @@ function createAuth(options = {}) {
     const before = held;
     const turn = turns;
     const isOver = () => !!stopped || turns !== turn || held !== before;
+    const isLeft = () => !!underWay?.signal.aborted;
     for (let tries = 0; !isOver(); ) {
+      underWay = null;
       try {
         await exclusively(async () => {
           underWay = new AbortController();
@@ -305,7 +328,7 @@ function createAuth(options = {}) {
         });
         return;
       } catch (error) {
-        if (error === LEFT) continue;
+        if (isLeft()) continue;
         if (!(error instanceof AuthError && passes(error))) throw error;
         const wait = Math.min(PAUSE * 2 ** tries++, LONGEST_PAUSE);
         await pause(Math.max(wait, (error.retryAfter ?? 0) * 1e3) * (1 + Math.random() / 2));
@@ -419,7 +442,8 @@ function createAuth(options = {}) {
     ["storage", heardOfHint]
   ];
   for (const [event, listener] of events) globalThis.addEventListener?.(event, listener);
-  const begun = store.get(HINT) || !store.lasts ? patiently(renew()) : Promise.resolve();
+  const asks = browsing && (store.get(HINT) || !store.lasts);
+  const begun = asks ? patiently(renew()) : Promise.resolve();
   const ready = begun.then(() => session);
   ready.catch(() => void 0);
   return {
@@ -441,6 +465,12 @@ function createAuth(options = {}) {
     },
     close: () => stop(new AuthError("closed", "This client has been closed."))
   };
+}
+function originOf(url) {
+  if (!url) return "";
+  const { origin, pathname, search, hash } = new URL(url);
+  if (pathname + search + hash === "/") return origin;
+  throw new TypeError(`createAuth: url is the origin of authsvc, such as ${origin}, without a path.`);
 }
 
 // demo/requests.js

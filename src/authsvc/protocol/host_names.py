@@ -1,0 +1,52 @@
+"""
+Hosts in the URLs that clients register, read strictly (RFC 3986 §3.2.2, RFC 1123 §2.1).
+
+Stricter than URLs are: no percent-encoding, no wildcard, no empty label, no spelling of an address
+that programs read differently (`0x7f.1`, `127.1`).
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import SplitResult
+
+LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+MAX_NAME = 253  # characters (RFC 1035 §2.3.4, in text)
+
+
+def is_host(host: str) -> bool:
+    """Whether it is a host name, or an IP address in its plain form (IPv6 without brackets)."""
+    labels = host.lower().split(".")
+    if _address(host) is not None:
+        return True
+    return (
+        len(host) <= MAX_NAME
+        and all(map(LABEL.fullmatch, labels))
+        # A last label that begins with a digit makes browsers read all of it as a number.
+        and not labels[-1][0].isdigit()
+    )
+
+
+def is_private_address(host: str) -> bool:
+    """Whether it is an IP address that nobody else on the Internet could reach."""
+    address = _address(host)
+    return address is not None and not address.is_global
+
+
+def has_sound_host(parts: SplitResult) -> bool:
+    """
+    Whether the host of a URL is one, and its port, if it names one, too.
+
+    Raises:
+        ValueError: The port is no number, or too large.
+    """
+    return parts.port != 0 and not parts.netloc.endswith(":") and is_host(parts.hostname or "")
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return None if "%" in host else address  # a zone means something on one machine only
