@@ -46,6 +46,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("user_id", "network", name=op.f("pk_known_networks")),
     )
+    op.create_index(op.f("ix_known_networks_signed_in_at"), "known_networks", ["signed_in_at"])
 
 
 def downgrade() -> None:

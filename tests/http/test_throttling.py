@@ -196,17 +196,34 @@ async def test_a_stranger_has_five_failures_and_one_more_a_minute(
 
 @pytest.mark.requirement("L2")
 async def test_beyond_the_day_the_refusal_names_the_ways_that_stay_open(
-    new_client: ClientFactory, clock: MovableClock
+    new_client: ClientFactory,
 ) -> None:
     await use_up_the_day(new_client)
     refused = await attempt(new_client("192.0.2.1"), PASSWORD)
-    clock.advance(timedelta(hours=24))
 
     assert (429, "too_many_attempts") == (refused.status_code, refused.json()["code"])
     assert "on a device or from a network that has signed in" in refused.json()["detail"]
-    # Which stranger is first when there is room again is not known: no time is promised.
-    assert "retry-after" not in refused.headers
-    assert 200 == (await attempt(new_client("192.0.2.1"), PASSWORD)).status_code
+
+
+@pytest.mark.requirement("L2")
+async def test_beyond_the_day_retry_after_is_when_the_oldest_failure_is_a_day_old(
+    new_client: ClientFactory, clock: MovableClock
+) -> None:
+    """Neither later nor earlier: a second before, there is no room."""
+    await attempt(new_client("198.51.100.1"))
+    clock.advance(timedelta(hours=5))
+    for number in range(DAY - 1):
+        await attempt(new_client(f"198.51.{number // FREE}.2"))
+    owner = new_client("192.0.2.1")
+
+    refused = await attempt(owner, PASSWORD)
+    wait = int(refused.headers["retry-after"])
+    assert timedelta(hours=19) == timedelta(seconds=wait)
+    assert wait == refused.json()["retry_after"]
+    clock.advance(timedelta(seconds=wait - 1))
+    assert "1" == (await attempt(owner, PASSWORD)).headers["retry-after"]
+    clock.advance(timedelta(seconds=1))
+    assert 200 == (await attempt(owner, PASSWORD)).status_code
 
 
 @pytest.mark.requirement("L1")

@@ -18,14 +18,13 @@ from authsvc.protocol.errors import (
     InvalidCredentials,
     Overloaded,
     TooManyAttempts,
-    TooManyStrangers,
 )
 from authsvc.protocol.refresh import Delivery, Lifetimes
 from authsvc.protocol.secret import Secret
 from authsvc.protocol.throttle import Limits
 from authsvc.store import logins, refresh_families, throttle_buckets, users
 from authsvc.store.database import Database
-from authsvc.store.logins import Admission, Credentials, Place, Wait
+from authsvc.store.logins import Admission, Credentials, Place
 
 # A rehash by a login next to this one changes the hash without changing the password.
 TRIES = 2
@@ -161,10 +160,8 @@ async def verify_password(
             connection, attempt.place, limits=limits, now=database_now
         )
     admission = found.admission
-    if isinstance(admission, Wait):
-        if admission.time is None:
-            raise TooManyStrangers(admission.cause)
-        raise TooManyAttempts(admission.cause, retry_after=admission.time)
+    if isinstance(admission, TooManyAttempts):
+        raise admission
     try:
         # No connection is held here. An unknown user costs the same hash.
         right = await hasher.verify(found.password_hash, attempt.password)

@@ -34,7 +34,6 @@ from authsvc.protocol.errors import (
     NotFound,
     PayloadTooLarge,
     Refusal,
-    TooManyStrangers,
     Unauthenticated,
     UnsupportedMediaType,
     ValidationFailed,
@@ -152,7 +151,7 @@ def _problem_response(refusal: Refusal, request: Request, headers: Mapping[str, 
             {"loc": list(error.loc), "msg": error.msg, "type": error.type}
             for error in refusal.errors
         ]
-    if status in {429, 503} and not isinstance(refusal, TooManyStrangers):
+    if status in {429, 503}:
         wait = math.ceil((refusal.retry_after or SHORTLY).total_seconds())
         problem["retry_after"] = max(wait, 1)
         sent["Retry-After"] = str(problem["retry_after"])

@@ -266,16 +266,12 @@ class TooManyAttempts(Refusal):
 
 
 class TooManyStrangers(TooManyAttempts):
-    """
-    Strangers have used up what an account has for them in a day.
-
-    There is no Retry-After: which stranger comes first when there is room again is not known.
-    """
+    """Strangers have used up what an account has for them in a day."""
 
     description = (
         "There were too many failed attempts at this account from places it has never signed in "
         "from. Signing in stays open on a device or from a network that has signed in before. "
-        "From here, try again later."
+        "From here, wait as long as Retry-After says."
     )
 
 

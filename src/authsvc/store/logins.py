@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.protocol.claims import FIRST_PARTY
-from authsvc.protocol.errors import TooManyAttempts
+from authsvc.protocol.errors import TooManyAttempts, TooManyStrangers
 from authsvc.protocol.refresh import Delivery, Lifetimes
 from authsvc.protocol.throttle import (
     COUNTED_FOR,
@@ -95,26 +95,20 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Credentials:
     """
-    An attempt that was not admitted; nothing was taken, or nothing but its own network's.
+    What a login looks at.
 
     Args:
-        time: After which it will be; None where strangers have used up the account's day.
+        user_id: None where no account has the address.
+        admission: The refusal where there is no room: nothing was taken, or only from the bucket
+            of its own network. None where nothing is throttled.
     """
-
-    cause: str
-    time: timedelta | None
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a login looks at; `user_id` is None where no account has the address."""
 
     user_id: UUID | None
     password_hash: str | None
     disabled_at: datetime | None
-    admission: Admission | Wait | None
+    admission: Admission | TooManyAttempts | None
 
 
 async def find_credentials(
@@ -165,7 +159,7 @@ async def find_credentials(
     )
 
 
-def _admission(row: Row, place: Place, limits: Limits) -> Admission | Wait:
+def _admission(row: Row, place: Place, limits: Limits) -> Admission | TooManyAttempts:
     now: datetime = row["now"]
     if row["admitted"]:
         way = Way(row["way"])
@@ -178,13 +172,11 @@ def _admission(row: Row, place: Place, limits: Limits) -> Admission | Wait:
             leak=limits.bucket(way).leak,
         )
     if row["logins_wait"] > NO_TIME:
-        return Wait("too_many_logins", row["logins_wait"])
-    waits = [row["known_wait"], None if row["used_up"] else row["stranger_wait"]]
-    known = [wait for wait in waits if wait is not None]
-    if not known:
-        return Wait("strangers_used_up", None)
+        return TooManyAttempts("too_many_logins", retry_after=row["logins_wait"])
+    if row["known_wait"] is None and row["day_wait"] > NO_TIME:
+        return TooManyStrangers("strangers_used_up", retry_after=row["stranger_wait"])
     # Not positive: there was room, and a parallel attempt took it.
-    return Wait("throttled", min(known) if min(known) > NO_TIME else AT_ONCE)
+    return TooManyAttempts("throttled", retry_after=max(row["wait"], AT_ONCE))
 
 
 async def create_family(
@@ -302,10 +294,11 @@ def _find_credentials() -> HotStatement:
             ) AS failed
         ), strangers AS (
             SELECT COALESCE((
-                    SELECT count(*) >= given.per_day
+                    SELECT at + given.day - given.now
                     FROM stranger_failures f, unnest(f.failed_at) AS at
-                    WHERE f.account = given.account_key AND at > given.now - given.day
-                ), FALSE) AS used_up,
+                    WHERE f.account = given.account_key
+                    ORDER BY at DESC OFFSET given.per_day - 1 LIMIT 1
+                ), interval '0') AS day_wait,
                 CASE WHEN network.is_slow THEN COALESCE((
                     SELECT b.empty_at - given.now
                     FROM throttle_buckets b WHERE b.key = given.network_key
@@ -321,7 +314,7 @@ def _find_credentials() -> HotStatement:
             SELECT waits.way, waits.key, waits.leak, waits.burst
             FROM waits, strangers, logins, given
             WHERE given.throttled AND waits.wait <= interval '0' AND logins.wait <= interval '0'
-                AND (way < 3 OR (NOT used_up AND slow_wait <= interval '0'))
+                AND (way < 3 OR GREATEST(day_wait, slow_wait) <= interval '0')
             ORDER BY way LIMIT 1
         ), own AS (
             INSERT INTO throttle_buckets AS b (key, empty_at, network)
@@ -349,17 +342,19 @@ def _find_credentials() -> HotStatement:
                 SELECT count(*) FROM given, unnest(f.failed_at) AS at WHERE at > now - day
             ) < (SELECT per_day FROM given)
             RETURNING account
+        ), refusal AS (
+            SELECT day_wait,
+                min(wait) FILTER (WHERE way < 3) AS known_wait,
+                GREATEST(min(wait) FILTER (WHERE way = 3), slow_wait, day_wait) AS stranger_wait
+            FROM waits, strangers GROUP BY day_wait, slow_wait
         )
         SELECT given.now, account.id, account.password_hash, account.disabled_at,
             chosen.way, chosen.key, own.empty_at,
             own.key IS NOT NULL AND (way < 3 OR EXISTS (SELECT FROM counted)) AS admitted,
             logins.wait AS logins_wait,
-            strangers.used_up,
-            (SELECT min(waits.wait) FROM waits WHERE waits.way < 3) AS known_wait,
-            (
-                SELECT GREATEST(waits.wait, strangers.slow_wait) FROM waits WHERE waits.way = 3
-            ) AS stranger_wait
-        FROM given CROSS JOIN account CROSS JOIN strangers CROSS JOIN logins
+            day_wait, known_wait, stranger_wait,
+            LEAST(known_wait, stranger_wait) AS wait
+        FROM given CROSS JOIN account CROSS JOIN refusal CROSS JOIN logins
             LEFT JOIN chosen ON TRUE LEFT JOIN own ON TRUE
         """)
     )

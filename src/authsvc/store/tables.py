@@ -171,7 +171,7 @@ class KnownNetwork(SQLModel, table=True):
 
     user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
     network: bytes = Field(sa_type=LargeBinary, primary_key=True)
-    signed_in_at: datetime
+    signed_in_at: datetime = Field(index=True)
 
 
 class ClientRow(SQLModel, table=True):

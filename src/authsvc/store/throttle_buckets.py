@@ -20,6 +20,7 @@ from sqlalchemy import (
     Integer,
     Interval,
     LargeBinary,
+    TextClause,
     bindparam,
     exists,
     func,
@@ -33,7 +34,7 @@ from sqlalchemy import (
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
-from authsvc.protocol.throttle import COUNTED_FOR, STRANGERS_WINDOW, Bucket
+from authsvc.protocol.throttle import Bucket
 from authsvc.store.hot_statement import HotConnection, HotStatement
 from authsvc.store.tables import stranger_failures, throttle_buckets
 
@@ -148,15 +149,18 @@ async def record_failure(
 
 
 async def prune(session: AsyncSession, *, batch: int, now: datetime | None = None) -> int:
-    """Delete buckets and budgets that no rule asks about any more; at most `batch` of each."""
-    deleted = 0
-    for statement in (_PRUNE_BUCKETS, _PRUNE_BUDGETS):
-        connection = await session.connection()
-        result = await connection.execute(
-            statement, {"batch": batch, "now": now, "hour": COUNTED_FOR, "day": STRANGERS_WINDOW}
-        )
-        deleted = max(deleted, result.rowcount)
-    return deleted
+    """
+    Delete what no rule asks about any more; at most `batch` of each table.
+
+    Returns:
+        The most that was deleted from one table.
+    """
+    connection = await session.connection()
+    deleted = [
+        (await connection.execute(statement, {"batch": batch, "now": now})).rowcount
+        for statement in _PRUNE
+    ]
+    return max(deleted)
 
 
 def _key(kind: str, subject: str) -> bytes:
@@ -238,19 +242,26 @@ def _record_failure() -> HotStatement:
     )
 
 
-_PRUNE_BUCKETS = text("""
-    DELETE FROM throttle_buckets WHERE key IN (
-        SELECT key FROM throttle_buckets
-        WHERE GREATEST(empty_at, failed_at + CAST(:hour AS interval))
-            < COALESCE(CAST(:now AS timestamptz), clock_timestamp())
-        LIMIT :batch FOR UPDATE SKIP LOCKED
+def _prune(table: str, is_forgotten: str) -> TextClause:
+    return text(
+        f"""
+        DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM {table}, (
+                SELECT COALESCE(CAST(:now AS timestamptz), clock_timestamp()) AS now
+            ) AS given
+            WHERE {is_forgotten} LIMIT :batch FOR UPDATE OF {table} SKIP LOCKED
+        ))
+        """  # noqa: S608 - of the constants below
     )
-""")
-_PRUNE_BUDGETS = text("""
-    DELETE FROM stranger_failures WHERE account IN (
-        SELECT account FROM stranger_failures
-        WHERE cardinality(failed_at) = 0 OR failed_at[cardinality(failed_at)]
-            < COALESCE(CAST(:now AS timestamptz), clock_timestamp()) - CAST(:day AS interval)
-        LIMIT :batch FOR UPDATE SKIP LOCKED
-    )
-""")
+
+
+_PRUNE = (
+    _prune("throttle_buckets", "GREATEST(empty_at, failed_at + interval '1 hour') < now"),
+    _prune(
+        "stranger_failures",
+        "COALESCE(failed_at[cardinality(failed_at)], '-infinity') < now - interval '24 hours'",
+    ),
+    _prune("known_networks", "signed_in_at < now - interval '90 days'"),
+    # What the version before this one writes during a rollout, it asks about for an hour.
+    _prune("throttle_counters", "last_at < now - interval '1 hour'"),
+)
