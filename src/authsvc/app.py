@@ -15,7 +15,6 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from authsvc.flows.admission import InFlight
 from authsvc.flows.follow_revocations import LOOK_INTERVAL, Revocations
 from authsvc.flows.maintain import prune
 from authsvc.http import (
@@ -205,7 +204,7 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
         ),
         revocations=known,
         hasher=hasher,
-        in_flight=InFlight(),
+        limits=settings.limits,
         blocked_passwords=blocked_passwords(),
         lifetimes=Lifetimes(
             idle=settings.refresh_idle_ttl,

@@ -49,7 +49,7 @@ async def authenticates(db: Database, secret: str, client_id: str = "shop") -> C
             ),
             remote_keys=NO_REMOTE_KEYS,
             issuer="https://auth.example.com",
-            throttle=False,
+            limits=None,
             now=datetime.now(UTC),
         )
     except InvalidClient:

@@ -10,6 +10,7 @@ from authsvc.protocol.audit import Caller
 from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, users
 from authsvc.store.database import Database
+from authsvc.store.logins import Place
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
 from tests.cli.conftest import Command
 from tests.conftest import LIFETIMES
@@ -45,7 +46,7 @@ async def log_in(db: Database, user: User) -> UUID:
             remember=True,
             mac_key_id=b"k" * 8,
             lifetimes=LIFETIMES,
-            forgiven=[],
+            place=Place("a@example.com", "203.0.113.7/32", None),
             caller=STRANGER,
         )
     assert family is not None

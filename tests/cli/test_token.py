@@ -18,6 +18,7 @@ from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.settings import Settings
 from authsvc.store import logins, spent_jtis, users
 from authsvc.store.database import Database
+from authsvc.store.logins import Place
 from tests.cli.conftest import Command, Done
 from tests.conftest import CALLER, LIFETIMES
 from tests.keys.material import kid, put_mac, put_signing, rsa_key
@@ -344,7 +345,7 @@ async def family(authsvc: Command, db: Database, keys_dir: Path) -> UUID:
             remember=True,
             mac_key_id=mac_key.key_id,
             lifetimes=LIFETIMES,
-            forgiven=[],
+            place=Place("a@example.com", "203.0.113.7/32", None),
             caller=CALLER,
         )
     assert created is not None

@@ -135,7 +135,7 @@ async def authsvc(database_url: str, tmp_path: Path, clock: MovableClock) -> Asy
         keys_dir=tmp_path / "keys",
         port=port,
         log_level="error",
-        throttle=False,
+        limits=None,
         **CHEAP_ARGON2,
     )
     app = create_app(settings, clock=clock)

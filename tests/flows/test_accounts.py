@@ -21,6 +21,7 @@ from authsvc.protocol.roles import MAX_ROLES
 from authsvc.protocol.secret import Secret
 from authsvc.store import logins
 from authsvc.store.database import Database
+from authsvc.store.logins import Place
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
 from authsvc.store.users import NewUser
 from tests.conftest import CALLER, LIFETIMES, START
@@ -58,7 +59,7 @@ async def log_in(db: Database, user: User) -> UUID | None:
             remember=True,
             mac_key_id=b"k" * 8,
             lifetimes=LIFETIMES,
-            forgiven=[],
+            place=Place("a@example.com", "203.0.113.7/32", None),
             caller=CALLER,
         )
     return family.id if family else None

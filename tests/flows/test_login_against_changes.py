@@ -15,6 +15,7 @@ from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, sessions, users
 from authsvc.store.database import Database
+from authsvc.store.logins import Place
 from authsvc.store.refresh_families import Family
 from tests.conftest import CALLER, LIFETIMES
 
@@ -40,7 +41,7 @@ async def _log_in(db: Database, user_id: UUID) -> Family | None:
             remember=True,
             mac_key_id=b"k" * 8,
             lifetimes=LIFETIMES,
-            forgiven=[],
+            place=Place("a@example.com", "203.0.113.7/32", None),
             caller=CALLER,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.flows import revoke_token
+from authsvc.protocol.throttle import Bucket
 from authsvc.store import spent_jtis
 from tests.http.conftest import log_in, me, refresh
 from tests.http.oauth import GRANT, INTROSPECT, ORDERS, REVOKE, ask, basic, error, register
@@ -221,7 +223,7 @@ async def test_a_client_revokes_no_more_than_its_quota_and_is_told_when_to_go_on
     client: httpx.AsyncClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token that means nothing is revoked already, however many were before (RFC 7009 §2.2)."""
-    monkeypatch.setattr(revoke_token, "MAX_REVOCATIONS", 1)
+    monkeypatch.setattr(revoke_token, "REVOCATIONS", Bucket(1, timedelta(minutes=1)))
     secret, other = await register(app), await register(app, client_id="other")
     tokens = [(await ask(client, secret)).json()["access_token"] for _ in range(2)]
     headers = basic("shop", secret)

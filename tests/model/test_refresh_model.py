@@ -80,7 +80,7 @@ class World:
         config = Settings.load(
             database_url=self.database_url,
             keys_dir=self.keys_dir,
-            throttle=False,
+            limits=None,
             log_level="error",
             **CHEAP_ARGON2,
         )

@@ -18,6 +18,7 @@ from authsvc.protocol.refresh import Delivery
 from authsvc.protocol.revocations import Kind, digest
 from authsvc.store import logins, refresh_families, sessions, spent_jtis, users
 from authsvc.store.database import Database
+from authsvc.store.logins import Place
 from authsvc.store.refresh_families import Family
 from authsvc.store.revocations import PRUNE_AFTER
 from authsvc.store.tables import User
@@ -47,7 +48,7 @@ async def log_in(db: Database, user: User) -> Family:
             remember=True,
             mac_key_id=b"k" * 8,
             lifetimes=LIFETIMES,
-            forgiven=[],
+            place=Place("a@example.com", "203.0.113.7/32", None),
             caller=CALLER,
             now=START,
         )

@@ -14,6 +14,7 @@ from authsvc.protocol.client_auth import PresentedClient
 from authsvc.protocol.clients import AuthMethod, Client
 from authsvc.protocol.oauth_errors import InvalidClient
 from authsvc.protocol.secret import Secret
+from authsvc.protocol.throttle import Limits
 from authsvc.store import clients, spent_jtis
 from authsvc.store.database import Database
 from tests.conftest import CALLER, NO_REMOTE_KEYS, START
@@ -46,7 +47,7 @@ async def authenticated(db: Database, secret: str, *, at: timedelta = timedelta(
         ),
         remote_keys=NO_REMOTE_KEYS,
         issuer="https://auth.example.com",
-        throttle=True,
+        limits=Limits(),
         now=START + at,
         database_now=START + at,
     )

@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, migrate, users
 from authsvc.store.database import Database
+from authsvc.store.logins import Place
 from authsvc.store.schema import SCHEMA_REVISION, current
 from tests.conftest import CALLER, LIFETIMES
 
@@ -102,7 +103,7 @@ async def _user_with_a_family(url: str) -> tuple[UUID, UUID]:
                 remember=True,
                 mac_key_id=b"k" * 8,
                 lifetimes=LIFETIMES,
-                forgiven=[],
+                place=Place("a@example.com", "203.0.113.7/32", None),
                 caller=CALLER,
             )
         assert family is not None

@@ -6,13 +6,13 @@ from collections.abc import Container
 from dataclasses import replace
 from datetime import datetime
 
-from authsvc.flows.admission import InFlight
-from authsvc.flows.login import TRIES, Attempt, verify_password
+from authsvc.flows.login import TRIES, Attempt, pay_back, verify_password
 from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import AuditEvent, RevokeReason
 from authsvc.protocol.errors import CurrentPasswordWrong, InvalidCredentials, Unauthenticated
 from authsvc.protocol.password_policy import check_password
 from authsvc.protocol.secret import Secret
+from authsvc.protocol.throttle import Limits
 from authsvc.store import audit, sessions, users
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.users import Account
@@ -26,8 +26,7 @@ async def change_password(
     attempt: Attempt,
     new_password: Secret,
     blocked: Container[str],
-    in_flight: InFlight,
-    throttle: bool = True,
+    limits: Limits | None,
     database_now: datetime | None = None,
 ) -> None:
     """
@@ -49,12 +48,12 @@ async def change_password(
                 db,
                 hasher,
                 attempt=replace(attempt, email=account.email),
-                in_flight=in_flight,
-                throttle=throttle,
+                limits=limits,
                 database_now=database_now,
             )
         except InvalidCredentials as exc:
             raise CurrentPasswordWrong(exc.detail) from exc
+        await pay_back(db, verified.admission)
         new_hash = await hasher.hash(new_password)
         if await _store(db, account, attempt, verified.password_hash, new_hash, database_now):
             return

@@ -1,21 +1,21 @@
-"""Authenticate a client (RFC 6749 §3.2.1): throttled, by its registered method and no other."""
+"""Authenticate a client (RFC 6749 §3.2.1) by its registered method and no other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.flows.admission import Gate, admitted, give_back
 from authsvc.keys import client_secrets
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.protocol.client_assertion import key_id, verify_assertion
 from authsvc.protocol.client_auth import PresentedClient
 from authsvc.protocol.client_keys import BadKeySet, ClientKey, find_key, read_jwks
 from authsvc.protocol.clients import AuthMethod, Client
+from authsvc.protocol.errors import TooManyAttempts
 from authsvc.protocol.oauth_errors import InvalidClient
-from authsvc.protocol.throttle import ACCOUNT, FORGET_AFTER, NETWORK
+from authsvc.protocol.throttle import Limits
 from authsvc.remote.client_jwks import RemoteKeys
-from authsvc.store import clients, spent_jtis, throttle_counters
+from authsvc.store import clients, spent_jtis, throttle_buckets
 from authsvc.store.clients import Found
 from authsvc.store.database import Database
 
@@ -40,56 +40,52 @@ async def authenticate_client(
     attempt: ClientAttempt,
     remote_keys: RemoteKeys,
     issuer: str,
-    throttle: bool,
+    limits: Limits | None,
     now: datetime,
     database_now: datetime | None = None,
 ) -> Client:
     """
     The client whose credential this is.
 
-    Failures count per client *and* network, so that a stranger elsewhere cannot lock a service
-    out by using its name; and those with names that nobody has, per network. One service with a
-    wrong secret does not keep out its neighbours, who often share an address.
+    Nobody guesses 256 bits or a signature, so a right credential never waits: a neighbour with a
+    wrong secret keeps nobody out. Only failures are capped, per network, as each writes a row.
 
     Args:
         remote_keys: Those of clients that publish them themselves.
         issuer: What the `aud` of an assertion must be.
+        limits: None: not throttled, for load tests.
 
     Raises:
         InvalidClient: It is nobody's; the failure is counted and committed.
-        TooManyAttempts, ClientKeysUnavailable: Nothing was tried.
+        TooManyAttempts: It is nobody's, and its network has failed too often; not audited.
+        ClientKeysUnavailable: Nothing was tried.
         DatabaseUnavailable: Nothing is known.
     """
     name = attempt.presented.client_id
-    own_key = throttle_counters.client_key(name, attempt.network)
-    network_key = throttle_counters.client_network_key(attempt.network)
     async with db.autocommit() as connection:
-        found = await clients.find_for_authentication(
-            connection, name, own_key=own_key, network_key=network_key, now=database_now
+        found = await clients.find_for_authentication(connection, name, now=database_now)
+    try:
+        return await _verified(
+            db, attempt.presented, found, remote_keys=remote_keys, issuer=issuer, now=now
         )
-    gates = [Gate(own_key, found.own, ACCOUNT)]
-    if found.client is None:
-        gates.insert(0, Gate(network_key, found.network, NETWORK))
-    async with admitted(
-        db, tuple(gates) if throttle else (), now=found.now, database_now=database_now
-    ) as claims:
-        try:
-            client = await _verified(
-                db, attempt.presented, found, remote_keys=remote_keys, issuer=issuer, now=now
-            )
-        except InvalidClient as refusal:
-            cause = refusal.detail
-        else:
-            await give_back(db, claims)
-            if found.own is not None:
-                async with db.autocommit() as connection:
-                    await clients.forgive(connection, own_key)
-            return client
+    except InvalidClient as refusal:
+        cause = refusal.detail
     async with db.autocommit() as connection:
-        await throttle_counters.count_failure(
+        wait = (
+            None
+            if limits is None
+            else await throttle_buckets.take(
+                connection,
+                throttle_buckets.client_failures_key(attempt.network),
+                limits.client_failures,
+                now=database_now,
+            )
+        )
+        if wait is not None:
+            raise TooManyAttempts("client_failures", retry_after=wait)
+        await throttle_buckets.record_failure(
             connection,
-            [gate.key for gate in gates],
-            forget_after=FORGET_AFTER,
+            None,
             event=AuditEvent.CLIENT_AUTHENTICATION_FAILED,
             user_id=None,
             cause=cause,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from authsvc.flows.admission import SHORTLY, Gate, InFlight, admitted, give_back
 from authsvc.flows.session import Outcome, Session, issue
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
@@ -22,10 +21,10 @@ from authsvc.protocol.errors import (
 )
 from authsvc.protocol.refresh import Delivery, Lifetimes
 from authsvc.protocol.secret import Secret
-from authsvc.protocol.throttle import ACCOUNT, FORGET_AFTER, NETWORK, device_is_trusted
-from authsvc.store import logins, refresh_families, throttle_counters, users
+from authsvc.protocol.throttle import Limits
+from authsvc.store import logins, refresh_families, throttle_buckets, users
 from authsvc.store.database import Database
-from authsvc.store.logins import Credentials
+from authsvc.store.logins import Admission, Credentials, Place
 
 # A rehash by a login next to this one changes the hash without changing the password.
 TRIES = 2
@@ -56,6 +55,12 @@ class Attempt:
     caller: Caller
     device: Device | None = None
 
+    @property
+    def place(self) -> Place:
+        """What the throttle looks at."""
+        device = self.device
+        return Place(self.email, self.network, (device.user_id, device.nonce) if device else None)
+
 
 async def login(
     db: Database,
@@ -67,9 +72,8 @@ async def login(
     delivery: Delivery,
     remember: bool,
     lifetimes: Lifetimes,
-    in_flight: InFlight,
+    limits: Limits | None,
     superseded: Collection[UUID] = (),
-    throttle: bool = True,
     now: datetime,
     database_now: datetime | None = None,
 ) -> Session:
@@ -78,37 +82,39 @@ async def login(
 
     Args:
         remember: False: the session idles out after 12 h at the latest.
+        limits: None: not throttled, for load tests.
         superseded: The families of the refresh cookies that this login replaces.
 
     Raises:
         InvalidCredentials: Unknown user, wrong password or disabled account, in the same time;
             the failure is counted and committed.
-        TooManyAttempts: The account or network must wait; nothing was hashed.
+        TooManyAttempts: The device and the network must wait; nothing was hashed.
         Overloaded: Nothing was tried.
         DatabaseUnavailable: Nothing is known to have changed.
     """
     for _ in range(TRIES):
         verified = await verify_password(
-            db,
-            hasher,
-            attempt=attempt,
-            in_flight=in_flight,
-            throttle=throttle,
-            database_now=database_now,
+            db, hasher, attempt=attempt, limits=limits, database_now=database_now
         )
-        async with db.autocommit() as connection:
-            family = await logins.create_family(
-                connection,
-                user_id=verified.user_id,
-                verified_hash=verified.password_hash,
-                delivery=delivery,
-                remember=remember,
-                mac_key_id=keys.refresh.sealing_key(now).key_id,
-                lifetimes=lifetimes,
-                forgiven=verified.forgiven,
-                caller=attempt.caller,
-                now=database_now,
-            )
+        try:
+            async with db.autocommit() as connection:
+                family = await logins.create_family(
+                    connection,
+                    user_id=verified.user_id,
+                    verified_hash=verified.password_hash,
+                    delivery=delivery,
+                    remember=remember,
+                    mac_key_id=keys.refresh.sealing_key(now).key_id,
+                    lifetimes=lifetimes,
+                    place=attempt.place,
+                    admission=verified.admission,
+                    logins=limits.logins if limits else None,
+                    caller=attempt.caller,
+                    now=database_now,
+                )
+        except TooManyAttempts:
+            await pay_back(db, verified.admission)
+            raise
         if family is not None:
             await _rehash(db, hasher, verified, attempt.password)
             for family_id in superseded:
@@ -128,11 +134,11 @@ async def login(
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A password that was right, and the counters that this sets back."""
+    """A password that was right, and what it pays back."""
 
     user_id: UUID
     password_hash: str
-    forgiven: list[bytes]
+    admission: Admission | None
 
 
 async def verify_password(
@@ -140,8 +146,7 @@ async def verify_password(
     hasher: PasswordHasher,
     *,
     attempt: Attempt,
-    in_flight: InFlight,
-    throttle: bool,
+    limits: Limits | None,
     database_now: datetime | None,
 ) -> Verified:
     """
@@ -150,60 +155,47 @@ async def verify_password(
     Raises:
         As `login`.
     """
-    device_key = (
-        throttle_counters.device_key(attempt.device.user_id, attempt.device.nonce)
-        if attempt.device
-        else None
-    )
-    account_key = throttle_counters.account_key(attempt.email)
-    network_key = throttle_counters.network_key(attempt.network)
     async with db.autocommit() as connection:
         found = await logins.find_credentials(
+            connection, attempt.place, limits=limits, now=database_now
+        )
+    admission = found.admission
+    if isinstance(admission, TooManyAttempts):
+        raise admission
+    try:
+        # No connection is held here. An unknown user costs the same hash.
+        right = await hasher.verify(found.password_hash, attempt.password)
+    except BaseException:  # nothing was tried, also if the client hung up
+        await pay_back(db, admission and admission.of_this_attempt)
+        raise
+    cause = _refusal(found, right=right)
+    if cause is None and found.user_id is not None and found.password_hash is not None:
+        return Verified(found.user_id, found.password_hash, admission)
+    async with db.autocommit() as connection:
+        await throttle_buckets.record_failure(
             connection,
-            attempt.email,
-            account_key=account_key,
-            network_key=network_key,
-            device_key=device_key,
+            admission.own_key if admission else None,
+            event=AuditEvent.LOGIN_FAILED,
+            user_id=found.user_id,
+            cause=cause or "",
+            caller=attempt.caller,
             now=database_now,
         )
-    known_device = attempt.device is not None and found.user_id == attempt.device.user_id
-    own_key = [device_key] if known_device and device_key else []
-    trusted = bool(own_key) and device_is_trusted(
-        found.device, found.now, in_flight=in_flight.count(own_key[0])
-    )
-    gates: tuple[Gate, ...] = ()
-    if throttle and not trusted:
-        if ACCOUNT.too_many_at_once(found.account, in_flight.count(account_key), found.now):
-            raise TooManyAttempts("at_once", retry_after=SHORTLY)
-        # The network first, so that one which must wait itself never spends the account's turn.
-        gates = (
-            Gate(network_key, found.network, NETWORK),
-            Gate(account_key, found.account, ACCOUNT),
-        )
-    with in_flight.attempt(own_key[0] if trusted else account_key):
-        async with admitted(db, gates, now=found.now, database_now=database_now) as claims:
-            # No connection is held here. An unknown user costs the same hash.
-            right = await hasher.verify(found.password_hash, attempt.password)
-        cause = _refusal(found, right=right)
-        if cause is None and found.user_id is not None and found.password_hash is not None:
-            await give_back(db, claims)
-            return Verified(
-                user_id=found.user_id,
-                password_hash=found.password_hash,
-                forgiven=own_key if trusted else [account_key, *own_key],
-            )
-        async with db.autocommit() as connection:
-            await throttle_counters.count_failure(
-                connection,
-                own_key if trusted else [account_key, network_key, *own_key],
-                forget_after=FORGET_AFTER,
-                event=AuditEvent.LOGIN_FAILED,
-                user_id=found.user_id,
-                cause=cause or "",
-                caller=attempt.caller,
-                now=database_now,
-            )
     raise InvalidCredentials(cause or "")
+
+
+async def pay_back(db: Database, admission: Admission | None) -> None:
+    """A right password pays back what its device or network had lost."""
+    if admission is None:
+        return
+    async with db.autocommit() as connection:
+        await throttle_buckets.pay_back(
+            connection,
+            own_key=admission.own_key,
+            own=admission.own_lost,
+            account_key=admission.account_key,
+            count=admission.account_lost,
+        )
 
 
 def _refusal(found: Credentials, *, right: bool) -> str | None:

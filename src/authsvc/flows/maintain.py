@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from authsvc.protocol.throttle import FORGET_AFTER
-from authsvc.store import endings, revocations, sessions, spent_jtis
+from authsvc.store import endings, revocations, sessions, spent_jtis, throttle_buckets
 from authsvc.store.database import Database, uninterrupted
 
 BATCH = 500  # rows a transaction: its locks are held for milliseconds
@@ -38,10 +37,7 @@ async def prune(
     return Pruned(
         endings=await _repeat(db, endings.finish),
         families=await _repeat(db, partial(sessions.prune_families, now=database_now)),
-        counters=await _repeat(
-            db,
-            partial(sessions.prune_counters, older_than=FORGET_AFTER, now=database_now),
-        ),
+        counters=await _repeat(db, partial(throttle_buckets.prune, now=database_now)),
         audit_records=await _repeat(
             db, partial(sessions.prune_audit, older_than=audit_retention, now=database_now)
         ),

@@ -10,8 +10,8 @@ from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import AuditEvent
 from authsvc.protocol.errors import EmailTaken, TooManyAttempts
 from authsvc.protocol.password_policy import check_password
-from authsvc.protocol.throttle import REGISTRATION_WINDOW
-from authsvc.store import audit, throttle_counters, users
+from authsvc.protocol.throttle import Limits
+from authsvc.store import audit, throttle_buckets, users
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.tables import User
 
@@ -22,7 +22,7 @@ async def register(
     *,
     attempt: Attempt,
     blocked: Container[str],
-    per_minute: int | None,
+    limits: Limits | None,
     database_now: datetime | None = None,
 ) -> User:
     """
@@ -30,7 +30,7 @@ async def register(
 
     Args:
         blocked: The commonest passwords.
-        per_minute: Registrations that one network may make; None = unlimited.
+        limits: None: not throttled, for load tests.
 
     Raises:
         WeakPassword: The password is on the block list or holds the account's own words.
@@ -40,15 +40,15 @@ async def register(
         Overloaded: Nothing was tried.
     """
     check_password(attempt.password, email=attempt.email, blocked=blocked)
-    if per_minute is not None:
+    if limits is not None:
         async with db.autocommit() as connection:
-            count, wait = await throttle_counters.count_within(
+            wait = await throttle_buckets.take(
                 connection,
-                throttle_counters.registration_key(attempt.network),
-                window=REGISTRATION_WINDOW,
+                throttle_buckets.registration_key(attempt.network),
+                limits.registrations,
                 now=database_now,
             )
-        if count > per_minute:
+        if wait is not None:
             raise TooManyAttempts("registrations", retry_after=wait)
     password_hash = await hasher.hash(attempt.password)
     return await _create(db, attempt, password_hash, database_now)

@@ -18,13 +18,13 @@ from authsvc.protocol.clients import Client
 from authsvc.protocol.errors import InvalidRefreshToken, TooManyAttempts, Unauthenticated
 from authsvc.protocol.oauth_errors import UnsupportedTokenType
 from authsvc.protocol.secret import Secret
-from authsvc.store import refresh_families, spent_jtis, throttle_counters
+from authsvc.protocol.throttle import Bucket
+from authsvc.store import refresh_families, spent_jtis, throttle_buckets
 from authsvc.store.database import Database
 
 # Of one client: each is a statement and a record of the audit trail. A client whose tokens leaked
 # all at once needs `spent_jtis.MAX_LIVE` of them, since after that one ends all.
-MAX_REVOCATIONS = 300
-REVOCATION_WINDOW = timedelta(minutes=1)
+REVOCATIONS = Bucket(300, timedelta(milliseconds=200))
 
 
 class Revoked(StrEnum):
@@ -91,7 +91,7 @@ async def revoke_client_token(
         client: Who asks; authenticated.
 
     Raises:
-        TooManyAttempts: The client has revoked `MAX_REVOCATIONS` in this minute; it has not ended.
+        TooManyAttempts: The client has revoked as many as `REVOCATIONS` allows; it has not ended.
         DatabaseUnavailable: Not known to have ended; the request may be repeated.
     """
     try:
@@ -101,13 +101,13 @@ async def revoke_client_token(
     if claims.sid is not None or claims.client_id != client.client_id:
         return Revoked.NOTHING
     async with db.autocommit() as connection:
-        count, wait = await throttle_counters.count_within(
+        wait = await throttle_buckets.take(
             connection,
-            throttle_counters.token_revocation_key(client.client_id),
-            window=REVOCATION_WINDOW,
+            throttle_buckets.token_revocation_key(client.client_id),
+            REVOCATIONS,
             now=database_now,
         )
-        if count > MAX_REVOCATIONS:
+        if wait is not None:
             raise TooManyAttempts("revocations", retry_after=wait)
         revoked = await spent_jtis.revoke_access_token(
             connection,

@@ -67,7 +67,6 @@ async def change_password(
         held.db,
         held.hasher,
         account=account,
-        in_flight=held.in_flight,
         attempt=Attempt(
             email=account.email,
             password=Secret(body.current_password),
@@ -77,7 +76,7 @@ async def change_password(
         ),
         new_password=Secret(body.new_password),
         blocked=held.blocked_passwords,
-        throttle=held.settings.throttle,
+        limits=held.limits,
         database_now=held.clock.database_now(),
     )
     return Response(status_code=204)

@@ -8,7 +8,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from authsvc.flows.admission import InFlight
 from authsvc.flows.authenticate import authenticate
 from authsvc.flows.follow_revocations import Revocations
 from authsvc.flows.login import Device
@@ -24,6 +23,7 @@ from authsvc.protocol.audit import Caller
 from authsvc.protocol.errors import BadRequest, CsrfFailed, Unauthenticated
 from authsvc.protocol.refresh import Lifetimes
 from authsvc.protocol.secret import Secret
+from authsvc.protocol.throttle import Limits
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc.store.database import Database
@@ -54,7 +54,7 @@ class Service:
     issuer: Issuer
     revocations: Revocations
     hasher: PasswordHasher
-    in_flight: InFlight
+    limits: Limits | None
     blocked_passwords: frozenset[str]
     lifetimes: Lifetimes
     cookies: Cookies
@@ -84,9 +84,13 @@ def our_cookies(request: Request) -> PresentedCookies:
     return service(request).cookies.read(request.headers.getlist("cookie"))
 
 
-def presented_device(held: Service, cookies: PresentedCookies) -> Device | None:
-    """The browser that the first authentic device cookie names."""
-    for presented in cookies.every(held.cookies.device):
+def presented_device(
+    held: Service, cookies: PresentedCookies, *, token: str | None = None
+) -> Device | None:
+    """The device that the token names, or the first authentic device cookie."""
+    for presented in (token, *cookies.every(held.cookies.device)):
+        if presented is None:
+            continue
         device = open_device_cookie(held.keys.refresh, presented)
         if device:
             return Device(*device)

@@ -23,7 +23,7 @@ from authsvc.http.errors import refusals
 from authsvc.http.fields import Email, Password, StrictBody
 from authsvc.http.metrics import login_total
 from authsvc.http.strict_json import read_object
-from authsvc.http.token_answer import TokenAnswer, remember_device, token_answer
+from authsvc.http.token_answer import TokenAnswer, device_token, token_answer
 from authsvc.http.validation import read_body
 from authsvc.protocol.email_address import normal_form_if_any
 from authsvc.protocol.errors import (
@@ -60,6 +60,14 @@ class Login(StrictBody):
     remember: bool = Field(
         default=True,
         description="False: cookies end with the browser, the session after 12 idle hours.",
+    )
+    device_token: str | None = Field(
+        default=None,
+        max_length=256,
+        description=(
+            "With `native` delivery: the `device_token` of an earlier login on this device, which "
+            "the failed logins of strangers then never delay."
+        ),
     )
 
 
@@ -110,7 +118,7 @@ async def login(request: Request) -> JSONResponse:
         raise CookiesImpossible
     now = held.clock.now()
     who = caller(request)
-    device = presented_device(held, cookies)
+    device = presented_device(held, cookies, token=body.device_token)
     try:
         session = await login_flow(
             held.db,
@@ -127,9 +135,8 @@ async def login(request: Request) -> JSONResponse:
             delivery=delivery,
             remember=body.remember,
             lifetimes=held.lifetimes,
-            in_flight=held.in_flight,
             superseded=_superseded(held, cookies) if delivery.by_cookie else (),
-            throttle=held.settings.throttle,
+            limits=held.limits,
             now=now,
             database_now=held.clock.database_now(),
         )
@@ -138,10 +145,11 @@ async def login(request: Request) -> JSONResponse:
         raise
     login_total.labels(outcome="succeeded").inc()
     answer = token_answer(
-        held, session, twins_of=request.url.hostname if delivery.by_cookie else None
+        held,
+        session,
+        device_token=device_token(held, session.family.user_id, known=device, now=now),
+        twins_of=request.url.hostname if delivery.by_cookie else None,
     )
-    if delivery.by_cookie:
-        remember_device(held, answer, user_id=session.family.user_id, known=device, now=now)
     if delivery is Delivery.SPA:
         # What an earlier `web` login left behind would name a session that has ended.
         for stale in (held.cookies.access, held.cookies.csrf):

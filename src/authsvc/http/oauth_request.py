@@ -128,7 +128,7 @@ async def authenticated(held: Service, request: Request, presented: PresentedCli
         attempt=ClientAttempt(presented, network=client_network(who.ip), caller=who),
         remote_keys=held.remote_keys,
         issuer=held.settings.issuer,
-        throttle=held.settings.throttle,
+        limits=held.limits,
         now=held.clock.now(),
         database_now=held.clock.database_now(),
     )

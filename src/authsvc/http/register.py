@@ -82,7 +82,7 @@ async def register(
             caller=caller,
         ),
         blocked=held.blocked_passwords,
-        per_minute=held.settings.registrations_per_minute if held.settings.throttle else None,
+        limits=held.limits,
         database_now=held.clock.database_now(),
     )
     return Registered(id=user.id, email=user.email, roles=user.roles, created_at=user.created_at)

@@ -17,6 +17,7 @@ from authsvc.http.dependencies import Service
 from authsvc.keys.csrf_tokens import csrf_token
 from authsvc.keys.device_cookies import device_cookie
 from authsvc.protocol.refresh import Delivery
+from authsvc.protocol.secret import Secret
 
 
 class TokenAnswer(BaseModel):
@@ -48,15 +49,25 @@ class TokenAnswer(BaseModel):
     session_expires_at: datetime = Field(description="When the session ends in any case.")
     session_id: UUID = Field(description="The refresh family; `sid` in the access token.")
     refresh_token: str | None = Field(default=None, description="Only with `native` delivery.")
+    device_token: str | None = Field(
+        default=None,
+        description="Only in the answer to a `native` login: keep it, also after logout.",
+    )
     csrf_token: str | None = Field(
         default=None,
         description="Only with `web` delivery: send it as X-CSRF-Token with every write.",
     )
 
 
-def token_answer(held: Service, session: Session, *, twins_of: str | None = None) -> JSONResponse:
+def token_answer(
+    held: Service,
+    session: Session,
+    *,
+    device_token: Secret | None = None,
+    twins_of: str | None = None,
+) -> JSONResponse:
     """
-    Body and cookies of a session.
+    Body and cookies of a session; after a login also the device's token.
 
     A kept refresh token is not sent again: the cookie that the browser holds stays.
 
@@ -95,25 +106,22 @@ def token_answer(held: Service, session: Session, *, twins_of: str | None = None
             ),
             held.cookies.csrf.set(csrf, max_age=life if family.remember else None),
         ]
+    if device_token is not None:
+        if family.delivery.by_cookie:
+            cookies.append(held.cookies.device.set(device_token, max_age=DEVICE_LIFE))
+        else:
+            body["device_token"] = device_token
     answer = JSONResponse(body, headers={"Cache-Control": "no-store"})
     for cookie in cookies:
         answer.headers.append("set-cookie", cookie)
     return answer
 
 
-def remember_device(
-    held: Service,
-    answer: JSONResponse,
-    *,
-    user_id: UUID,
-    known: Device | None,
-    now: datetime,
-) -> None:
+def device_token(held: Service, user_id: UUID, *, known: Device | None, now: datetime) -> Secret:
     """
-    Mark the browser as one that logged this user in; it survives logout.
+    Cookie or token of a device that logged this user in; it outlives the session.
 
-    A stranger's failed logins then do not throttle this browser.
+    A stranger's failed logins then do not throttle this device.
     """
     nonce = known.nonce if known and known.user_id == user_id else secrets.token_urlsafe(16)
-    value = device_cookie(held.keys.refresh, user_id, nonce, now=now)
-    answer.headers.append("set-cookie", held.cookies.device.set(value, max_age=DEVICE_LIFE))
+    return device_cookie(held.keys.refresh, user_id, nonce, now=now)

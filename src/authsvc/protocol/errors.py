@@ -265,6 +265,16 @@ class TooManyAttempts(Refusal):
     description = "There were too many attempts. Wait as long as Retry-After says, then try again."
 
 
+class TooManyStrangers(TooManyAttempts):
+    """Strangers have used up what an account has for them in a day."""
+
+    description = (
+        "There were too many failed attempts at this account from places it has never signed in "
+        "from. Signing in stays open on a device or from a network that has signed in before. "
+        "From here, wait as long as Retry-After says."
+    )
+
+
 class Overloaded(Refusal):
     """The password hashing queue is full; nothing was tried."""
 

@@ -1,102 +1,84 @@
 """
-The back-off rule: how long to wait after how many failures.
+Leaking buckets: how many failures at once, and how fast they are forgotten (decision 0018).
 
-Counters hold a count and the moment of the last attempt; everything else follows from the two,
-so that all replicas agree by reading the same row.
+A bucket is stored as the one moment at which it will be empty (GCRA, ITU-T I.371): all replicas
+agree by reading the same row, and a conditional upsert both checks and takes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 
-NO_DELAY = timedelta(0)
-# Without a failure for this long, a count starts anew.
-FORGET_AFTER = timedelta(hours=1)
+# A network is slowed by the distinct accounts that failed from it in the last hour.
+COUNTED_FOR = timedelta(hours=1)
+STRANGERS_WINDOW = timedelta(hours=24)
+KNOWN_NETWORK_LIFE = timedelta(days=90)
+MAX_KNOWN_NETWORKS = 8  # per account
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """
-    Consecutive failures of one account, network or device.
+class Way(IntEnum):
+    """How an attempt is admitted, in order of preference."""
 
-    Args:
-        last_at: The last counted failure, or the last attempt that was let through since.
-    """
-
-    count: int
-    last_at: datetime
+    KNOWN_DEVICE = 1
+    KNOWN_NETWORK = 2
+    STRANGER = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Backoff:
+class Bucket:
     """
-    An exponential back-off.
+    A leaking bucket.
 
     Args:
-        free: Failures without any delay.
-        first: The delay after the first failure beyond the free ones; doubles with each.
-        cap: The longest delay.
+        size: What it holds at once.
+        leak: The time in which one of them is forgotten.
     """
 
-    free: int
-    first: timedelta
-    cap: timedelta
+    size: int
+    leak: timedelta
 
-    def delay(self, count: int) -> timedelta:
-        """The time between attempts after `count` failures."""
-        beyond = count - self.free
-        if beyond < 0:
-            return NO_DELAY
-        # The shift is bounded, since the cap is reached long before.
-        return min(self.first * (1 << min(beyond, 30)), self.cap)
+    @property
+    def burst(self) -> timedelta:
+        """How far in the future a full bucket will be empty."""
+        return self.leak * self.size
 
-    def wait(self, counter: Counter | None, now: datetime) -> timedelta:
-        """How long an attempt must still wait; zero if it may be made now."""
-        if counter is None:
-            return NO_DELAY
-        age = max(now - counter.last_at, NO_DELAY)
-        if age >= FORGET_AFTER:
-            return NO_DELAY
-        return max(self.delay(counter.count) - age, NO_DELAY)
-
-    def exhausted(self, counter: Counter | None, now: datetime) -> bool:
-        """Whether the free failures are used up, so that attempts go one at a time."""
-        return (
-            counter is not None
-            and now - counter.last_at < FORGET_AFTER
-            and counter.count >= self.free
-        )
-
-    def too_many_at_once(self, counter: Counter | None, in_flight: int, now: datetime) -> bool:
-        """Whether attempts in flight would use up the free failures, were they all to fail."""
-        if in_flight == 0 or self.exhausted(counter, now):
-            return False  # beyond the free failures the counter itself admits one at a time
-        return _known(counter, now) + in_flight >= self.free
+    def level(self, empty_at: datetime, now: datetime) -> int:
+        """How many are not forgotten yet."""
+        return max(0, -((now - empty_at) // self.leak))
 
 
-# At most 60 s: a stranger must not be able to lock the owner out (NIST SP 800-63B §3.2.2).
-ACCOUNT = Backoff(
-    free=5,
-    first=timedelta(seconds=1),
-    cap=timedelta(seconds=60),
-)
-# A network may be an office or a carrier's gateway: more patience, but longer delays.
-NETWORK = Backoff(
-    free=50,
-    first=timedelta(seconds=1),
-    cap=timedelta(minutes=15),
-)
-# A device that logged in before; beyond this it is treated like any other.
-DEVICE_ALLOWANCE = 10
-
-REGISTRATION_WINDOW = timedelta(minutes=1)
+def per_minute(size: int) -> Bucket:
+    """A bucket that forgets in a minute all that it holds."""
+    return Bucket(size, timedelta(minutes=1) / size)
 
 
-def device_is_trusted(counter: Counter | None, now: datetime, *, in_flight: int = 0) -> bool:
-    """Whether a known device still has failures left of its own allowance."""
-    return _known(counter, now) + in_flight < DEVICE_ALLOWANCE
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    The limits of decision 0018.
 
+    Args:
+        known: Failures of a known device, or of the account from a known network.
+        stranger: Failures of an account from one network that it has never signed in from.
+        strangers_per_day: Failures of an account from all such networks, in any 24 hours.
+        accounts_per_network: Distinct accounts that may fail from a network in an hour, before
+            it is slowed down to the pace of `slowed`.
+        logins: Successful logins of an account.
+        registrations: Registrations from a network.
+        client_failures: Failures of OAuth clients from a network.
+    """
 
-def _known(counter: Counter | None, now: datetime) -> int:
-    return counter.count if counter and now - counter.last_at < FORGET_AFTER else 0
+    known: Bucket = Bucket(10, timedelta(minutes=5))
+    stranger: Bucket = Bucket(5, timedelta(minutes=1))
+    strangers_per_day: int = 100
+    accounts_per_network: int = 50
+    slowed: Bucket = Bucket(1, timedelta(seconds=2))
+    logins: Bucket = Bucket(60, timedelta(seconds=1))
+    registrations: Bucket = Bucket(30, timedelta(seconds=2))
+    client_failures: Bucket = Bucket(1000, timedelta(milliseconds=60))
+
+    def bucket(self, way: Way) -> Bucket:
+        """The bucket that an attempt by this way is taken from."""
+        return self.stranger if way is Way.STRANGER else self.known

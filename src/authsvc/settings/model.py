@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,6 +24,7 @@ from pydantic_settings import (
 )
 from sqlalchemy import make_url
 
+from authsvc.protocol.throttle import Limits, per_minute
 from authsvc.settings import sources, values
 from authsvc.settings.errors import PREFIX, SettingsError, explain
 from authsvc.settings.rules import general_problems, production_problems
@@ -74,6 +76,12 @@ class Settings(BaseSettings):
     registration: Annotated[Literal["open", "closed"], Lower] = "open"
     email_domains: Annotated[Literal["public", "any"] | None, Lower] = None
     registrations_per_minute: int = Field(default=30, ge=1, le=100_000)
+    logins_per_minute: int = Field(default=60, ge=1, le=100_000)
+    failures_when_known: int = Field(default=10, ge=1, le=1_000)
+    failures_of_a_stranger: int = Field(default=5, ge=1, le=100)
+    failures_of_strangers_per_day: int = Field(default=100, ge=1, le=1_000)
+    failing_accounts_per_network: int = Field(default=50, ge=1, le=100_000)
+    client_failures_per_minute: int = Field(default=1_000, ge=1, le=100_000)
     argon2_memory_kib: int = Field(default=19_456, ge=8, le=4_194_304)
     argon2_time: int = Field(default=2, ge=1, le=100)
     argon2_parallelism: int = Field(default=1, ge=1, le=16)
@@ -139,6 +147,23 @@ class Settings(BaseSettings):
     def production(self) -> bool:
         """Whether the strict rules of production apply."""
         return self.env == "production"
+
+    @property
+    def limits(self) -> Limits | None:
+        """The throttle's limits; None where it is off."""
+        if not self.throttle:
+            return None
+        usual = Limits()
+        return replace(
+            usual,
+            known=replace(usual.known, size=self.failures_when_known),
+            stranger=replace(usual.stranger, size=self.failures_of_a_stranger),
+            strangers_per_day=self.failures_of_strangers_per_day,
+            accounts_per_network=self.failing_accounts_per_network,
+            logins=per_minute(self.logins_per_minute),
+            registrations=per_minute(self.registrations_per_minute),
+            client_failures=per_minute(self.client_failures_per_minute),
+        )
 
     @property
     def database_hosts(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import ARRAY, LargeBinary, Text, bindparam, case, delete, func, null, select
+from sqlalchemy import Text, bindparam, case, func, null, select
 from sqlalchemy import literal as value
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, update
@@ -15,9 +15,8 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys
-from authsvc.protocol.throttle import Counter
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
-from authsvc.store.tables import ClientRow, clients, throttle_counters
+from authsvc.store.tables import ClientRow, clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +27,18 @@ class Found:
     Args:
         client: None if there is no such client, or it is disabled.
         secret_digests: The current secret and, during a change, the one before.
-        own: Failures of this client from this network; `network`: of all from there.
-        now: The database's clock.
     """
 
     client: Client | None
     disabled: bool
     secret_digests: tuple[bytes | None, bytes | None]
-    own: Counter | None
-    network: Counter | None
-    now: datetime
 
 
 async def find_for_authentication(
-    connection: HotConnection,
-    client_id: str,
-    *,
-    own_key: bytes,
-    network_key: bytes,
-    now: datetime | None = None,
+    connection: HotConnection, client_id: str, *, now: datetime | None = None
 ) -> Found:
-    """The client with its digests and its counters, in one round trip."""
-    row = await _find().fetchrow(
-        connection, id=client_id, own_key=own_key, network_key=network_key, now=now
-    )
+    """The client with its digests."""
+    row = await _find().fetchrow(connection, id=client_id, now=now)
     if row is None:  # unreachable: the one row of `clock` is always there
         raise AssertionError
     there = row["client_id"] is not None
@@ -60,20 +47,12 @@ async def find_for_authentication(
         client=client,
         disabled=there and client is None,
         secret_digests=(row["secret_digest"], row["valid_previous_digest"]),
-        own=_counter(row, "own"),
-        network=_counter(row, "network"),
-        now=row["now"],
     )
 
 
 async def is_enabled(connection: HotConnection, client_id: str) -> bool:
     """Whether there is such a client, and it is not disabled."""
     return await _is_enabled().fetchrow(connection, id=client_id) is not None
-
-
-async def forgive(connection: HotConnection, key: bytes) -> None:
-    """Set a counter back."""
-    await _forgive().fetchrow(connection, keys=[key])
 
 
 async def create(
@@ -238,11 +217,6 @@ def _client(row: Row) -> Client:
     )
 
 
-def _counter(row: Row, name: str) -> Counter | None:
-    count = row[f"{name}_count"]
-    return None if count is None else Counter(count=count, last_at=row[f"{name}_at"])
-
-
 @cache
 def _find() -> HotStatement:
     one_row = clock()
@@ -251,7 +225,6 @@ def _find() -> HotStatement:
         (c.previous_secret_expires_at > one_row.c.now, c.previous_secret_digest), else_=null()
     )
     columns = [
-        one_row.c.now,
         c.client_id,
         c.name,
         c.auth_method,
@@ -267,12 +240,6 @@ def _find() -> HotStatement:
         previous.label("valid_previous_digest"),
     ]
     joined = one_row.outerjoin(clients, c.client_id == bindparam("id", type_=Text))
-    for name in ("own", "network"):
-        counter = throttle_counters.alias(name)
-        joined = joined.outerjoin(
-            counter, counter.c.key == bindparam(f"{name}_key", type_=LargeBinary)
-        )
-        columns += [counter.c.count.label(f"{name}_count"), counter.c.last_at.label(f"{name}_at")]
     return HotStatement(select(*columns).select_from(joined))
 
 
@@ -282,15 +249,5 @@ def _is_enabled() -> HotStatement:
     return HotStatement(
         select(c.client_id).where(
             c.client_id == bindparam("id", type_=Text), c.disabled_at.is_(None)
-        )
-    )
-
-
-@cache
-def _forgive() -> HotStatement:
-    key = throttle_counters.c.key
-    return HotStatement(
-        delete(throttle_counters).where(
-            key == func.any(bindparam("keys", type_=ARRAY(LargeBinary)))
         )
     )

@@ -35,7 +35,6 @@ from authsvc.store.tables import (
     User,
     audit_records,
     refresh_families,
-    throttle_counters,
 )
 
 # A family's memory of reuse is kept until no token of it can come back, and a day longer.
@@ -164,21 +163,6 @@ async def prune_families(session: AsyncSession, *, batch: int, now: datetime | N
     )
     statement = delete(refresh_families).where(f.id.in_(dead))
     return (await session.exec(statement)).rowcount
-
-
-async def prune_counters(
-    session: AsyncSession, *, batch: int, older_than: timedelta, now: datetime | None = None
-) -> int:
-    """Delete throttle counters whose last attempt is long forgotten; at most `batch`."""
-    c = throttle_counters.c
-    moment = _moment(now)
-    dead = (
-        select(c.key)
-        .where(c.last_at < moment - older_than)
-        .limit(batch)
-        .with_for_update(skip_locked=True)
-    )
-    return (await session.exec(delete(throttle_counters).where(c.key.in_(dead)))).rowcount
 
 
 async def prune_audit(

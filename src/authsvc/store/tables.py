@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    DateTime,
     Identity,
     Index,
     Integer,
@@ -127,7 +128,7 @@ class UnfinishedEnding(SQLModel, table=True):
 
 
 class ThrottleCounter(SQLModel, table=True):
-    """Failures (or registrations) of one account, network or device; the key is a digest."""
+    """Written only by the version before this one, during a rollout; a later revision drops it."""
 
     __tablename__ = "throttle_counters"
     __table_args__ = ({"postgresql_with": {"fillfactor": 80}},)
@@ -135,6 +136,42 @@ class ThrottleCounter(SQLModel, table=True):
     key: bytes = Field(sa_type=LargeBinary, primary_key=True)
     count: int = Field(sa_type=Integer)
     last_at: datetime
+
+
+class ThrottleBucket(SQLModel, table=True):
+    """
+    A leaking bucket; the key is a digest. A stranger's has the network it came from, and when
+    it failed last, by which the distinct accounts that failed from a network are counted.
+    """
+
+    __tablename__ = "throttle_buckets"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 80}},)
+
+    key: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    empty_at: datetime
+    network: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
+    failed_at: datetime | None = None
+
+
+class StrangerFailures(SQLModel, table=True):
+    """When strangers failed at an account in the last 24 hours: a sliding window, exact."""
+
+    __tablename__ = "stranger_failures"
+
+    account: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    failed_at: list[datetime] = Field(
+        sa_column=Column(ARRAY(DateTime(timezone=True)), nullable=False)
+    )
+
+
+class KnownNetwork(SQLModel, table=True):
+    """A network that an account signed in from, as a digest."""
+
+    __tablename__ = "known_networks"
+
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
+    network: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    signed_in_at: datetime = Field(index=True)
 
 
 class ClientRow(SQLModel, table=True):
@@ -268,3 +305,6 @@ audit_records = _table("audit_records")
 clients = _table("clients")
 spent_jtis = _table("spent_jtis")
 revocations = _table("revocations")
+throttle_buckets = _table("throttle_buckets")
+stranger_failures = _table("stranger_failures")
+known_networks = _table("known_networks")
