@@ -107,6 +107,21 @@ async def test_an_account_that_will_not_do_is_refused_in_one_line(
     assert [alice.email] == await everybody(db)
 
 
+@pytest.mark.finding("P08")
+async def test_special_use_domains_are_refused_where_only_public_ones_are_wanted(
+    authsvc: Command, db: Database, environment: pytest.MonkeyPatch
+) -> None:
+    row = lines({"email": "dev@corp.local", "password_hash": HASH})
+    environment.setenv("AUTHSVC_EMAIL_DOMAINS", "public")
+
+    created = await authsvc("users", "create", "dev@corp.local", "--password-stdin", stdin=PASSWORD)
+    imported = await authsvc("users", "import", "-", stdin=row)
+
+    assert "email: Addresses of special-use domains" in created.err
+    assert "email: Addresses of special-use domains" in imported.err
+    assert [] == await everybody(db)
+
+
 async def test_a_role_is_refused_before_a_password_is_asked_for(authsvc: Command) -> None:
     done = await authsvc("users", "create", "b@example.com", "--role", "a b")
 
@@ -329,6 +344,10 @@ BAD_ROWS: dict[str, tuple[object, str]] = {
     "lanes": (
         {"email": "a@example.com", "password_hash": HASH.replace("p=1", "p=2")},
         "less memory than its lanes need",
+    ),
+    "many roles": (
+        {"email": "a@example.com", "password_hash": HASH, "roles": [f"{n:064}" for n in range(17)]},
+        "roles: Use at most 1024 characters for all roles together",
     ),
     "role": ({"email": "a@example.com", "password_hash": HASH, "roles": ["a b"]}, "roles: A role"),
     "roles": ({"email": "a@example.com", "password_hash": HASH, "roles": "admin"}, "roles: is no"),

@@ -21,6 +21,7 @@ from tests.http.small import ORIGIN
 UNDOCUMENTED = {
     "/docs",
     "/docs/assets/{version}/{name}",
+    "/",
     "/demo",
     "/demo/assets/{version}/{name}",
     "/auth/continue/assets/{version}/{name}",

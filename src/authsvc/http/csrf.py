@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from authsvc.protocol.errors import CsrfFailed
-from authsvc.settings import Settings, is_loopback
+from authsvc.settings import APP_ORIGIN, Settings, is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,17 @@ class Origins:
 
     own: frozenset[str]
     listed: frozenset[str]
+    apps: frozenset[str]
     any_loopback_port: bool
 
     @classmethod
     def configured(cls, settings: Settings) -> Origins:
         """As the settings say."""
+        apps = frozenset(filter(APP_ORIGIN.fullmatch, settings.cors_origins))
         return cls(
             own=settings.own_origins,
-            listed=frozenset(settings.cors_origins),
+            listed=frozenset(settings.cors_origins) - apps,
+            apps=apps,
             any_loopback_port=settings.any_loopback_origin,
         )
 
@@ -39,6 +42,10 @@ class Origins:
     def allows(self, origin: str) -> bool:
         """Whether the origin is our own or listed; `null` is neither."""
         return origin in self.own or self.lists(origin)
+
+    def may_read(self, origin: str) -> bool:
+        """Whether the origin may read our answers: also a listed app, which has no cookies."""
+        return self.allows(origin) or origin in self.apps
 
 
 def check_origin(headers: Mapping[str, str], origins: Origins) -> None:
@@ -71,6 +78,8 @@ def check_login_origin(headers: Mapping[str, str], origins: Origins) -> None:
     Whether cookies can work from there is another question: see `is_cross_site`.
     """
     origin = page_origin(headers)
+    if origin in origins.apps:
+        return
     if headers.get("sec-fetch-site") == "cross-site" and origin is not None:
         if not origins.allows(origin):
             raise CsrfFailed("origin")

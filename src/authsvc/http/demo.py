@@ -8,6 +8,7 @@ built from clients/js/demo with the client itself.
 from __future__ import annotations
 
 from fastapi import APIRouter
+from starlette.responses import RedirectResponse
 
 from authsvc.http.static_page import CSS, JAVASCRIPT, SVG, Assets, StaticPage
 from authsvc.settings import Settings
@@ -25,4 +26,10 @@ def demo_router(settings: Settings) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     if settings.serves_demo:
         PAGE.add_to(router)
+        # What `serve` prints, a terminal makes a link of.
+        router.add_api_route("/", _to_the_demo, methods=["GET"])
     return router
+
+
+async def _to_the_demo() -> RedirectResponse:
+    return RedirectResponse("/demo")

@@ -151,6 +151,8 @@ def _problem_response(refusal: Refusal, request: Request, headers: Mapping[str, 
             {"loc": list(error.loc), "msg": error.msg, "type": error.type}
             for error in refusal.errors
         ]
+        if len(refusal.errors) == 1:  # what applications put before their users
+            problem["detail"] = refusal.errors[0].msg
     if status in {429, 503}:
         wait = math.ceil((refusal.retry_after or SHORTLY).total_seconds())
         problem["retry_after"] = max(wait, 1)

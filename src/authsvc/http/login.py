@@ -11,7 +11,7 @@ from authsvc.flows.login import Attempt
 from authsvc.flows.login import login as login_flow
 from authsvc.http.client_ip import client_network
 from authsvc.http.cookies import PresentedCookies
-from authsvc.http.csrf import check_login_origin, drops_cookies
+from authsvc.http.csrf import check_login_origin, drops_cookies, page_origin
 from authsvc.http.dependencies import (
     Service,
     caller,
@@ -114,7 +114,9 @@ async def login(request: Request) -> JSONResponse:
     cookies = our_cookies(request)
     check_login_origin(request.headers, held.origins)
     delivery = Delivery(body.delivery)
-    if delivery.by_cookie and drops_cookies(request.headers):
+    if delivery.by_cookie and (
+        drops_cookies(request.headers) or page_origin(request.headers) in held.origins.apps
+    ):
         raise CookiesImpossible
     now = held.clock.now()
     who = caller(request)

@@ -59,7 +59,7 @@ has made of them.
 """
 
 TAGS = [
-    {"name": "account", "description": "Register, read the own account, change the password."},
+    {"name": "account", "description": "Register, see one's account, change the password."},
     {"name": "session", "description": "Log in, refresh, log out; see and end sessions."},
     {"name": "clients", "description": "Services that authenticate themselves (OAuth 2)."},
     {"name": "keys", "description": "What a service needs to verify access tokens."},

@@ -44,6 +44,20 @@ SAFE_TYPES = frozenset(
         "value_error",  # our own validators; they quote nothing
     }
 )
+# What a form can show; filled in from our own schema.
+WORDS = {
+    "bool_type": "Write true or false.",
+    "int_type": "Write a whole number.",
+    "list_type": "Write a JSON array.",
+    "literal_error": "Write one of these: {expected}.",
+    "missing": "This is required.",
+    "model_attributes_type": "Write a JSON object.",
+    "model_type": "Write a JSON object.",
+    "string_too_long": "Use at most {max_length} characters.",
+    "string_too_short": "Use at least {min_length} characters.",
+    "string_type": "Write a text.",
+}
+EMPTY = "This must not be empty."
 UNKNOWN_MEMBER = FieldError(
     loc=(), msg="This object has a member that is not known here.", type="extra_forbidden"
 )
@@ -79,4 +93,13 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
         return FieldError(loc=loc[:-1], msg=UNKNOWN_MEMBER.msg, type=kind)
     if kind not in SAFE_TYPES:
         return FieldError(loc=loc, msg="The value is not valid.", type=kind)
-    return FieldError(loc=loc, msg=str(error["msg"]).removeprefix("Value error, "), type=kind)
+    return FieldError(loc=loc, msg=_words(kind, error), type=kind)
+
+
+def _words(kind: str, error: Mapping[str, Any]) -> str:
+    found = error.get("ctx", {})
+    if kind == "string_too_short" and found["min_length"] == 1:
+        return EMPTY
+    if kind in WORDS:
+        return WORDS[kind].format_map(found)
+    return str(error["msg"]).removeprefix("Value error, ")

@@ -196,8 +196,8 @@ class CsrfFailed(Forbidden):
     code = "csrf_failed"
     title = "Cross-site request refused"
     description = (
-        "The request's origin is not allowed to use this session's cookies. List the page's "
-        "origin in AUTHSVC_CORS_ORIGINS; with web delivery also send the X-CSRF-Token header."
+        "The page's origin is not listed: add it to AUTHSVC_CORS_ORIGINS. With web delivery also "
+        "send the X-CSRF-Token header."
     )
 
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from authsvc.protocol.errors import FieldError, ValidationFailed
 
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
-# Every access token carries all of them: 32 of the longest still fit a cookie (4096 bytes).
 MAX_ROLES = 32
+# Every access token carries all of them, and a cookie is at most 4096 bytes, a proxy's buffer for
+# the head of an answer often not more.
+MAX_TOGETHER = 1024  # characters, all of them ASCII
 
 
 def check_roles(roles: Iterable[str], *, loc: tuple[str | int, ...] = ("body", "roles")) -> None:
@@ -20,13 +22,25 @@ def check_roles(roles: Iterable[str], *, loc: tuple[str | int, ...] = ("body", "
         loc: Where the roles stood in the request.
 
     Raises:
-        ValidationFailed: A name is not of the form, or there are too many.
+        ValidationFailed: A name is not of the form, or there are too many, or too long ones.
     """
     names = set(roles)
     if len(names) > MAX_ROLES:
         raise ValidationFailed(
             "too many roles",
             errors=(FieldError(loc, f"Use at most {MAX_ROLES} roles.", "roles_too_many"),),
+        )
+    if sum(map(len, names)) > MAX_TOGETHER:
+        raise ValidationFailed(
+            "roles too long",
+            errors=(
+                FieldError(
+                    loc,
+                    f"Use at most {MAX_TOGETHER} characters for all roles together: every access "
+                    "token and cookie carries them.",
+                    "roles_too_long",
+                ),
+            ),
         )
     if not all(NAME.fullmatch(name) for name in names):
         raise ValidationFailed(

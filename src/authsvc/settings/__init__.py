@@ -4,9 +4,10 @@ from authsvc.settings.errors import SettingsError
 from authsvc.settings.model import Settings, unknown_names
 from authsvc.settings.rules import OWASP_ARGON2
 from authsvc.settings.sources import service_links
-from authsvc.settings.values import LOOPBACK_NAMES, is_loopback, usable_cores
+from authsvc.settings.values import APP_ORIGIN, LOOPBACK_NAMES, is_loopback, usable_cores
 
 __all__ = [
+    "APP_ORIGIN",
     "LOOPBACK_NAMES",
     "OWASP_ARGON2",
     "Settings",

@@ -82,7 +82,7 @@ def production_problems(settings: Settings) -> list[str]:
             f"{PREFIX}TRUSTED_PROXIES: trusts every address there is, so that anybody may claim "
             "any other; write the networks of your proxies, such as 10.0.0.0/8"
         )
-    if any(not origin.startswith("https://") for origin in settings.cors_origins):
+    if any(origin.startswith("http://") for origin in settings.cors_origins):
         problems.append(
             f"{PREFIX}CORS_ORIGINS: holds an origin that is not https, which production "
             "demands; write https://app.example.com"

@@ -169,12 +169,17 @@ def host(value: str | None) -> str | None:
     return value
 
 
+# Web views of apps and pages of browser extensions: exact, and for `native` delivery only.
+APP_ORIGIN = re.compile(r"(?:capacitor|chrome-extension|ionic|tauri)://[a-z0-9][a-z0-9.-]*")
+
+
 def origins(value: tuple[str, ...]) -> tuple[str, ...]:
     """Exact origins (RFC 6454)."""
     for origin in value:
         if origin == "*":
             raise ValueError("* would let every site use the cookies; list exact origins")
-        require_origin(origin, example="https://app.example.com")
+        if not APP_ORIGIN.fullmatch(origin):
+            require_origin(origin, example="https://app.example.com")
     return value
 
 

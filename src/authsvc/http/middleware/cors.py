@@ -79,4 +79,4 @@ class Cors:
         return (*PREFLIGHT, (b"access-control-allow-headers", b", ".join([OURS, *extra])))
 
     def _allows(self, origin: bytes) -> bool:
-        return self._origins.allows(origin.decode("latin-1"))
+        return self._origins.may_read(origin.decode("latin-1"))
