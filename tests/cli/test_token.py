@@ -9,6 +9,8 @@ from uuid import UUID
 
 import pytest
 
+from authsvc.cli import token_keys
+from authsvc.cli.errors import CommandError
 from authsvc.cli.token_explained import Explanation, explain
 from authsvc.cli.token_keys import keys_of_directory
 from authsvc.keys.inventory import take_inventory
@@ -426,3 +428,14 @@ async def test_of_a_services_token_the_database_knows_whether_it_was_ended(
     gone = (1, "is disabled, or unknown")
     assert [gone, (0, "is enabled, and has not revoked it"), gone] == [unknown, good, disabled]
     assert (1, "has revoked this token") == revoked
+
+
+@pytest.mark.finding("P29")
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "gopher://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+
+    with pytest.raises(CommandError, match=f"through the proxy {proxy}"):
+        token_keys._fetch("https://auth.example.com/keys")

@@ -16,6 +16,7 @@ from authsvc.cli.token_checks import FindKey, FoundKey
 from authsvc.keys.inventory import Inventory, take_inventory
 from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.refresh_tokens import RefreshKeys
+from authsvc.protocol.environment_proxy import through_proxy
 
 if TYPE_CHECKING:
     from authsvc.settings import Settings
@@ -102,8 +103,10 @@ def _fetch(url: str) -> bytes:
 
     try:
         answer = httpx.get(url, timeout=TIMEOUT, follow_redirects=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        raise CommandError(f"{url}: cannot be fetched ({type(exc).__name__})") from exc
+    # Also a proxy or certificates that the environment names and that cannot be used.
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as exc:
+        proxy = through_proxy(url)
+        raise CommandError(f"{url}{proxy}: cannot be fetched ({type(exc).__name__})") from exc
     if not answer.is_success or len(answer.content) > MAX_JWKS:
         raise CommandError(f"{url}: answers {answer.status_code}, not with a JWKS")
     return answer.content
