@@ -200,6 +200,9 @@ async def test_old_pid_file_that_names_a_strangers_process_does_not_matter(data_
 def test_database_of_another_major_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "PG_VERSION").write_text("17\n")
+    if AS_ROOT:
+        os.chown(tmp_path / "postgres", NOBODY, -1)
+        os.chown(tmp_path / "postgres" / "PG_VERSION", NOBODY, -1)
 
     with pytest.raises(
         embedded_postgres.EmbeddedPostgresError, match=r"PostgreSQL 17.* carries 18"
@@ -306,3 +309,104 @@ def test_user_without_a_name_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None
         embedded_postgres.EmbeddedPostgresError, match="User id 54321 has no entry in /etc/passwd"
     ):
         binaries.account()
+
+
+@pytest.fixture
+def stopped(data_dir: Path) -> Path:
+    """The directory of a cluster whose server has stopped."""
+    embedded_postgres.start(data_dir, options=FAST).stop()
+    return data_dir / "postgres"
+
+
+@pytest.mark.finding("11.9")
+@root
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symlink", "hard-link"])
+@pytest.mark.parametrize("name", ["postmaster.pid", "PG_VERSION"])
+def test_root_neither_reads_nor_writes_through_a_link_of_the_servers_account(
+    stopped: Path, name: str, link: Callable[[Path, Path], None]
+) -> None:
+    secret = stopped.parent / "file of root"
+    secret.write_text("1\nsecret of root\n")
+    kept = stopped / "kept"
+    (stopped / name).rename(kept) if (stopped / name).exists() else None
+    link(secret, stopped / name)
+    try:
+        with pytest.raises(embedded_postgres.EmbeddedPostgresError) as refused:
+            embedded_postgres.start(stopped.parent, options=FAST)
+        assert embedded_postgres.running_url(stopped.parent) is None
+    finally:
+        (stopped / name).unlink()
+        kept.rename(stopped / name) if kept.exists() else None
+
+    assert f"{name} is not a file of its database" in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "1\nsecret of root\n" == secret.read_text()
+
+
+@pytest.mark.finding("11.9")
+@root
+@pytest.mark.parametrize(("owner", "mode"), [(NOBODY, 0o755), (0, 0o777), (0, 0o1777)])
+def test_root_does_not_work_in_a_directory_that_others_can_write(
+    tmp_path: Path, owner: int, mode: int
+) -> None:
+    os.chown(tmp_path, owner, -1)
+    tmp_path.chmod(mode)
+
+    with pytest.raises(embedded_postgres.EmbeddedPostgresError, match="runs as root"):
+        embedded_postgres.start(tmp_path)
+
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.finding("11.9")
+def test_nobody_else_can_open_the_lock(data_dir: Path) -> None:
+    data_dir.mkdir(exist_ok=True)
+    (data_dir / "lock").touch()
+    (data_dir / "lock").chmod(0o644)
+
+    with embedded_postgres.start(data_dir, options=FAST):
+        assert 0o600 == (data_dir / "lock").stat().st_mode & 0o777
+
+
+@pytest.mark.finding("11.9")
+def test_the_lock_is_no_link(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("kept")
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    (data_dir / "lock").symlink_to(target)
+
+    with pytest.raises(embedded_postgres.EmbeddedPostgresError, match="lock is not a file"):
+        embedded_postgres.start(data_dir)
+
+    assert "kept" == target.read_text()
+
+
+@pytest.mark.finding("11.9")
+def test_a_refusal_never_names_a_process_of_another_program(data_dir: Path) -> None:
+    stranger = process_of_the_same_user()
+    try:
+        with embedded_postgres.start(data_dir, options=FAST):
+            (data_dir / "lock").write_text(f"{stranger.pid}\n")
+            with pytest.raises(embedded_postgres.EmbeddedPostgresError) as refused:
+                embedded_postgres.start(data_dir)
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+    assert "Another authsvc runs on" in str(refused.value)
+    assert str(stranger.pid) not in str(refused.value)
+
+
+@pytest.mark.finding("11.9")
+@root
+def test_a_socket_directory_that_is_a_link_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir(mode=0o755)
+    os.chown(target, NOBODY, -1)
+    (tmp_path / "link").symlink_to(target)
+
+    with pytest.raises(embedded_postgres.EmbeddedPostgresError, match="is not ours"):
+        cluster._own_directory(tmp_path / "link", binaries.account())
+
+    assert 0o755 == target.stat().st_mode & 0o777

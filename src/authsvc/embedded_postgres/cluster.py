@@ -15,6 +15,7 @@ from pathlib import Path
 
 from authsvc.embedded_postgres.binaries import MAJOR, Account, Programs
 from authsvc.embedded_postgres.errors import EmbeddedPostgresError
+from authsvc.embedded_postgres.owned_files import read_owned
 
 DATABASE = "authsvc"
 SOCKET = ".s.PGSQL.5432"
@@ -192,8 +193,14 @@ def complaint(log: str) -> str:
 
 
 def _check(cluster: Path, account: Account) -> None:
+    owner = cluster.stat().st_uid
+    if owner != account.uid:
+        raise EmbeddedPostgresError(
+            f"{cluster} belongs to user id {owner}, and PostgreSQL would run as {account.uid}. "
+            "Start authsvc as the user who made it, or set AUTHSVC_DATA_DIR to another directory."
+        )
     try:
-        found = (cluster / "PG_VERSION").read_text().strip()
+        found = read_owned(cluster / "PG_VERSION", owner=owner).strip()
     except OSError as exc:
         raise EmbeddedPostgresError(
             f"{cluster} is not a database that can be read ({exc.strerror}). Move it away, or set "
@@ -203,12 +210,6 @@ def _check(cluster: Path, account: Account) -> None:
         raise EmbeddedPostgresError(
             f"{cluster} is a database of PostgreSQL {found}, and this authsvc carries {MAJOR}. "
             "Dump it with the authsvc that made it, or move it away to begin with an empty one."
-        )
-    owner = cluster.stat().st_uid
-    if owner != account.uid:
-        raise EmbeddedPostgresError(
-            f"{cluster} belongs to user id {owner}, and PostgreSQL would run as {account.uid}. "
-            "Start authsvc as the user who made it, or set AUTHSVC_DATA_DIR to another directory."
         )
 
 
@@ -221,17 +222,32 @@ def _own_directory(path: Path, account: Account) -> None:
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
-        # In a shared /tmp somebody else may have put one there to receive our connections.
-        status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.uid:
-            raise EmbeddedPostgresError(
-                f"{path} exists and is not ours. Remove it, or set AUTHSVC_DATA_DIR to a shorter "
-                "path."
-            ) from None
-        path.chmod(0o700)
+        _close_to_others(path, account)
         return
     if account.dropped:
         os.chown(path, account.uid, account.gid)
+
+
+def _close_to_others(path: Path, account: Account) -> None:
+    """
+    Make a directory that exists 0700, if it is the account's.
+
+    In a shared /tmp another user may have put one there to receive our connections, or a symlink
+    to have us change what it points to: so by a descriptor, not by its name.
+    """
+    foreign = EmbeddedPostgresError(
+        f"{path} exists and is not ours. Remove it, or set AUTHSVC_DATA_DIR to a shorter path."
+    )
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        raise foreign from None
+    try:
+        if os.fstat(descriptor).st_uid != account.uid:
+            raise foreign
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(path: Path) -> None:

@@ -19,10 +19,12 @@ from urllib.parse import quote
 
 from authsvc.embedded_postgres import binaries, cluster
 from authsvc.embedded_postgres.errors import DataDirUnwritableError, EmbeddedPostgresError
+from authsvc.embedded_postgres.owned_files import MAX_SIZE, open_owned
 
 START_TIMEOUT = 120.0  # seconds; recovery after a crash replays the log first
 STOP_TIMEOUT = 30.0  # seconds
 POLL = 0.02  # seconds
+OTHERS_WRITE = 0o022
 
 DEFAULTS = {
     "listen_addresses": "",  # the socket only
@@ -137,9 +139,22 @@ def _open_data_dir(path: Path) -> Path:
             # As root, the server's account has to pass through it to its cluster.
             path.chmod(0o711 if os.geteuid() == 0 else 0o700)
         with tempfile.TemporaryFile(dir=path):
-            return path
+            pass
     except OSError as exc:
         raise DataDirUnwritableError(f"{path} cannot be written: {exc.strerror}.") from exc
+    _refuse_foreign(path)
+    return path
+
+
+def _refuse_foreign(data_dir: Path) -> None:
+    """As root, work only where no lesser account can put a symlink in our way."""
+    found = data_dir.stat()
+    if os.geteuid() == 0 and (found.st_uid != 0 or found.st_mode & OTHERS_WRITE):
+        raise EmbeddedPostgresError(
+            f"{data_dir} belongs to user id {found.st_uid} or can be written by others, and "
+            "authsvc runs as root. Start it as that user, or set AUTHSVC_DATA_DIR to a directory "
+            "that only root can write."
+        )
 
 
 def _lock(data_dir: Path) -> TextIO:
@@ -149,22 +164,37 @@ def _lock(data_dir: Path) -> TextIO:
     Raises:
         EmbeddedPostgresError: Another process holds it.
     """
-    file = (data_dir / "lock").open("a+", encoding="ascii")
+    path = data_dir / "lock"
+    descriptor = open_owned(path, owner=os.geteuid(), flags=os.O_RDWR | os.O_CREAT)
+    # Whoever can open it can hold it. Earlier versions made it readable by all.
+    os.fchmod(descriptor, 0o600)
+    file = os.fdopen(descriptor, "r+", encoding="ascii")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
+        holder = file.read(20).strip()
         file.close()
+        named = f" (process {holder})" if _is_ours(holder) else ""
         raise EmbeddedPostgresError(
-            f"Another authsvc (process {holder}) runs on {data_dir}. Stop it (kill {holder}), or "
-            "give this one a directory of its own with AUTHSVC_DATA_DIR and a port with "
-            "AUTHSVC_PORT."
+            f"Another authsvc{named} runs on {data_dir}. Stop it, or give this one a directory of "
+            "its own with AUTHSVC_DATA_DIR and a port with AUTHSVC_PORT."
         ) from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def _is_ours(pid: str) -> bool:
+    """Whether a number is that of a Python process of our own user, which may be told to end."""
+    if not pid.isascii() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except OSError:  # gone, or another user's
+        return False
+    command = _command_of(int(pid))
+    return b"python" in command or b"authsvc" in command
 
 
 def _start(data_dir: Path, settings: Mapping[str, str], afterwards: ExitStack) -> EmbeddedPostgres:
@@ -225,7 +255,7 @@ def _end_orphan(directory: Path) -> None:
     # After a power failure the number in an old pid file may be that of any program, which
     # PostgreSQL then takes for a rival. It never takes its parent for one, and it still checks
     # the shared memory segment named in the file, so backends left alone are found out.
-    with suppress(FileNotFoundError), (directory / "postmaster.pid").open("r+") as file:
+    with suppress(FileNotFoundError), _open_pid_file(directory, os.O_RDWR) as file:
         rest = file.read().partition("\n")[2]
         file.seek(0)
         file.write(f"{os.getpid()}\n{rest}")
@@ -241,9 +271,17 @@ class _PidFile:
     ready: bool
 
 
+def _open_pid_file(directory: Path, flags: int) -> TextIO:
+    """Open postmaster.pid; the account that owns the directory may have put anything there."""
+    owner = directory.stat().st_uid
+    descriptor = open_owned(directory / "postmaster.pid", owner=owner, flags=flags)
+    return os.fdopen(descriptor, "r+" if flags == os.O_RDWR else "r", errors="replace")
+
+
 def _pid_file(directory: Path) -> _PidFile | None:
     try:
-        lines = (directory / "postmaster.pid").read_text().splitlines()
+        with _open_pid_file(directory, os.O_RDONLY) as file:
+            lines = file.read(MAX_SIZE).splitlines()
     except FileNotFoundError:
         return None
     lines += [""] * (8 - len(lines))
@@ -263,17 +301,21 @@ def _is_ready(process: subprocess.Popen[bytes], directory: Path, log_path: Path)
 
 def _serves(pid: int, directory: Path) -> bool:
     """Whether a process is the server of this cluster: by its command line, for pids recur."""
-    mark = f"cluster_name={cluster.name_of(directory)}".encode()
+    return f"cluster_name={cluster.name_of(directory)}".encode() in _command_of(pid)
+
+
+def _command_of(pid: int) -> bytes:
+    """The command line of a process; empty if there is none."""
     if Path("/proc/self").exists():
         try:
             # A zombie has no command line.
-            return mark in Path(f"/proc/{pid}/cmdline").read_bytes()
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
-            return False
+            return b""
     listing = subprocess.run(  # noqa: S603
         ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
     )
-    return mark in listing.stdout
+    return listing.stdout
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
