@@ -85,7 +85,6 @@ ENV PATH=/opt/authsvc/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     AUTHSVC_ENV=production \
     AUTHSVC_HOST=0.0.0.0 \
-    AUTHSVC_PORT=8000 \
     AUTHSVC_WORKERS=1 \
     AUTHSVC_DATA_DIR=/var/lib/authsvc \
     AUTHSVC_KEYS_DIR=/var/lib/authsvc/keys \

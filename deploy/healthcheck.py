@@ -29,7 +29,9 @@ def target(environment: Mapping[str, str]) -> tuple[str, int, str]:
         the names of ``AUTHSVC_ALLOWED_HOSTS`` only, which are the issuer's host if none are set.
     """
     address = environment.get("AUTHSVC_HOST", "")
-    port = int(environment.get("AUTHSVC_PORT") or 8000)
+    # In Kubernetes a Service called authsvc sets ours to tcp://…, which authsvc ignores as well.
+    named = (environment.get(name, "").strip() for name in ("AUTHSVC_PORT", "PORT"))
+    port = next((int(value) for value in named if value.isdigit()), 8000)
     allowed = environment.get("AUTHSVC_ALLOWED_HOSTS", "").replace(",", " ").split()
     issuer = environment.get("AUTHSVC_ISSUER") or "http://localhost"
     host = allowed[0] if allowed else urlsplit(issuer).netloc

@@ -174,6 +174,7 @@ def test_production_refuses(monkeypatch: pytest.MonkeyPatch, name: str, value: s
     [
         ("TRUSTED_PROXIES", "10.0.0.0/8,0.0.0.0/0"),
         ("TRUSTED_PROXIES", "::/0"),
+        ("TRUSTED_PROXIES", "0.0.0.0/1,128.0.0.0/1"),
         ("CORS_ORIGINS", "https://app.example.com,http://app.example.com"),
         ("METRICS_TOKEN", "fifteen letters"),
     ],

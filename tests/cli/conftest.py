@@ -38,7 +38,7 @@ Command = Callable[..., Awaitable[Done]]
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No setting but where keys and data are, in an empty directory without a `.env`."""
     for name in os.environ:
-        if name.startswith("AUTHSVC_") or name == "DATABASE_URL":
+        if name.startswith("AUTHSVC_") or name in {"DATABASE_URL", "PORT"}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("AUTHSVC_KEYS_DIR", str(tmp_path / "keys"))
     monkeypatch.setenv("AUTHSVC_DATA_DIR", str(tmp_path / "data"))

@@ -89,6 +89,13 @@ def test_the_health_check_asks_by_a_name_that_is_allowed(
     assert [f"{host} /healthz"] == service.asked
 
 
+@pytest.mark.finding("P01", "P34")
+def test_the_health_check_finds_the_port_as_the_service_does(service: Service) -> None:
+    answer = check(AUTHSVC_PORT="tcp://10.96.14.7:8000", PORT=str(service.port))
+
+    assert 0 == answer.returncode, answer.stderr
+
+
 def test_a_service_that_refuses_is_not_healthy(service: Service) -> None:
     service.status = 400
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # OWASP Password Storage: pairs of (memory KiB, passes) that are equally strong with one lane.
 OWASP_ARGON2 = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
 
+# The least prefix length of a trusted network by IP version. 10.0.0.0/8 is the largest private
+# one; anything wider holds strangers, and 0.0.0.0/1 with 128.0.0.0/1 is the whole world.
+MIN_PREFIX_LENGTH = {4: 8, 6: 16}
 MIN_METRICS_TOKEN = 16  # characters
 
 
@@ -77,10 +80,10 @@ def production_problems(settings: Settings) -> list[str]:
         problems.append(
             f"{PREFIX}COOKIE_SECURE: off is refused in production; remove it (auto is on)"
         )
-    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+    if any(each.prefixlen < MIN_PREFIX_LENGTH[each.version] for each in settings.trusted_proxies):
         problems.append(
-            f"{PREFIX}TRUSTED_PROXIES: trusts every address there is, so that anybody may claim "
-            "any other; write the networks of your proxies, such as 10.0.0.0/8"
+            f"{PREFIX}TRUSTED_PROXIES: holds a network wider than /8 (IPv6: /16), so that strangers "
+            "in it may claim any address; write the networks of your proxies, such as 10.0.0.0/8"
         )
     if any(origin.startswith("http://") for origin in settings.cors_origins):
         problems.append(
