@@ -285,6 +285,57 @@ const scenarios = {
   },
 
   /** The page of docs/single-page-apps.md, as its reader would use it. */
+  async account() {
+    const own = await profile(browser, address);
+    const tab = await own.open();
+    const result = await tab.evaluate(async ([service, password]) => {
+      const email = "carol@example.com";
+      const code = (outcome) => outcome.then(() => "done", (error) => error.code);
+      const registered = await auth.register(email, password);
+      const again = await code(auth.register(email, password));
+      const nobody = await code(auth.me());
+      const device = await fetch(`${service}/auth/login`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        credentials: "omit",
+        body: JSON.stringify({ email, password, delivery: "native" }),
+      });
+      const { session_id: left } = await device.json();
+      const { sessionId } = await auth.login(email, password);
+      const me = await auth.me();
+      const { sessions, next } = await auth.sessions();
+      const listed = sessions.map(({ id, current }) => [id === sessionId, id === left, current]);
+      const ended = await code(auth.endSession(left));
+      const gone = await code(auth.endSession(crypto.randomUUID?.() ?? left));
+      const wrong = await code(auth.changePassword("not the password", `new ${password}`));
+      const changed = await code(auth.changePassword(password, `new ${password}`));
+      const after = await auth.me();
+      const own = await code(auth.endSession(sessionId));
+      return {
+        same: registered.id === me.id && me.id === after.id, email: me.email, again, nobody, listed, next,
+        ended, gone, wrong, changed, own, session: auth.session,
+        refused: await code(auth.login(email, password)),
+      };
+    }, [proxy.url, ada.password]);
+    return result;
+  },
+
+  async "another-origin"() {
+    const own = await loggedIn();
+    const { user } = own;
+    const other = await startPage(proxy.url, {});
+    const tab = await own.context.newPage();
+    await tab.goto(`http://localhost:${other.port}/`);
+    await tab.waitForFunction(() => window.started);
+    const without = await userId(tab);
+    const found = await tab.evaluate(async (url) => {
+      const { createAuth } = await import("/client.js");
+      return (await createAuth({ url, mayBeLoggedIn: true }).ready)?.userId;
+    }, proxy.url);
+    other.close();
+    return { user, without, found };
+  },
+
   async "documented-page"() {
     const own = await profile(browser, `${address}documented`, { waits: false });
     const tab = await own.open();

@@ -226,3 +226,29 @@ async def test_the_documented_page_works(scenario: Scenario) -> None:
     assert ["rotated"] == seen["outcomes"]
     refused = "Failed to load resource: the server responded with a status of 503"
     assert [UNAUTHORIZED] == unexpected(seen["complaints"], refused)
+
+
+@pytest.mark.finding("N10")
+async def test_a_page_of_another_origin_registers_and_manages_its_account(
+    scenario: Scenario,
+) -> None:
+    seen = await scenario("account")
+
+    assert ["email_taken", "unauthenticated"] == [seen["again"], seen["nobody"]]
+    assert [True, "carol@example.com"] == [seen["same"], seen["email"]]
+    assert [[True, False, True], [False, True, False]] == seen["listed"]
+    assert None is seen["next"]
+    assert ["done", "not_found"] == [seen["ended"], seen["gone"]]
+    assert ["current_password_wrong", "done"] == [seen["wrong"], seen["changed"]]
+    assert ["done", None] == [seen["own"], seen["session"]]
+    assert "invalid_credentials" == seen["refused"]  # with the old password
+
+
+@pytest.mark.finding("P13")
+async def test_a_session_of_another_origin_is_found_where_there_may_be_one(
+    scenario: Scenario,
+) -> None:
+    seen = await scenario("another-origin")
+
+    assert None is seen["without"]
+    assert seen["user"] == seen["found"]

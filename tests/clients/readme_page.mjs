@@ -37,7 +37,7 @@ async function open(context) {
 }
 
 const logIn = (page, secret) =>
-  page.evaluate(async ([e, p]) => Boolean(await window.auth.login(e, p)), [email, secret]);
+  page.evaluate(([e, p]) => window.auth.login(e, p).then(Boolean, (error) => error.message), [email, secret]);
 
 // Who the page is, with a fresh access token if it has lost its own.
 const whoami = (page) =>
@@ -62,9 +62,25 @@ try {
   );
   result.keys = await page.evaluate(() => Object.keys(localStorage));
   result.after = [await whoami(page), await whoami(other)];
-  const logout = { method: "POST", credentials: "include" };
-  await page.evaluate(([url, options]) => fetch(url, options), [`${service}/auth/logout`, logout]);
+  await page.evaluate(() => window.auth.logout());
   result.loggedOut = await whoami(other);
+
+  // As on plain http at another name than localhost.
+  const plain = await (await browser.newContext()).newPage();
+  await plain.addInitScript(() => {
+    Object.defineProperty(navigator, "locks", { value: undefined });
+    delete Crypto.prototype.randomUUID;
+  });
+  await plain.goto(PAGE);
+  await plain.waitForFunction(() => window.auth);
+  const registering = () => plain.evaluate(
+    ([e, p]) => window.auth.register(e, p).then(({ email }) => email, (error) => error.message),
+    [`new-${email}`, password]);
+  result.registered = [await registering(), await registering()];
+  await logIn(plain, password);
+  await plain.reload();
+  await plain.waitForFunction(() => window.auth);
+  result.plain = await whoami(plain);
 } finally {
   await browser.close();
   server.close();

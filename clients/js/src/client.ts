@@ -1,4 +1,5 @@
-import type { Auth, Options } from "./api.js";
+import { accountAt } from "./account.js";
+import type { Auth, Options, Reason } from "./api.js";
 import { authorizedFetch } from "./authorized_fetch.js";
 import { AuthError } from "./errors.js";
 import { exclusivelyBy } from "./lock.js";
@@ -61,7 +62,7 @@ export function createAuth(options: Options = {}): Auth {
 
   // What the page holds
 
-  function adopt(token: Token): void {
+  function adopt(token: Token, reason: Reason): void {
     if (stopped) return;
     const found = sessionOf(token);
     const owner = `${found.userId} ${found.sessionId}`;
@@ -75,34 +76,35 @@ export function createAuth(options: Options = {}): Auth {
     session = found;
     clearTimeout(timer);
     timer = setTimeout(() => void renew(), dueAt(token) - Date.now());
-    changed();
+    changed(reason);
   }
 
   /** The session of that id is over, and with it what this page holds. */
-  function end(ended: string | null): void {
+  function end(ended: string | null, reason: Reason): void {
     if (store.get(HINT) === ended) forget(PENDING, LAST, HINT);
     turns += 1;
     clearTimeout(timer);
     if (held) {
       held = session = null;
-      changed();
+      changed(reason);
     }
     wake();
   }
 
-  function over(hinted: string | null): void {
-    peers.tell({ ended: hinted ?? session?.sessionId });
-    end(hinted);
+  function over(hinted: string | null, reason: "logout" | "ended"): void {
+    const told = reason === "logout" ? "elsewhere" : reason;
+    peers.tell({ ended: hinted ?? session?.sessionId, reason: told });
+    end(hinted, reason);
   }
 
   function forget(...items: string[]): void {
     for (const item of items) store.set(item, null);
   }
 
-  function changed(): void {
+  function changed(reason: Reason): void {
     const now = session;
     // A listener that throws must not take the session with it.
-    for (const listener of listeners) queueMicrotask(() => listener(now));
+    for (const listener of listeners) queueMicrotask(() => listener(now, reason));
     wake();
   }
 
@@ -179,12 +181,12 @@ export function createAuth(options: Options = {}): Auth {
       if (store.get(PENDING) === key) store.set(PENDING, null);
       // A kept token was made with the key of before, which stays the one to repeat.
       if (answer.headers.get("Authsvc-Refresh") !== "kept") remember(key);
-      accept(tokens, sent);
+      accept(tokens, sent, "refresh");
       return;
     }
     const refused = refusal(answer);
     if (refused.code !== "invalid_refresh_token") throw refused;
-    over(hinted);
+    over(hinted, "ended");
   }
 
   function remember(key: string): void {
@@ -195,11 +197,12 @@ export function createAuth(options: Options = {}): Auth {
     }, FLUSHED);
   }
 
-  function accept(tokens: TokenAnswer, sent: number): void {
+  function accept(tokens: TokenAnswer, sent: number, reason: "login" | "refresh"): void {
     const token = { text: tokens.access_token, from: sent, until: sent + tokens.expires_in * 1_000 };
+    sessionOf(token); // What cannot be read reaches neither the store nor the other tabs.
     store.set(HINT, tokens.session_id);
-    peers.tell({ token });
-    adopt(token);
+    peers.tell({ token, reason: reason === "login" ? "elsewhere" : reason });
+    adopt(token, reason);
   }
 
   /** Waits for `renew` while patience lasts; the refresh itself goes on behind it. */
@@ -236,7 +239,7 @@ export function createAuth(options: Options = {}): Auth {
       forget(PENDING, LAST);
       turns += 1;
       identity = held = null; // This page chose to be somebody else's.
-      accept(tokens, sent);
+      accept(tokens, sent, "login");
       return session!;
     });
 
@@ -249,7 +252,7 @@ export function createAuth(options: Options = {}): Auth {
       // `unauthenticated`: nothing was presented that could be ended, and the cookies are gone.
       if (refused && refused.code !== "unauthenticated") throw refused;
       if (!refused && scope === "others") return;
-      over(hinted);
+      over(hinted, "logout");
     });
 
   // Use
@@ -270,28 +273,35 @@ export function createAuth(options: Options = {}): Auth {
     },
   });
 
+  const account = accountAt(service, authorized);
+
+  async function endSession(id: string): Promise<void> {
+    await account.endSession(id);
+    if (id === session?.sessionId) over(id, "logout");
+  }
+
   // What happens elsewhere
 
-  function hear({ token, ended, leave, ask }: Message): void {
-    if (token && !(held && token.from <= held.from)) adopt(token);
+  function hear({ token, ended, reason, leave, ask }: Message): void {
+    if (token && !(held && token.from <= held.from)) adopt(token, reason ?? "refresh");
     if (leave) underWay?.abort(LEFT);
     if (ask && held && Date.now() < dueAt(held)) peers.tell({ token: held });
-    if (ended && session?.sessionId === ended) end(ended);
+    if (ended && session?.sessionId === ended) end(ended, reason ?? "elsewhere");
   }
 
   /** Back from sleep or from the history, where timers are late and no news arrives. */
   function awake(): void {
     if (!held || !session) return;
     const hinted = store.lasts ? store.get(HINT) : session.sessionId;
-    if (!hinted) end(session.sessionId);
+    if (!hinted) end(session.sessionId, "elsewhere");
     else if (hinted !== session.sessionId || Date.now() > dueAt(held)) void renew();
   }
 
-  /** The hint changes with every login and logout: news even without BroadcastChannel. */
+  /** The hint changes with every login and logout: the news where there is no BroadcastChannel. */
   function heardOfHint({ key, oldValue, newValue }: StorageEvent): void {
-    if (key !== name + HINT) return;
-    if (!newValue && oldValue === session?.sessionId) end(oldValue);
-    else if (newValue && newValue !== session?.sessionId && !peers.connected) void renew();
+    if (key !== name + HINT || peers.connected) return; // Messages also tell why.
+    if (!newValue && oldValue === session?.sessionId) end(oldValue, "elsewhere");
+    else if (newValue && newValue !== session?.sessionId) void renew();
   }
 
   const events: [string, EventListener][] = [
@@ -303,7 +313,7 @@ export function createAuth(options: Options = {}): Auth {
   for (const [event, listener] of events) globalThis.addEventListener?.(event, listener);
 
   // Without a lasting store nothing is known, and asking does no harm.
-  const asks = browsing && (store.get(HINT) || !store.lasts);
+  const asks = browsing && (store.get(HINT) || !store.lasts || options.mayBeLoggedIn);
   const begun = asks ? patiently(renew()) : Promise.resolve();
   const ready = begun.then(() => session);
   ready.catch(() => undefined);
@@ -313,8 +323,10 @@ export function createAuth(options: Options = {}): Auth {
     get session() {
       return session;
     },
+    ...account,
     login,
     logout,
+    endSession,
     async refresh() {
       await patiently(renew());
       return session;

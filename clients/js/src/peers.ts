@@ -1,9 +1,12 @@
+import type { Reason } from "./api.js";
 import type { Token } from "./session.js";
 
 /** What the tabs of an origin tell each other. */
 export interface Message {
   /** A new access token. */
   readonly token?: Token;
+  /** Why, if not for a refresh. */
+  readonly reason?: Reason;
   /** The session of that id has ended. */
   readonly ended?: string | undefined;
   /** A login or logout is waiting: leave the refresh that is under way. */
@@ -19,10 +22,14 @@ export interface Peers {
   close(): void;
 }
 
-/** The other tabs, where the browser has BroadcastChannel; nobody without a name. */
+/** The other tabs, where the browser has BroadcastChannel and grants it; nobody without a name. */
 export function openPeers(name: string | null, hear: (message: Message) => void): Peers {
-  let channel: BroadcastChannel | undefined =
-    name !== null && globalThis.BroadcastChannel ? new BroadcastChannel(name) : undefined;
+  let channel: BroadcastChannel | undefined;
+  try {
+    if (name !== null && globalThis.BroadcastChannel) channel = new BroadcastChannel(name);
+  } catch {
+    // Denied, as to a frame of another site: tabs hear of each other by `storage` events.
+  }
   if (channel) channel.onmessage = ({ data }: MessageEvent<Message>) => hear(data);
   return {
     connected: !!channel,

@@ -1,3 +1,4 @@
+import { AuthError } from "./errors.js";
 import type { Answer } from "./transport.js";
 
 /** The token answer of `POST /auth/login` and `/auth/refresh`, `spa` delivery. */
@@ -49,16 +50,20 @@ const RENEW_AT = 0.8;
 
 export const dueAt = (token: Token): number => token.from + RENEW_AT * (token.until - token.from);
 
-/** Read a token's claims; throws where it is not a JWT. */
+/** Read a token's claims; `unexpected_answer` where it is not a JWT. */
 export function sessionOf(token: Token): Session {
-  const payload = token.text.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/");
-  const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
-  const claims = JSON.parse(new TextDecoder().decode(bytes)) as Claims;
-  return {
-    userId: claims.sub,
-    sessionId: claims.sid,
-    roles: claims.roles ?? [],
-    claims,
-    expiresAt: new Date(token.until),
-  };
+  try {
+    const payload = token.text.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/");
+    const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
+    const claims = JSON.parse(new TextDecoder().decode(bytes)) as Claims;
+    return {
+      userId: claims.sub,
+      sessionId: claims.sid,
+      roles: claims.roles ?? [],
+      claims,
+      expiresAt: new Date(token.until),
+    };
+  } catch {
+    throw new AuthError("unexpected_answer", "The access token is not a JWT, so it is not authsvc's.");
+  }
 }

@@ -22,19 +22,25 @@ export function openStore(prefix: string): Store {
     disk = undefined; // Denied, or full: both throw.
   }
   return {
-    lasts: !!disk,
-    get: (name) => (disk ? disk.getItem(prefix + name) : (memory.get(name) ?? null)),
-    set(name, value) {
-      if (value === null) {
-        memory.delete(name);
-        disk?.removeItem(prefix + name);
-        return;
-      }
-      memory.set(name, value);
+    get lasts() {
+      return !!disk;
+    },
+    get(name) {
       try {
-        disk?.setItem(prefix + name, value);
+        if (disk) return disk.getItem(prefix + name);
       } catch {
-        disk = undefined; // Full: what follows is for this page only.
+        disk = undefined; // Denied since: what follows is for this page only.
+      }
+      return memory.get(name) ?? null;
+    },
+    set(name, value) {
+      if (value === null) memory.delete(name);
+      else memory.set(name, value);
+      try {
+        if (value === null) disk?.removeItem(prefix + name);
+        else disk?.setItem(prefix + name, value);
+      } catch {
+        disk = undefined; // Denied since, or full.
       }
     },
   };

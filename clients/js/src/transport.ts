@@ -12,17 +12,30 @@ export interface Answer {
   readonly body: Record<string, unknown> | null;
 }
 
-/**
- * POST to authsvc with its cookies.
- *
- * Rejects with the signal's reason if it is aborted, and with `unavailable` where nothing is known
- * about the outcome: no answer, one that was cut off, a 5xx, or a busy proxy's 408 or 429.
- */
-export async function post(
+/** POST to authsvc with its cookies. */
+export const post = (
   url: string,
   headers: Record<string, string>,
   body: unknown,
   signal?: AbortSignal,
+): Promise<Answer> => ask(url, { method: "POST", ...json(headers, body) }, signal);
+
+export const json = (headers: Record<string, string>, body: unknown): RequestInit => ({
+  headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
+  body: body ? JSON.stringify(body) : null,
+});
+
+/**
+ * A request to authsvc with its cookies.
+ *
+ * Rejects with the signal's reason if it is aborted, and with `unavailable` where nothing is known
+ * about the outcome: no answer, one that was cut off, a 5xx, or a busy proxy's 408 or 429.
+ */
+export async function ask(
+  url: string,
+  init: RequestInit,
+  signal?: AbortSignal,
+  send: typeof fetch = fetch,
 ): Promise<Answer> {
   // Not `throwIfAborted`, which React Native lacks.
   if (signal?.aborted) throw signal.reason;
@@ -31,17 +44,12 @@ export async function post(
   const timer = setTimeout(stop, TIMEOUT);
   signal?.addEventListener("abort", stop);
   try {
-    const answer = await fetch(url, {
-      method: "POST",
-      credentials: "include",
-      headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
-      body: body ? JSON.stringify(body) : null,
-      signal: ours.signal,
-    });
+    const answer = await send(url, { ...init, credentials: "include", signal: ours.signal });
     const text = await answer.text();
     return { status: answer.status, headers: answer.headers, body: objectIn(text) };
   } catch (error) {
-    throw signal?.aborted ? signal.reason : unavailable(unreachable(url), error);
+    if (signal?.aborted) throw signal.reason;
+    throw error instanceof AuthError ? error : unavailable(unreachable(url), error);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);

@@ -281,3 +281,205 @@ test("N07: to a page of another origin the message names the setting", async () 
     delete globalThis.location;
   }
 });
+
+// The account
+
+const ADA = { id: "ada", email: "ada@example.com", roles: [], created_at: "2026-01-01T00:00:00Z" };
+
+test("N10: register makes an account and logs nobody in", async () => {
+  await start({ "/auth/register": () => ({ status: 201, body: ADA }) });
+
+  assert.deepEqual(await auth.register("ada@example.com", "a password"), ADA);
+
+  assert.deepEqual(JSON.parse(sent("/auth/register")[0].body), { email: "ada@example.com", password: "a password" });
+  assert.equal(sent("/auth/register")[0].headers.authorization, undefined);
+});
+
+test("N10: the account's calls carry the token and say what authsvc says", async () => {
+  const page = { sessions: [{ id: "s-1", current: true }], next: "a b" };
+  await start({
+    "/auth/me": () => ({ body: ADA }),
+    "/auth/password/change": () => ({ status: 204 }),
+    "/auth/sessions": () => ({ body: page }),
+    "/auth/sessions?cursor=a%20b": () => ({ body: { sessions: [], next: null } }),
+    "/auth/sessions/s-2": () => ({ status: 204 }),
+  });
+
+  assert.deepEqual(await auth.me(), ADA);
+  await auth.changePassword("the old one", "the new one");
+  const first = await auth.sessions();
+  assert.deepEqual(first, page);
+  assert.deepEqual(await auth.sessions(first.next), { sessions: [], next: null });
+  await auth.endSession("s-2");
+
+  const passwords = { current_password: "the old one", new_password: "the new one" };
+  assert.deepEqual(JSON.parse(sent("/auth/password/change")[0].body), passwords);
+  const calls = service.seen.filter(({ path }) => path !== "/auth/refresh");
+  assert.equal(calls.length, 5);
+  for (const { headers } of calls) assert.match(headers.authorization, /^Bearer ey/);
+  assert.equal(auth.session.sessionId, "s-1");
+});
+
+test("N10: whatever such a call rejects with is an AuthError", async () => {
+  await start({
+    "/auth/register": () => ({ status: 409, body: problem("email_taken") }),
+    "/auth/password/change": () => ({ status: 400, body: problem("current_password_wrong") }),
+    "/auth/sessions": () => ({ body: "<html>Welcome to our Wi-Fi</html>" }),
+    "/auth/me": () => null,
+  });
+
+  await assert.rejects(auth.register("a", "b"), { name: "AuthError", code: "email_taken", status: 409 });
+  await assert.rejects(auth.changePassword("a", "b"), { name: "AuthError", code: "current_password_wrong" });
+  await assert.rejects(auth.sessions(), { name: "AuthError", code: "unavailable" });
+  await assert.rejects(auth.me(), { name: "AuthError", code: "unavailable" });
+  auth.close();
+  await assert.rejects(auth.me(), { name: "AuthError", code: "closed" });
+});
+
+test("N10: to end the own session is a logout", async () => {
+  const told = [];
+  await start({ "/auth/sessions/s-1": () => ({ status: 204 }) }, { onChange: (_, reason) => told.push(reason) });
+
+  await auth.endSession("s-1");
+
+  assert.equal(auth.session, null);
+  assert.deepEqual(told, ["refresh", "logout"]);
+});
+
+test("N10: onChange is told why", async () => {
+  const told = [];
+  let ends = false;
+  await start(
+    {
+      "/auth/refresh": () => (ends ? { status: 401, body: problem("invalid_refresh_token") } : { body: tokens() }),
+      "/auth/login": () => ({ body: tokens({ sid: "s-2" }) }),
+      "/auth/logout": () => ({ status: 204 }),
+    },
+    { onChange: (session, reason) => told.push([session && session.sessionId, reason]) },
+  );
+
+  await auth.login("ada@example.com", "a password");
+  await auth.logout();
+  await auth.login("ada@example.com", "a password");
+  ends = true;
+  await auth.refresh();
+
+  const before = [["s-1", "refresh"], ["s-2", "login"], [null, "logout"], ["s-2", "login"]];
+  assert.deepEqual(told, [...before, [null, "ended"]]);
+});
+
+for (const [name, act, reason] of [
+  ["a logout", (other) => other.logout(), "elsewhere"],
+  ["an end", (other) => other.refresh(), "ended"],
+])
+  test(`N10: ${name} in another tab is told as ${reason}`, async () => {
+    let asked = 0;
+    await start({
+      "/auth/refresh": () =>
+        ++asked > 1 ? { status: 401, body: problem("invalid_refresh_token") } : { body: tokens() },
+      "/auth/logout": () => ({ status: 204 }),
+    });
+    const over = new Promise((told) => auth.onChange((session, why) => session ?? told(why)));
+    const other = createAuth({ url: service.url });
+    // Asks this one first, and so gets its token without a request.
+    await auth.ready.then(() => other.ready);
+
+    await act(other);
+
+    assert.equal(await over, reason);
+    other.close();
+  });
+
+test("P13: mayBeLoggedIn finds a session that nothing here hints at; without it nothing is asked", async () => {
+  const items = new Map();
+  globalThis.localStorage = {
+    getItem: (name) => items.get(name) ?? null,
+    setItem: (name, value) => items.set(name, value),
+    removeItem: (name) => items.delete(name),
+  };
+  try {
+    await start();
+    assert.equal(auth.session, null);
+    assert.equal(service.seen.length, 0);
+    auth.close();
+
+    auth = createAuth({ url: service.url, mayBeLoggedIn: true });
+
+    assert.equal((await auth.ready).userId, "ada");
+  } finally {
+    delete globalThis.localStorage;
+  }
+});
+
+// What the browser offers may be denied at the moment of use, or be missing.
+
+test("P10: a BroadcastChannel that is denied counts as none", async () => {
+  const { BroadcastChannel } = globalThis;
+  globalThis.BroadcastChannel = class {
+    constructor() {
+      throw new DOMException("The request was denied.", "SecurityError");
+    }
+  };
+  try {
+    await start();
+    assert.equal(auth.session.userId, "ada");
+  } finally {
+    globalThis.BroadcastChannel = BroadcastChannel;
+  }
+});
+
+for (const method of ["getItem", "setItem", "removeItem"])
+  test(`P10: localStorage whose ${method} is denied later counts as none`, async () => {
+    let denied = false;
+    const items = new Map();
+    const storage = {
+      getItem: (name) => items.get(name) ?? null,
+      setItem: (name, value) => items.set(name, value),
+      removeItem: (name) => items.delete(name),
+    };
+    globalThis.localStorage = { ...storage };
+    globalThis.localStorage[method] = (...given) => {
+      if (denied) throw new DOMException("The request was denied.", "SecurityError");
+      return storage[method](...given);
+    };
+    try {
+      await start({
+        "/auth/login": () => ({ body: tokens() }),
+        "/auth/logout": () => ({ status: 204 }),
+      });
+      denied = true;
+
+      assert.equal((await auth.login("ada@example.com", "a password")).userId, "ada");
+      assert.equal((await auth.refresh()).userId, "ada");
+      await auth.logout();
+      assert.equal(auth.session, null);
+    } finally {
+      delete globalThis.localStorage;
+    }
+  });
+
+test("P12: without AbortSignal.reason a login takes the place of a refresh", async () => {
+  const reason = Object.getOwnPropertyDescriptor(AbortSignal.prototype, "reason");
+  Object.defineProperty(AbortSignal.prototype, "reason", { value: undefined, configurable: true });
+  let answer;
+  try {
+    await start({ "/auth/login": () => ({ body: tokens() }) });
+    service.seen.length = 0;
+    const slow = createAuth({ url: service.url, patience: 3600 });
+    await slow.ready;
+    const refreshing = slow.refresh();
+    answer = await slow.login("ada@example.com", "a password");
+    await refreshing;
+    slow.close();
+  } finally {
+    Object.defineProperty(AbortSignal.prototype, "reason", reason);
+  }
+  assert.equal(answer.userId, "ada");
+});
+
+test("P10: a token that is no JWT is an AuthError, and leaves nothing behind", async () => {
+  const odd = { access_token: "opaque", expires_in: 900, session_id: "s-9" };
+  await start({ "/auth/login": () => ({ body: odd }) });
+
+  await assert.rejects(auth.login("ada@example.com", "a password"), { name: "AuthError", code: "unexpected_answer" });
+});

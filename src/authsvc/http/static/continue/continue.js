@@ -13,17 +13,23 @@ function openStore(prefix) {
     disk = void 0;
   }
   return {
-    lasts: !!disk,
-    get: (name2) => disk ? disk.getItem(prefix + name2) : memory.get(name2) ?? null,
-    set(name2, value) {
-      if (value === null) {
-        memory.delete(name2);
-        disk?.removeItem(prefix + name2);
-        return;
-      }
-      memory.set(name2, value);
+    get lasts() {
+      return !!disk;
+    },
+    get(name2) {
       try {
-        disk?.setItem(prefix + name2, value);
+        if (disk) return disk.getItem(prefix + name2);
+      } catch {
+        disk = void 0;
+      }
+      return memory.get(name2) ?? null;
+    },
+    set(name2, value) {
+      if (value === null) memory.delete(name2);
+      else memory.set(name2, value);
+      try {
+        if (value === null) disk?.removeItem(prefix + name2);
+        else disk?.setItem(prefix + name2, value);
       } catch {
         disk = void 0;
       }
@@ -101,24 +107,24 @@ var AuthError = class extends Error {
 // src/transport.ts
 var TIMEOUT = 2e4;
 var LONGEST_WAIT = 300;
-async function post(url, headers, body, signal) {
+var post = (url, headers, body, signal) => ask(url, { method: "POST", ...json(headers, body) }, signal);
+var json = (headers, body) => ({
+  headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
+  body: body ? JSON.stringify(body) : null
+});
+async function ask(url, init, signal, send = fetch) {
   if (signal?.aborted) throw signal.reason;
   const ours = new AbortController();
   const stop = () => ours.abort(signal?.reason);
   const timer = setTimeout(stop, TIMEOUT);
   signal?.addEventListener("abort", stop);
   try {
-    const answer = await fetch(url, {
-      method: "POST",
-      credentials: "include",
-      headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
-      body: body ? JSON.stringify(body) : null,
-      signal: ours.signal
-    });
+    const answer = await send(url, { ...init, credentials: "include", signal: ours.signal });
     const text = await answer.text();
     return { status: answer.status, headers: answer.headers, body: objectIn(text) };
   } catch (error) {
-    throw signal?.aborted ? signal.reason : unavailable(unreachable(url), error);
+    if (signal?.aborted) throw signal.reason;
+    throw error instanceof AuthError ? error : unavailable(unreachable(url), error);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);

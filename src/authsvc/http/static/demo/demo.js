@@ -21,158 +21,27 @@ var AuthError = class extends Error {
   name = "AuthError";
 };
 
-// src/session.ts
-var tokensIn = ({ status, body }) => status === 200 && typeof body?.access_token === "string" ? body : null;
-var RENEW_AT = 0.8;
-var dueAt = (token) => token.from + RENEW_AT * (token.until - token.from);
-function sessionOf(token) {
-  const payload = token.text.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
-  const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
-  const claims = JSON.parse(new TextDecoder().decode(bytes));
-  return {
-    userId: claims.sub,
-    sessionId: claims.sid,
-    roles: claims.roles ?? [],
-    claims,
-    expiresAt: new Date(token.until)
-  };
-}
-
-// src/authorized_fetch.ts
-function authorizedFetch(origins, tokens) {
-  const send = (request, token) => {
-    if (token) request.headers.set("Authorization", `Bearer ${token.text}`);
-    return fetch(request);
-  };
-  return async (input, init) => {
-    const request = new Request(input, init);
-    const { origin } = new URL(request.url);
-    if (!origins.has(origin)) {
-      throw new AuthError("origin_not_listed", `List ${origin} in \`origins\` to send it the access token.`);
-    }
-    const first = await tokens.usable();
-    const answer = await send(request.clone(), first);
-    if (answer.status !== 401 || !first) return answer;
-    const second = await tokens.replace(first);
-    if (!second || second === first || sidOf(second) !== sidOf(first)) return answer;
-    void answer.body?.cancel();
-    return send(request, second);
-  };
-}
-var sidOf = (token) => sessionOf(token).sessionId;
-
-// src/store.ts
-var PENDING = "pending";
-function openStore(prefix) {
-  const memory = /* @__PURE__ */ new Map();
-  let disk;
-  try {
-    disk = globalThis.localStorage;
-    disk?.setItem(prefix + "probe", "");
-    disk?.removeItem(prefix + "probe");
-  } catch {
-    disk = void 0;
-  }
-  return {
-    lasts: !!disk,
-    get: (name) => disk ? disk.getItem(prefix + name) : memory.get(name) ?? null,
-    set(name, value) {
-      if (value === null) {
-        memory.delete(name);
-        disk?.removeItem(prefix + name);
-        return;
-      }
-      memory.set(name, value);
-      try {
-        disk?.setItem(prefix + name, value);
-      } catch {
-        disk = void 0;
-      }
-    }
-  };
-}
-var random = () => Array.from(
-  crypto.getRandomValues(new Uint8Array(16)),
-  (byte) => byte.toString(16).padStart(2, "0")
-).join("");
-
-// src/lock.ts
-var LOCK = "lock";
-var LEASE = 4e4;
-var SETTLED = 60;
-var sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-function exclusivelyBy(name, store) {
-  const locks = globalThis.navigator?.locks;
-  const lease = leasing(store);
-  if (!locks) return lease;
-  return async (run) => {
-    let granted = false;
-    try {
-      return await locks.request(name, () => {
-        granted = true;
-        return run();
-      });
-    } catch (error) {
-      if (granted) throw error;
-      return lease(run);
-    }
-  };
-}
-function leasing(store) {
-  return async (run) => {
-    const me = random();
-    const holder = () => {
-      const [owner, until] = (store.get(LOCK) ?? "").split(" ");
-      const left = Number(until) - Date.now();
-      return left > 0 && left <= LEASE ? owner : void 0;
-    };
-    while (holder() !== me) {
-      if (!holder()) store.set(LOCK, `${me} ${Date.now() + LEASE}`);
-      await sleep(SETTLED * (1 + Math.random()));
-    }
-    try {
-      return await run();
-    } finally {
-      if (holder() === me) store.set(LOCK, null);
-    }
-  };
-}
-
-// src/peers.ts
-function openPeers(name, hear) {
-  let channel = name !== null && globalThis.BroadcastChannel ? new BroadcastChannel(name) : void 0;
-  if (channel) channel.onmessage = ({ data }) => hear(data);
-  return {
-    connected: !!channel,
-    tell: (message) => channel?.postMessage(message),
-    close() {
-      channel?.close();
-      channel = void 0;
-    }
-  };
-}
-
 // src/transport.ts
 var TIMEOUT = 2e4;
 var LONGEST_WAIT = 300;
-async function post(url, headers, body, signal) {
+var post = (url, headers, body, signal) => ask(url, { method: "POST", ...json(headers, body) }, signal);
+var json = (headers, body) => ({
+  headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
+  body: body ? JSON.stringify(body) : null
+});
+async function ask(url, init, signal, send = fetch) {
   if (signal?.aborted) throw signal.reason;
   const ours = new AbortController();
   const stop = () => ours.abort(signal?.reason);
   const timer = setTimeout(stop, TIMEOUT);
   signal?.addEventListener("abort", stop);
   try {
-    const answer = await fetch(url, {
-      method: "POST",
-      credentials: "include",
-      headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
-      body: body ? JSON.stringify(body) : null,
-      signal: ours.signal
-    });
+    const answer = await send(url, { ...init, credentials: "include", signal: ours.signal });
     const text = await answer.text();
     return { status: answer.status, headers: answer.headers, body: objectIn(text) };
   } catch (error) {
-    throw signal?.aborted ? signal.reason : unavailable(unreachable(url), error);
+    if (signal?.aborted) throw signal.reason;
+    throw error instanceof AuthError ? error : unavailable(unreachable(url), error);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
@@ -217,6 +86,170 @@ function objectIn(text) {
   }
 }
 
+// src/account.ts
+function accountAt(service, authorized) {
+  const call = (method, path, body) => ask(service + path, { method, ...json({}, body) }, void 0, authorized);
+  return {
+    register: async (email, password) => read(await post(`${service}/auth/register`, {}, { email, password })),
+    me: async () => read(await call("GET", "/auth/me")),
+    changePassword: async (current_password, new_password) => done(await call("POST", "/auth/password/change", { current_password, new_password })),
+    sessions: async (next) => read(await call("GET", `/auth/sessions${next ? `?cursor=${encodeURIComponent(next)}` : ""}`)),
+    endSession: async (id) => done(await call("DELETE", `/auth/sessions/${encodeURIComponent(id)}`))
+  };
+}
+function read(answer) {
+  if (answer.status >= 300 || !answer.body) throw refusal(answer);
+  return answer.body;
+}
+function done(answer) {
+  if (answer.status !== 204) throw refusal(answer);
+}
+
+// src/session.ts
+var tokensIn = ({ status, body }) => status === 200 && typeof body?.access_token === "string" ? body : null;
+var RENEW_AT = 0.8;
+var dueAt = (token) => token.from + RENEW_AT * (token.until - token.from);
+function sessionOf(token) {
+  try {
+    const payload = token.text.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
+    const claims = JSON.parse(new TextDecoder().decode(bytes));
+    return {
+      userId: claims.sub,
+      sessionId: claims.sid,
+      roles: claims.roles ?? [],
+      claims,
+      expiresAt: new Date(token.until)
+    };
+  } catch {
+    throw new AuthError("unexpected_answer", "The access token is not a JWT, so it is not authsvc's.");
+  }
+}
+
+// src/authorized_fetch.ts
+function authorizedFetch(origins, tokens) {
+  const send = (request, token) => {
+    if (token) request.headers.set("Authorization", `Bearer ${token.text}`);
+    return fetch(request);
+  };
+  return async (input, init) => {
+    const request = new Request(input, init);
+    const { origin } = new URL(request.url);
+    if (!origins.has(origin)) {
+      throw new AuthError("origin_not_listed", `List ${origin} in \`origins\` to send it the access token.`);
+    }
+    const first = await tokens.usable();
+    const answer = await send(request.clone(), first);
+    if (answer.status !== 401 || !first) return answer;
+    const second = await tokens.replace(first);
+    if (!second || second === first || sidOf(second) !== sidOf(first)) return answer;
+    void answer.body?.cancel();
+    return send(request, second);
+  };
+}
+var sidOf = (token) => sessionOf(token).sessionId;
+
+// src/store.ts
+var PENDING = "pending";
+function openStore(prefix) {
+  const memory = /* @__PURE__ */ new Map();
+  let disk;
+  try {
+    disk = globalThis.localStorage;
+    disk?.setItem(prefix + "probe", "");
+    disk?.removeItem(prefix + "probe");
+  } catch {
+    disk = void 0;
+  }
+  return {
+    get lasts() {
+      return !!disk;
+    },
+    get(name) {
+      try {
+        if (disk) return disk.getItem(prefix + name);
+      } catch {
+        disk = void 0;
+      }
+      return memory.get(name) ?? null;
+    },
+    set(name, value) {
+      if (value === null) memory.delete(name);
+      else memory.set(name, value);
+      try {
+        if (value === null) disk?.removeItem(prefix + name);
+        else disk?.setItem(prefix + name, value);
+      } catch {
+        disk = void 0;
+      }
+    }
+  };
+}
+var random = () => Array.from(
+  crypto.getRandomValues(new Uint8Array(16)),
+  (byte) => byte.toString(16).padStart(2, "0")
+).join("");
+
+// src/lock.ts
+var LOCK = "lock";
+var LEASE = 4e4;
+var SETTLED = 60;
+var sleep = (milliseconds) => new Promise((done2) => setTimeout(done2, milliseconds));
+function exclusivelyBy(name, store) {
+  const locks = globalThis.navigator?.locks;
+  const lease = leasing(store);
+  if (!locks) return lease;
+  return async (run) => {
+    let granted = false;
+    try {
+      return await locks.request(name, () => {
+        granted = true;
+        return run();
+      });
+    } catch (error) {
+      if (granted) throw error;
+      return lease(run);
+    }
+  };
+}
+function leasing(store) {
+  return async (run) => {
+    const me = random();
+    const holder = () => {
+      const [owner, until] = (store.get(LOCK) ?? "").split(" ");
+      const left = Number(until) - Date.now();
+      return left > 0 && left <= LEASE ? owner : void 0;
+    };
+    while (holder() !== me) {
+      if (!holder()) store.set(LOCK, `${me} ${Date.now() + LEASE}`);
+      await sleep(SETTLED * (1 + Math.random()));
+    }
+    try {
+      return await run();
+    } finally {
+      if (holder() === me) store.set(LOCK, null);
+    }
+  };
+}
+
+// src/peers.ts
+function openPeers(name, hear) {
+  let channel;
+  try {
+    if (name !== null && globalThis.BroadcastChannel) channel = new BroadcastChannel(name);
+  } catch {
+  }
+  if (channel) channel.onmessage = ({ data }) => hear(data);
+  return {
+    connected: !!channel,
+    tell: (message) => channel?.postMessage(message),
+    close() {
+      channel?.close();
+      channel = void 0;
+    }
+  };
+}
+
 // src/client.ts
 var LAST = "last";
 var HINT = "session";
@@ -247,7 +280,7 @@ function createAuth(options = {}) {
   let timer;
   let flushing;
   let wake = () => void 0;
-  function adopt(token) {
+  function adopt(token, reason) {
     if (stopped) return;
     const found = sessionOf(token);
     const owner = `${found.userId} ${found.sessionId}`;
@@ -261,28 +294,29 @@ function createAuth(options = {}) {
     session = found;
     clearTimeout(timer);
     timer = setTimeout(() => void renew(), dueAt(token) - Date.now());
-    changed();
+    changed(reason);
   }
-  function end(ended) {
+  function end(ended, reason) {
     if (store.get(HINT) === ended) forget(PENDING, LAST, HINT);
     turns += 1;
     clearTimeout(timer);
     if (held) {
       held = session = null;
-      changed();
+      changed(reason);
     }
     wake();
   }
-  function over(hinted) {
-    peers.tell({ ended: hinted ?? session?.sessionId });
-    end(hinted);
+  function over(hinted, reason) {
+    const told = reason === "logout" ? "elsewhere" : reason;
+    peers.tell({ ended: hinted ?? session?.sessionId, reason: told });
+    end(hinted, reason);
   }
   function forget(...items) {
     for (const item of items) store.set(item, null);
   }
-  function changed() {
+  function changed(reason) {
     const now = session;
-    for (const listener of listeners) queueMicrotask(() => listener(now));
+    for (const listener of listeners) queueMicrotask(() => listener(now, reason));
     wake();
   }
   function stop(why) {
@@ -296,11 +330,11 @@ function createAuth(options = {}) {
     wake();
   }
   function pause(milliseconds) {
-    return new Promise((done) => {
-      const ringing = setTimeout(done, milliseconds);
+    return new Promise((done2) => {
+      const ringing = setTimeout(done2, milliseconds);
       wake = () => {
         clearTimeout(ringing);
-        done();
+        done2();
       };
     });
   }
@@ -345,12 +379,12 @@ function createAuth(options = {}) {
     if (tokens) {
       if (store.get(PENDING) === key) store.set(PENDING, null);
       if (answer.headers.get("Authsvc-Refresh") !== "kept") remember(key);
-      accept(tokens, sent);
+      accept(tokens, sent, "refresh");
       return;
     }
     const refused = refusal(answer);
     if (refused.code !== "invalid_refresh_token") throw refused;
-    over(hinted);
+    over(hinted, "ended");
   }
   function remember(key) {
     store.set(LAST, key);
@@ -359,11 +393,12 @@ function createAuth(options = {}) {
       if (store.get(LAST) === key) store.set(LAST, null);
     }, FLUSHED);
   }
-  function accept(tokens, sent) {
+  function accept(tokens, sent, reason) {
     const token = { text: tokens.access_token, from: sent, until: sent + tokens.expires_in * 1e3 };
+    sessionOf(token);
     store.set(HINT, tokens.session_id);
-    peers.tell({ token });
-    adopt(token);
+    peers.tell({ token, reason: reason === "login" ? "elsewhere" : reason });
+    adopt(token, reason);
   }
   async function patiently(outcome) {
     let late;
@@ -392,7 +427,7 @@ function createAuth(options = {}) {
     forget(PENDING, LAST);
     turns += 1;
     identity = held = null;
-    accept(tokens, sent);
+    accept(tokens, sent, "login");
     return session;
   });
   const logout = (scope = "session") => takingTurns(async () => {
@@ -402,7 +437,7 @@ function createAuth(options = {}) {
     const refused = answer.status === 204 ? null : refusal(answer);
     if (refused && refused.code !== "unauthenticated") throw refused;
     if (!refused && scope === "others") return;
-    over(hinted);
+    over(hinted, "logout");
   });
   async function usable() {
     await begun.catch(() => void 0);
@@ -418,22 +453,27 @@ function createAuth(options = {}) {
       return held;
     }
   });
-  function hear({ token, ended, leave, ask }) {
-    if (token && !(held && token.from <= held.from)) adopt(token);
+  const account = accountAt(service, authorized);
+  async function endSession(id) {
+    await account.endSession(id);
+    if (id === session?.sessionId) over(id, "logout");
+  }
+  function hear({ token, ended, reason, leave, ask: ask2 }) {
+    if (token && !(held && token.from <= held.from)) adopt(token, reason ?? "refresh");
     if (leave) underWay?.abort(LEFT);
-    if (ask && held && Date.now() < dueAt(held)) peers.tell({ token: held });
-    if (ended && session?.sessionId === ended) end(ended);
+    if (ask2 && held && Date.now() < dueAt(held)) peers.tell({ token: held });
+    if (ended && session?.sessionId === ended) end(ended, reason ?? "elsewhere");
   }
   function awake() {
     if (!held || !session) return;
     const hinted = store.lasts ? store.get(HINT) : session.sessionId;
-    if (!hinted) end(session.sessionId);
+    if (!hinted) end(session.sessionId, "elsewhere");
     else if (hinted !== session.sessionId || Date.now() > dueAt(held)) void renew();
   }
   function heardOfHint({ key, oldValue, newValue }) {
-    if (key !== name + HINT) return;
-    if (!newValue && oldValue === session?.sessionId) end(oldValue);
-    else if (newValue && newValue !== session?.sessionId && !peers.connected) void renew();
+    if (key !== name + HINT || peers.connected) return;
+    if (!newValue && oldValue === session?.sessionId) end(oldValue, "elsewhere");
+    else if (newValue && newValue !== session?.sessionId) void renew();
   }
   const events = [
     ["online", () => wake()],
@@ -442,7 +482,7 @@ function createAuth(options = {}) {
     ["storage", heardOfHint]
   ];
   for (const [event, listener] of events) globalThis.addEventListener?.(event, listener);
-  const asks = browsing && (store.get(HINT) || !store.lasts);
+  const asks = browsing && (store.get(HINT) || !store.lasts || options.mayBeLoggedIn);
   const begun = asks ? patiently(renew()) : Promise.resolve();
   const ready = begun.then(() => session);
   ready.catch(() => void 0);
@@ -451,8 +491,10 @@ function createAuth(options = {}) {
     get session() {
       return session;
     },
+    ...account,
     login,
     logout,
+    endSession,
     async refresh() {
       await patiently(renew());
       return session;
@@ -499,12 +541,12 @@ var post2 = (path, body) => fetch(path, {
   headers: { "Content-Type": "application/json" },
   body: JSON.stringify(body)
 });
-async function stealToken({ email, password, tell, read: read2, auth: auth2 }) {
-  const login = await read2(await post2("/auth/login", { email, password, delivery: "native" }));
+async function stealToken({ email, password, tell, read: read3, auth: auth2 }) {
+  const login = await read3(await post2("/auth/login", { email, password, delivery: "native" }));
   tell(`Another device logs in: session ${login.session_id.slice(0, 8)}.`, true);
   const stolen = login.refresh_token;
   tell("A thief copies its refresh token.", false);
-  const owner = await read2(await post2("/auth/refresh", { refresh_token: stolen }));
+  const owner = await read3(await post2("/auth/refresh", { refresh_token: stolen }));
   tell("The device refreshes, and the copy is spent.", true);
   const thief = await post2("/auth/refresh", { refresh_token: stolen });
   tell(`The thief uses the copy: ${thief.status}. That was reuse, and the session is over.`, thief.status === 401);
@@ -516,7 +558,7 @@ async function stealToken({ email, password, tell, read: read2, auth: auth2 }) {
 
 // demo/demo.js
 var find = (selector) => document.querySelector(selector);
-var json = (value) => JSON.stringify(value, null, 2);
+var json2 = (value) => JSON.stringify(value, null, 2);
 function element(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
@@ -545,7 +587,7 @@ async function act(button, work) {
 var onClick = (id, work) => {
   find(id).onclick = (event) => act(event.currentTarget, work);
 };
-async function read(answer) {
+async function read2(answer) {
   const body = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) throw Object.assign(new Error(body.detail), { problem: body });
   return body;
@@ -560,12 +602,12 @@ function show(session) {
     find("#story").replaceChildren();
     return;
   }
-  find("#token").textContent = json(session.claims);
+  find("#token").textContent = json2(session.claims);
   tick();
   if (shownUser !== session.userId) {
     shownUser = session.userId;
     find("#answer").textContent = "Not called yet.";
-    void auth.fetch("/auth/me").then(read).then((me) => {
+    void auth.fetch("/auth/me").then(read2).then((me) => {
       find("#who").textContent = find("#theft").elements.email.value = me.email;
     });
     void listSessions();
@@ -578,7 +620,7 @@ find("#sign-in").onsubmit = (event) => {
   void act(event.submitter, async () => {
     if (event.submitter.value === "register") {
       const headers = { "Content-Type": "application/json" };
-      await read(await fetch("/auth/register", { method: "POST", headers, body: JSON.stringify(account) }));
+      await read2(await fetch("/auth/register", { method: "POST", headers, body: JSON.stringify(account) }));
     }
     await auth.login(account.email, account.password, { remember: fields.remember.checked });
     find("#theft").elements.password.value = account.password;
@@ -610,10 +652,10 @@ onClick("#call", async () => {
   const answer = await auth.fetch("/auth/me");
   find("#answer").textContent = `${answer.status} ${answer.statusText}
 
-${json(await answer.json())}`;
+${json2(await answer.json())}`;
 });
 async function listSessions() {
-  const { sessions } = await read(await auth.fetch("/auth/sessions"));
+  const { sessions } = await read2(await auth.fetch("/auth/sessions"));
   find("#sessions").replaceChildren(...sessions.map(entry));
 }
 function entry({ id, current, delivery, ip, user_agent: agent, last_used_at: used }) {
@@ -627,7 +669,7 @@ function entry({ id, current, delivery, ip, user_agent: agent, last_used_at: use
   );
   const end = element("button", { className: "second small", textContent: "End" });
   end.onclick = () => act(end, async () => {
-    await read(await auth.fetch(`/auth/sessions/${id}`, { method: "DELETE" }));
+    await read2(await auth.fetch(`/auth/sessions/${id}`, { method: "DELETE" }));
     if (auth.session) await listSessions();
   });
   return element("li", {}, about, current ? element("span", { className: "badge", textContent: "this one" }) : end);
@@ -639,7 +681,7 @@ find("#theft").onsubmit = (event) => {
     const { email, password } = Object.fromEntries(new FormData(event.target));
     find("#story").replaceChildren();
     const tell = (text, isGood) => find("#story").append(element("li", { className: isGood ? "good" : "bad", textContent: text }));
-    await stealToken({ email, password, tell, read, auth });
+    await stealToken({ email, password, tell, read: read2, auth });
     await listSessions();
   });
 };
