@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog.testing
 from fastapi import FastAPI
 
+from authsvc.app import Application
 from authsvc.protocol.clients import AuthMethod
 from authsvc.store import clients, users
 from tests.http.conftest import BASE_URL, EMAIL, ClientFactory, MovableClock, log_in, refresh
@@ -277,3 +279,19 @@ async def test_every_method_of_authentication_works_here(
     )
 
     assert (200, INACTIVE) == (answer.status_code, answer.content)
+
+
+@pytest.mark.finding("N27")
+async def test_the_log_has_client_and_outcome(
+    client: httpx.AsyncClient,
+    app: Application,
+    orders: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(app.edge, "_log", log)
+
+    await client.post(INTROSPECT, data={"token": "nonsense"}, headers=orders)
+
+    (line,) = [call.kwargs for call in log.calls]
+    assert (INTROSPECT, "orders", "inactive") == (line["route"], line["client_id"], line["outcome"])

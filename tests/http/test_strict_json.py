@@ -92,7 +92,7 @@ def deep(levels: int, opening: str = "[", closing: str = "]") -> bytes:
         b'{"a": "\xff"}',
         b'{"a": "\xc0\xaf"}',
         b'{"a": "\xed\xa0\x80"}',
-        b'\xef\xbb\xbf{"a": 1}',
+        b'\xef\xbb\xbf\xef\xbb\xbf{"a": 1}',
         '{"a": 1}'.encode("utf-16"),
         '{"a": 1}'.encode("utf-32-le"),
         deep(MAX_DEPTH + 1),
@@ -127,7 +127,7 @@ def deep(levels: int, opening: str = "[", closing: str = "]") -> bytes:
         "not UTF-8",
         "overlong",
         "surrogate as UTF-8",
-        "BOM",
+        "two BOMs",
         "UTF-16",
         "UTF-32",
         "too deep",
@@ -309,3 +309,28 @@ def test_no_body_of_64_kib_takes_long(body: bytes) -> None:
     # About 2 ms of work, and what the garbage collector adds in a long test run; what is
     # quadratic takes many seconds.
     assert process_time() - started < 2
+
+
+@pytest.mark.finding("P28")
+async def test_a_byte_order_mark_is_ignored(client: httpx.AsyncClient) -> None:
+    """Windows writes one, and a receiver may ignore it (RFC 8259 §8.1)."""
+    assert (200, "") == await post(client, b'\xef\xbb\xbf{"a": "b"}', JSON)
+
+
+@pytest.mark.finding("P27")
+@pytest.mark.parametrize(
+    ("headers", "cause"),
+    [
+        ({"content-type": JSON, "content-encoding": "gzip"}, "Content-Encoding"),
+        ({"content-type": f"{JSON}; charset=iso-8859-1"}, "charset"),
+        ({"content-type": "text/plain"}, "application/json"),
+    ],
+    ids=["compressed", "charset", "type"],
+)
+async def test_415_names_what_is_wrong(
+    client: httpx.AsyncClient, headers: dict[str, str], cause: str
+) -> None:
+    answer = await client.post("/required", content=b"{}", headers=headers)
+
+    assert 415 == answer.status_code
+    assert cause in answer.json()["detail"]

@@ -76,7 +76,9 @@ async def introspect(request: Request) -> JSONResponse:
             now=held.clock.now(),
             database_now=held.clock.database_now(),
         )
-    introspection_total.labels(outcome="inactive" if claims is None else "active").inc()
+    outcome = "inactive" if claims is None else "active"
+    introspection_total.labels(outcome=outcome).inc()
+    request.state.facts = {"client_id": client.client_id, "outcome": outcome}
     answer = INACTIVE if claims is None else _as_json(claims)
     return JSONResponse(answer, headers=NO_STORE)
 

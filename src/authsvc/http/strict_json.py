@@ -17,8 +17,10 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from authsvc.protocol.errors import (
+    CompressedBody,
     FieldError,
     MalformedJson,
+    OtherCharset,
     UnsupportedMediaType,
     ValidationFailed,
 )
@@ -48,6 +50,8 @@ def parse(body: bytes) -> dict[str, Any]:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedJson("not UTF-8") from None
+    # Windows writes one; a receiver may ignore it (RFC 8259 §8.1).
+    text = text.removeprefix("\ufeff")
     _check_depth(text)
     try:
         value = _DECODER.decode(text)
@@ -127,9 +131,12 @@ class _Parsed(Request):
 def _check_content_type(request: Request) -> None:
     types = request.headers.getlist("content-type")
     if len(types) != 1 or not _CONTENT_TYPE.fullmatch(types[0].strip()):
+        media_type, _, parameters = types[0].partition(";") if len(types) == 1 else ("", "", "")
+        if media_type.strip().lower() == "application/json" and "charset" in parameters.lower():
+            raise OtherCharset("charset")
         raise UnsupportedMediaType("content type")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("content encoding")
+        raise CompressedBody("content encoding")
 
 
 def _check_depth(text: str) -> None:

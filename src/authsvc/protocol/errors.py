@@ -257,6 +257,18 @@ class UnsupportedMediaType(Refusal):
     description = "Send the body as application/json."
 
 
+class CompressedBody(UnsupportedMediaType):
+    """The body has a content coding (RFC 9110 §8.4)."""
+
+    description = "Send the body uncompressed, without Content-Encoding."
+
+
+class OtherCharset(UnsupportedMediaType):
+    """The body says that it is not UTF-8."""
+
+    description = "Send the body as application/json in UTF-8, without another charset."
+
+
 class TooManyAttempts(Refusal):
     """Throttled."""
 
