@@ -80,8 +80,10 @@ class Siege:
         self.demand(guessed <= allowed, f"{guessed} guesses in {self.minutes} minutes")
         rows = await self.database.fetchval(ROWS)
         self.findings.at_most("rows of counters", rows)
-        # One for the account, one for each address that really got to guess, and the owner's.
-        self.demand(rows <= guessed + 6, f"{rows} counters after {guessed} guesses")
+        # One for the account, one for each address that really got to guess, and the owner's; and
+        # of those that were under way when the day was used up, which took from their own bucket.
+        most = guessed + 6 + REPLICAS * CONNECTIONS
+        self.demand(rows <= most, f"{rows} counters after {guessed} guesses")
         await self.database.execute(MOVE, MINUTE)
 
     async def _guess(self, port: int, bodies: Iterator[int]) -> None:
