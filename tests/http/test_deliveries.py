@@ -67,8 +67,10 @@ async def test_native_has_both_tokens_in_the_body_and_no_cookies(
     login = await log_in(client, "native")
     refreshed = await refresh(client, login.json()["refresh_token"])
 
+    tokens = ALWAYS | {"access_token", "refresh_token"}
+    assert tokens | {"device_token"} == set(login.json())
+    assert tokens == set(refreshed.json())
     for answer in (login, refreshed):
-        assert ALWAYS | {"access_token", "refresh_token"} == set(answer.json())
         assert "set-cookie" not in answer.headers
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.proof.experiment import Experiment
+from tests.proof.guessing.figures import read, table
 from tests.proof.honest.browser import DISCIPLINES
 from tests.proof.honest.figures import Figures, HonestFigure
 from tests.proof.honest.rules import RULES
@@ -61,6 +62,24 @@ What stands out against us: a thief who follows every refresh of a **cookie** se
 retry window of 10 seconds is rarely caught on a calm network. Body tokens have no window, and
 cookie sessions have none with `REFRESH_RETRY_WINDOW=0`; see [what the retry window
 costs](refresh-families.md#what-the-retry-window-costs).
+"""
+GUESSING = """\
+## Guessing, and who pays for it
+
+A day of five populations, simulated under our throttle
+([decision 0018](decisions/0018-throttle.md)) and under the rules of others with their defaults:
+*GoTrue* counts all requests of an address, *Keycloak* (brute force detection, temporary lockout)
+the failures of an account, *django-axes* the failures of an address, until an administrator resets
+them. Our model is compared with the SQL, attempt for attempt, in `make test`; those of the others
+are written from their documentation. Who is told to wait comes back when Retry-After says. A cell
+is the share of honest logins that had to wait, and the longest wait; a bold line says how many
+guesses reached the password in that day. `python -m tests.proof.guessing docs/proof/guessing.json`
+repeats it.
+
+What stands out against us: once a botnet has spent an account's 100 failures, its owner waits for
+up to a day on a new device in a new network, and a neighbour who guesses from the owner's own
+address keeps waiting who has no device cookie there.
+
 """
 PLANTED = """\
 ## Planted bugs
@@ -152,7 +171,13 @@ def write_page(
 ) -> None:
     """The page."""
     sums = summed(results)
-    parts = [HEAD, *_table(sums, experiments), *_honest(docs / "proof"), *_planted()]
+    parts = [
+        HEAD,
+        *_table(sums, experiments),
+        *_honest(docs / "proof"),
+        *_guessing(docs / "proof"),
+        *_planted(),
+    ]
     parts += [FOUND]
     parts += [*_details(sums, experiments), *_when(results)]
     (docs / "proof.md").write_text("\n".join([*parts, REPEAT]))
@@ -191,6 +216,13 @@ def _honest(directory: Path) -> Iterator[str]:
     yield ROLLED_BACK
 
 
+def _guessing(directory: Path) -> Iterator[str]:
+    if (directory / "guessing.json").exists():
+        yield GUESSING
+        yield from table(read(directory / "guessing.json"))
+        yield ""
+
+
 def _plain(figure: HonestFigure) -> bool:
     return figure.profile == "mobile" and not figure.crashes
 
@@ -206,10 +238,10 @@ def _planted() -> Iterator[str]:
 def _details(sums: dict[str, Sum], experiments: Sequence[Experiment]) -> Iterator[str]:
     for experiment in experiments:
         found = sums.get(experiment.name)
-        if found is None:
-            continue
         yield f"### {experiment.name}\n"
         yield f"{experiment.promise}\n"
+        if found is None:
+            continue
         commits = ", ".join(f"`{commit}`" for commit in found.commits)
         facts = [f"{found.batches} batches in {found.seconds / 60:,.0f} minutes, of {commits}"]
         facts += [f"{name.replace('_', ' ')}: {n:,}" for name, n in sorted(found.counted.items())]
