@@ -71,12 +71,17 @@ A day of five populations, simulated under our throttle
 *GoTrue* counts all requests of an address, *Keycloak* (brute force detection, temporary lockout)
 the failures of an account, *django-axes* the failures of an address, until an administrator resets
 them. Our model is compared with the SQL, attempt for attempt, in `make test`; those of the others
-are written from their documentation. Who is told to wait comes back when Retry-After says. A cell
+are simplified, and were not compared with their programs: of their defaults only GoTrue's 150
+requests in 5 minutes were looked up. Their figures depend on the rate and the timing of the guesses
+(in an earlier draft, with evenly timed guesses, Keycloak let 308 through where it is 2,701 now): an
+order of magnitude, not a ranking. Who is told to wait comes back when Retry-After says. A cell
 is the share of honest logins that had to wait, and the longest wait; a bold line says how many
 guesses reached the password in that day. `python -m tests.proof.guessing docs/proof/guessing.json`
 repeats it.
 
-What stands out against us: once a botnet has spent an account's 100 failures, its owner waits for
+What stands out against us: leaked passwords, one for each account, that come through a
+backend-for-frontend are not slowed at all, since its address is a known network of its customers.
+Once a botnet has spent an account's 100 failures, its owner waits for
 up to a day on a new device in a new network, and a neighbour who guesses from the owner's own
 address keeps waiting who has no device cookie there.
 

@@ -1,4 +1,4 @@
-"""What others do against guessing, from their documentation and source, with their defaults."""
+"""What others do against guessing, simplified; of the defaults only GoTrue's was looked up."""
 
 from __future__ import annotations
 
