@@ -83,7 +83,8 @@ def production_problems(settings: Settings) -> list[str]:
     if any(each.prefixlen < MIN_PREFIX_LENGTH[each.version] for each in settings.trusted_proxies):
         problems.append(
             f"{PREFIX}TRUSTED_PROXIES: holds a network wider than /8 (IPv6: /16), so that "
-            "strangers in it may claim any address; write the networks of your proxies, such as 10.0.0.0/8"
+            "strangers in it may claim any address; write the networks of your proxies, such as "
+            "10.0.0.0/8"
         )
     if any(origin.startswith("http://") for origin in settings.cors_origins):
         problems.append(
