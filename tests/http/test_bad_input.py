@@ -33,7 +33,7 @@ BODIES = {
     "number": b"1",
     "not-utf-8": b'{"email": "\xff\xfe"}',
     "utf-16": json.dumps(GOOD).encode("utf-16"),
-    "byte-order-mark": b"\xef\xbb\xbf" + json.dumps(GOOD).encode(),
+    "two-byte-order-marks": 2 * b"\xef\xbb\xbf" + json.dumps(GOOD).encode(),
     "overlong-utf-8": b'{"email": "\xc0\xaf"}',
     "duplicate-key": b'{"email": "a@example.com", "email": "b@example.com", "password": "x"}',
     "nan": b'{"email": NaN}',
