@@ -51,10 +51,12 @@ async function read(answer) {
 
 let shownUser = null;
 
-function show(session) {
+function show(session, reason) {
   find("#starting").hidden = true;
   find("#stranger").hidden = Boolean(session);
   find("#home").hidden = !session;
+  // The button that had the focus is gone.
+  if (reason === "login" || reason === "logout") find(session ? "#who" : "#stranger h1").focus();
   if (!session) {
     shownUser = null;
     find("#story").replaceChildren();
@@ -65,7 +67,7 @@ function show(session) {
   if (shownUser !== session.userId) {
     shownUser = session.userId;
     find("#answer").textContent = "Not called yet.";
-    void auth.fetch("/auth/me").then(read).then((me) => {
+    void auth.me().then((me) => {
       find("#who").textContent = find("#theft").elements.email.value = me.email;
     });
     void listSessions();
@@ -77,13 +79,11 @@ find("#sign-in").onsubmit = (event) => {
   const fields = event.target.elements;
   const account = { email: fields.email.value, password: fields.password.value };
   void act(event.submitter, async () => {
-    if (event.submitter.value === "register") {
-      const headers = { "Content-Type": "application/json" };
-      await read(await fetch("/auth/register", { method: "POST", headers, body: JSON.stringify(account) }));
-    }
+    if (event.submitter.value === "register") await auth.register(account.email, account.password);
     await auth.login(account.email, account.password, { remember: fields.remember.checked });
     find("#theft").elements.password.value = account.password;
     event.target.reset();
+    find("#made-up").textContent = "";
   });
 };
 
@@ -92,6 +92,8 @@ find("#throwaway").onclick = () => {
   const fields = find("#sign-in").elements;
   fields.email.value = `someone-${random().slice(0, 8)}@example.com`;
   fields.password.value = `made up ${random()}`;
+  find("#sign-in .problem").textContent = "";
+  find("#made-up").textContent = "Filled in. Now press Register.";
   find("#sign-in button[value=register]").focus();
 };
 
@@ -112,7 +114,10 @@ function tick() {
 }
 setInterval(tick, 1000);
 
-onClick("#refresh", () => auth.refresh());
+onClick("#refresh", () => {
+  if (!navigator.onLine) throw new Error("You are offline. The session goes on; the refresh is made when you are back.");
+  return auth.refresh();
+});
 
 onClick("#call", async () => {
   const answer = await auth.fetch("/auth/me");
@@ -122,7 +127,7 @@ onClick("#call", async () => {
 // Sessions
 
 async function listSessions() {
-  const { sessions } = await read(await auth.fetch("/auth/sessions"));
+  const { sessions } = await auth.sessions();
   find("#sessions").replaceChildren(...sessions.map(entry));
 }
 
@@ -138,7 +143,7 @@ function entry({ id, current, delivery, ip, user_agent: agent, last_used_at: use
   const end = element("button", { className: "second small", textContent: "End" });
   end.onclick = () =>
     act(end, async () => {
-      await read(await auth.fetch(`/auth/sessions/${id}`, { method: "DELETE" }));
+      await auth.endSession(id);
       if (auth.session) await listSessions();
     });
   return element("li", {}, about, current ? element("span", { className: "badge", textContent: "this one" }) : end);

@@ -22,14 +22,17 @@ ASSETS: Assets = {
     "swagger-ui-bundle.js": ("swagger-ui", JAVASCRIPT),
     "swagger-ui.css": ("swagger-ui", CSS),
 }
-PAGE = StaticPage("/docs", ("docs", "index.html"), ASSETS)
+TEMPLATE = ("docs", "index.html")
+PAGE = StaticPage("/docs", TEMPLATE, ASSETS)
+PAGE_WITHOUT_DEMO = StaticPage("/docs", TEMPLATE, ASSETS, omit='<a href="/demo">Demo</a>\n')
 
 
 def docs_router(settings: Settings) -> APIRouter:
     """The page, its assets and the document; nothing at all where docs are switched off."""
     router = APIRouter(include_in_schema=False)
     if settings.docs:
-        PAGE.add_to(router)
+        page = PAGE if settings.serves_demo else PAGE_WITHOUT_DEMO
+        page.add_to(router)
         router.add_api_route("/openapi.json", openapi, methods=["GET", "HEAD"])
     return router
 

@@ -38,11 +38,15 @@ class StaticPage:
         path: Where it is served, such as `/docs`.
         template: Directory and name below `static`; `{name}` in it stands for an asset's address.
             What stands in capitals there is left to whoever asks for `html`.
+        omit: A piece of the template that this page does not have.
     """
 
-    def __init__(self, path: str, template: tuple[str, str], assets: Assets) -> None:
+    def __init__(
+        self, path: str, template: tuple[str, str], assets: Assets, *, omit: str = ""
+    ) -> None:
         self._path = path
         self._template = template
+        self._omit = omit
         self._assets = assets
         self.html = cache(self._read_html)
         self._page = cache(self._read_page)
@@ -69,7 +73,10 @@ class StaticPage:
         return self._asset(name).response(request.scope)
 
     def _read_html(self) -> str:
-        return re.sub(r"\{([a-z.-]+)\}", lambda name: self._url(name[1]), _text(*self._template))
+        text = (
+            _text(*self._template).replace(self._omit, "") if self._omit else _text(*self._template)
+        )
+        return re.sub(r"\{([a-z.-]+)\}", lambda name: self._url(name[1]), text)
 
     def _read_page(self) -> Document:
         return Document.of(

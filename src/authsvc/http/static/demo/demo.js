@@ -593,10 +593,11 @@ async function read2(answer) {
   return body;
 }
 var shownUser = null;
-function show(session) {
+function show(session, reason) {
   find("#starting").hidden = true;
   find("#stranger").hidden = Boolean(session);
   find("#home").hidden = !session;
+  if (reason === "login" || reason === "logout") find(session ? "#who" : "#stranger h1").focus();
   if (!session) {
     shownUser = null;
     find("#story").replaceChildren();
@@ -607,7 +608,7 @@ function show(session) {
   if (shownUser !== session.userId) {
     shownUser = session.userId;
     find("#answer").textContent = "Not called yet.";
-    void auth.fetch("/auth/me").then(read2).then((me) => {
+    void auth.me().then((me) => {
       find("#who").textContent = find("#theft").elements.email.value = me.email;
     });
     void listSessions();
@@ -618,13 +619,11 @@ find("#sign-in").onsubmit = (event) => {
   const fields = event.target.elements;
   const account = { email: fields.email.value, password: fields.password.value };
   void act(event.submitter, async () => {
-    if (event.submitter.value === "register") {
-      const headers = { "Content-Type": "application/json" };
-      await read2(await fetch("/auth/register", { method: "POST", headers, body: JSON.stringify(account) }));
-    }
+    if (event.submitter.value === "register") await auth.register(account.email, account.password);
     await auth.login(account.email, account.password, { remember: fields.remember.checked });
     find("#theft").elements.password.value = account.password;
     event.target.reset();
+    find("#made-up").textContent = "";
   });
 };
 find("#throwaway").onclick = () => {
@@ -632,6 +631,8 @@ find("#throwaway").onclick = () => {
   const fields = find("#sign-in").elements;
   fields.email.value = `someone-${random2().slice(0, 8)}@example.com`;
   fields.password.value = `made up ${random2()}`;
+  find("#sign-in .problem").textContent = "";
+  find("#made-up").textContent = "Filled in. Now press Register.";
   find("#sign-in button[value=register]").focus();
 };
 onClick("#logout", () => auth.logout());
@@ -647,7 +648,10 @@ function tick() {
   find("#life").value = left / life;
 }
 setInterval(tick, 1e3);
-onClick("#refresh", () => auth.refresh());
+onClick("#refresh", () => {
+  if (!navigator.onLine) throw new Error("You are offline. The session goes on; the refresh is made when you are back.");
+  return auth.refresh();
+});
 onClick("#call", async () => {
   const answer = await auth.fetch("/auth/me");
   find("#answer").textContent = `${answer.status} ${answer.statusText}
@@ -655,7 +659,7 @@ onClick("#call", async () => {
 ${json2(await answer.json())}`;
 });
 async function listSessions() {
-  const { sessions } = await read2(await auth.fetch("/auth/sessions"));
+  const { sessions } = await auth.sessions();
   find("#sessions").replaceChildren(...sessions.map(entry));
 }
 function entry({ id, current, delivery, ip, user_agent: agent, last_used_at: used }) {
@@ -669,7 +673,7 @@ function entry({ id, current, delivery, ip, user_agent: agent, last_used_at: use
   );
   const end = element("button", { className: "second small", textContent: "End" });
   end.onclick = () => act(end, async () => {
-    await read2(await auth.fetch(`/auth/sessions/${id}`, { method: "DELETE" }));
+    await auth.endSession(id);
     if (auth.session) await listSessions();
   });
   return element("li", {}, about, current ? element("span", { className: "badge", textContent: "this one" }) : end);

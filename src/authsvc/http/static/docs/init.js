@@ -6,6 +6,25 @@ const follow = () => document.documentElement.classList.toggle("dark-mode", dark
 dark.addEventListener("change", follow);
 follow();
 
+// What a screen reader stumbles over in Swagger UI.
+const accessible = ({ React }) => ({
+  wrapComponents: {
+    // A link within the button that opens the operation is two controls in one.
+    DeepLink: () => ({ text }) => React.createElement("span", null, text),
+    // The introduction lies outside of every landmark.
+    InfoContainer: (Original) => (props) =>
+      React.createElement("section", { "aria-label": "Introduction" }, React.createElement(Original, props)),
+    // The groups are h3, below the page's h1.
+    operations: (Original) => (props) =>
+      React.createElement(
+        React.Fragment,
+        null,
+        React.createElement("h2", { className: "only-heard" }, "Operations"),
+        React.createElement(Original, props),
+      ),
+  },
+});
+
 (async () => {
   const answer = await fetch("/openapi.json");
   const spec = await answer.json();
@@ -29,6 +48,7 @@ follow();
     spec,
     dom_id: "#swagger-ui",
     presets: [SwaggerUIBundle.presets.apis],
+    plugins: [accessible],
     layout: "BaseLayout",
     deepLinking: true,
     docExpansion: "list",
