@@ -184,9 +184,7 @@ class _Rotation:
                     await self._excuse_once("abandoned", family, state)
                 await self._revoke(family.id)
             case Verdict.OVERTAKEN:
-                await self._excuse_once(found, family, state)
-                await self._revoke(family.id)
-                found = Verdict.REUSED
+                raise DatabaseUnavailable(found, retry_after=RETRY_AFTER)
             case Verdict.FAR_AHEAD:
                 async with self.db.autocommit() as connection:
                     await refresh_families.record_once(
