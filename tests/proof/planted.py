@@ -78,7 +78,8 @@ def revoke_by_sweep() -> None:
     sweeps: set[asyncio.Task[None]] = set()
 
     async def remembered(*arguments: Any, **options: Any) -> Database:
-        opened.append(await open_database(*arguments, **options))
+        # The last one: `serve` looks at the database before it serves.
+        opened[:] = [await open_database(*arguments, **options)]
         return opened[0]
 
     async def sweep_one(arguments: Any, options: Any) -> None:
@@ -246,7 +247,8 @@ async def failover_loses(database_url: str, *, families: Sequence[str]) -> int:
         done = await connection.fetch(
             """
             UPDATE refresh_families
-            SET generation = greatest(generation - 1, 0), revoked_at = NULL, revoke_reason = NULL
+            SET generation = greatest(generation - 1, 0), revoked_at = NULL, revoke_reason = NULL,
+                epoch = coalesce((SELECT session_epoch FROM users WHERE users.id = user_id), epoch)
             WHERE id = ANY($1::uuid[]) AND (revoked_at IS NOT NULL OR generation > 0)
             RETURNING id
             """,

@@ -124,7 +124,7 @@ def running_url(data_dir: Path) -> str | None:
     directory = cluster.cluster_dir(data_dir.expanduser().resolve())
     try:
         found = _pid_file(directory)
-    except OSError:
+    except (OSError, EmbeddedPostgresError):
         return None
     if found is None or not found.ready or not _serves(found.pid, directory):
         return None
