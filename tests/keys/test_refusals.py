@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from authsvc.keys import key_files, pem
+from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.key_files import KeyProblem, Kind, file_name, parse_name
 from authsvc.keys.reading import Reading, read
 from tests.keys.material import T0, as_nobody, kid, put, put_mac, put_signing, rsa_key
@@ -362,3 +363,35 @@ def test_a_public_half_is_judged_anew_when_a_newer_private_key_appears(directory
 
     assert () == after.problems
     assert [kid(0), kid(1), kid(2)] == [key.kid for key in after.signing_keys.values()]
+
+
+@pytest.mark.finding("P26")
+@pytest.mark.parametrize(
+    ("encoding", "form", "command"),
+    [
+        (Encoding.PEM, PrivateFormat.OpenSSH, "ssh-keygen -p -m PEM"),
+        (Encoding.DER, PrivateFormat.PKCS8, "openssl pkey -inform DER"),
+        (Encoding.DER, PrivateFormat.TraditionalOpenSSL, "openssl pkey -inform DER"),
+    ],
+)
+def test_a_key_in_another_format_is_named_with_the_command_that_converts_it(
+    directory: Path, encoding: Encoding, form: PrivateFormat, command: str
+) -> None:
+    put(directory, NAME, rsa_key(1).private_bytes(encoding, form, NoEncryption()))
+
+    assert command in only_problem(directory).fix
+
+
+@pytest.mark.finding("P26", "N11")
+def test_no_new_key_is_advised_while_files_are_refused(directory: Path) -> None:
+    for file in directory.iterdir():
+        file.write_bytes(b"damaged")
+    keys = KeyDirectory(
+        directory, passphrase=None, refresh_absolute_ttl=timedelta(days=30), strict_modes=True
+    )
+
+    with pytest.raises(key_files.KeyDirectoryError) as refused:
+        keys.load(T0)
+
+    assert 2 == len(str(refused.value).splitlines())
+    assert "--now" not in str(refused.value)

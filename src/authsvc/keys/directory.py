@@ -88,7 +88,9 @@ class KeyDirectory:
             refused = [problem for problem in reading.problems if problem.refused]
             missing = _missing(reading, now)
             if missing or (self._strict and refused):
-                causes = [f"{self.path}/{problem}" for problem in [*refused, *missing]]
+                # What is missing is then a consequence: whoever followed that advice as well would
+                # make a second key, and end every session.
+                causes = [f"{self.path}/{problem}" for problem in refused or missing]
                 raise KeyDirectoryError("\n".join(causes))
             self._adopt(reading, signs=True)
             self.problems = reading.problems

@@ -21,6 +21,8 @@ from authsvc.keys.key_files import KeyRefused
 MIN_BITS = 2048  # RFC 7518 §3.3
 MAX_BITS = 8192  # a signature by a larger one takes tens of milliseconds
 EXPONENT = 65_537
+OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+DER = b"\x30\x82"  # ASN.1 SEQUENCE with two bytes of length, as every RSA key of our sizes has
 DAMAGED = "it is not a readable PEM key"
 
 
@@ -57,6 +59,10 @@ def load(content: bytes, *, passphrase: str | None) -> RSAPrivateKey | RSAPublic
     Raises:
         KeyRefused: Not readable, not RSA, too weak, or with an unusual exponent.
     """
+    if OPENSSH in content:
+        raise KeyRefused(
+            "it is in OpenSSH's format, not in PEM", "convert it with: ssh-keygen -p -m PEM -f FILE"
+        )
     if is_private(content):
         key: object = _load_private(content, passphrase)
     elif b"-----BEGIN PUBLIC KEY-----" in content:
@@ -65,8 +71,17 @@ def load(content: bytes, *, passphrase: str | None) -> RSAPrivateKey | RSAPublic
         except (ValueError, UnsupportedAlgorithm):
             raise KeyRefused(DAMAGED, "restore it from a backup or remove it") from None
     else:
-        raise KeyRefused(DAMAGED, "restore it from a backup or remove it")
+        raise _foreign(content)
     return _acceptable(key)
+
+
+def _foreign(content: bytes) -> KeyRefused:
+    if content.startswith(DER):
+        return KeyRefused(
+            "it is in DER, not in PEM",
+            "convert it with: openssl pkey -inform DER -in FILE -out FILE.pem",
+        )
+    return KeyRefused(DAMAGED, "restore it from a backup or remove it")
 
 
 def _load_private(content: bytes, passphrase: str | None) -> object:

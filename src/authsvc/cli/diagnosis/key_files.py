@@ -17,6 +17,7 @@ from authsvc.settings import Settings
 
 # Nothing forces a rotation; a key that nobody remembers how to replace is the risk.
 OLD, VERY_OLD = timedelta(days=180), timedelta(days=730)
+REPAIR = "repair the refused files below first; a new key would end what theirs began"
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -67,10 +68,11 @@ def _signing(keys: tuple[ListedKey, ...], now: datetime) -> Iterator[Finding]:
     signing = next((key for key in of_signing if key.state is State.SIGNING), None)
     waiting = [key for key in of_signing if key.state is State.NEXT]
     if signing is None:
+        refused = any(key.state is State.REFUSED for key in of_signing)
         yield error(
             "KEY-002",
             "none is active, so no token can be signed",
-            "create one with `authsvc keys add --now`",
+            REPAIR if refused else "create one with `authsvc keys add --now`",
         )
         return
     age = now - signing.activation
@@ -99,10 +101,11 @@ def _signing(keys: tuple[ListedKey, ...], now: datetime) -> Iterator[Finding]:
 def _sealing(keys: tuple[ListedKey, ...]) -> Iterator[Finding]:
     sealing = next((key for key in keys if key.state is State.SEALING), None)
     if sealing is None:
+        refused = any(key.kind is Kind.MAC and key.state is State.REFUSED for key in keys)
         yield error(
             "KEY-004",
             "there is none, so no session can begin or go on",
-            "create one with `authsvc keys add --refresh --now`",
+            REPAIR if refused else "create one with `authsvc keys add --refresh --now`",
         )
     else:
         yield ok("KEY-004", f"{sealing.file} seals refresh tokens")
