@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
+import argon2
 import pytest
 from sqlmodel import select
 
@@ -50,6 +51,19 @@ async def stored(db: Database, email: str) -> User:
 async def everybody(db: Database) -> list[str]:
     async with db.transaction() as session:
         return [user.email for user in await users.list_all(session, limit=1000)]
+
+
+@pytest.mark.finding("P28")
+async def test_a_byte_order_mark_is_no_part_of_a_password(authsvc: Command, db: Database) -> None:
+    """Windows puts one before what it pipes; the account could never log in."""
+    await authsvc(
+        "users", "create", "bom@example.com", "--password-stdin", stdin=f"\ufeff{PASSWORD}\n"
+    )
+
+    async with db.transaction() as session:
+        user = await users.find_by_email(session, "bom@example.com")
+    assert user is not None
+    assert argon2.PasswordHasher().verify(user.password_hash, PASSWORD)
 
 
 async def test_created_account_has_the_piped_password_and_the_roles(

@@ -316,7 +316,7 @@ def _jwks(file: Path | None) -> str | None:
                 data = stream.read(MAX_JWKS + 1)
         if len(data) > MAX_JWKS:
             raise CommandError(f"{file} has more than {MAX_JWKS} bytes; a JWK Set has fewer.")
-        return json.dumps(json.loads(data.decode("utf-8")), separators=(",", ":"))
+        return json.dumps(json.loads(data.decode("utf-8-sig")), separators=(",", ":"))
     except OSError as exc:
         raise CommandError(f"{file} cannot be read: {exc.strerror}") from exc
     except (ValueError, RecursionError):

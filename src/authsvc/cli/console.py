@@ -118,7 +118,7 @@ def new_password(*, from_stdin: bool) -> str:
 
 def _password_from_stdin() -> str:
     try:
-        text = sys.stdin.buffer.read().decode("utf-8")
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CommandError("The password on standard input is not UTF-8.") from None
     line = text.removesuffix("\n").removesuffix("\r")

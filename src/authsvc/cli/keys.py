@@ -233,7 +233,7 @@ def import_key(
     try:
         content = file.read_bytes()
         if passphrase_file:
-            source_passphrase = passphrase_file.read_text(encoding="utf-8").rstrip("\r\n")
+            source_passphrase = passphrase_file.read_text(encoding="utf-8-sig").strip()
     except OSError as exc:
         raise CommandError(
             f"{exc.filename}: cannot be read ({exc.strerror}); name another file"

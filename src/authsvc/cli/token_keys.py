@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -114,6 +115,6 @@ def _fetch(url: str) -> bytes:
 
 def _load(file: str) -> bytes:
     try:
-        return Path(file).read_bytes()
+        return Path(file).read_bytes().removeprefix(BOM_UTF8)
     except OSError as exc:
         raise CommandError(f"{file}: cannot be read ({exc.strerror})") from exc
