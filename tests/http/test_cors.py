@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import httpx
 import pytest
 from fastapi import APIRouter
 
+from authsvc.http.logging import configure_logging
 from authsvc.protocol.errors import NotFound, TooManyAttempts
+from authsvc.settings import Settings
 from tests.http.small import application, client_of
 
 LISTED = "https://app.example.com"
@@ -46,8 +52,9 @@ def endpoints() -> APIRouter:
     return router
 
 
-def production() -> httpx.AsyncClient:
-    app = application(endpoints(), database_url="postgresql://u@h/n", **PRODUCTION)
+def production(**overrides: object) -> httpx.AsyncClient:
+    settings = {"database_url": "postgresql://u@h/n", **PRODUCTION, **overrides}
+    app = application(endpoints(), **settings)
     return client_of(app, base_url=ISSUER)
 
 
@@ -260,3 +267,45 @@ async def test_everybody_may_ask_before_reading_the_public_keys() -> None:
         answer.headers["access-control-allow-origin"],
         answer.headers["access-control-allow-methods"],
     )
+
+
+@pytest.fixture
+def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """The one line that was logged."""
+
+    def one() -> dict[str, Any]:
+        (line,) = capsys.readouterr().out.splitlines()
+        parsed: dict[str, Any] = json.loads(line)
+        return parsed
+
+    yield one
+    configure_logging(Settings.load(log_format="json", log_level="warning"))
+
+
+@pytest.mark.finding("N07")
+async def test_a_refused_preflight_is_logged_with_the_origin_and_the_setting(
+    log: Callable[[], dict[str, Any]],
+) -> None:
+    """The browser blames the network; here is the only place that knows."""
+    client = production(log_level="info")
+    asked = {"access-control-request-method": "POST"}
+
+    await client.options("/auth/login", headers=asked | {"origin": "http://app.test:18331"})
+    refused = log()
+    await client.options("/auth/login", headers=asked | {"origin": "http://" + "a" * 5000})
+    long = log()
+
+    assert "http://app.test:18331" == refused["origin"]
+    assert "AUTHSVC_CORS_ORIGINS" in refused["detail"]
+    assert 200 == len(long["origin"])
+
+
+@pytest.mark.finding("N07")
+async def test_an_allowed_preflight_is_not_logged_as_refused(
+    log: Callable[[], dict[str, Any]],
+) -> None:
+    asked = {"access-control-request-method": "POST", "origin": ISSUER}
+
+    await production(log_level="info").options("/auth/login", headers=asked)
+
+    assert "detail" not in log()

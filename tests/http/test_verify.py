@@ -736,3 +736,27 @@ async def test_without_the_setting_nothing_is_signed(
     gateway: httpx.AsyncClient, app: FastAPI
 ) -> None:
     assert 422 == (await verify(gateway, issued(app), query="upstream=orders")).status_code
+
+
+@pytest.mark.finding("N08")
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("upstream=orders", "query.upstream: Name one of AUTHSVC_ASSERTION_UPSTREAMS."),
+        ("roles=a%20b", "query.roles: Name roles"),
+        ("rolle=admin", "query: Give each of"),
+    ],
+)
+async def test_a_slip_of_the_gateway_is_a_warning_that_names_it(
+    client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str], query: str, told: str
+) -> None:
+    """Nginx and HAProxy throw the body away and answer 500 or 503."""
+    tokens = (await log_in(client)).json()
+    capsys.readouterr()
+
+    answer = await verify(client, tokens["access_token"], query=query)
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert 422 == answer.status_code
+    assert {"level": "warning", "code": "validation_error"}.items() <= json.loads(line).items()
+    assert json.loads(line)["detail"].startswith(told)

@@ -124,6 +124,8 @@ def _scope(text: str) -> frozenset[str]:
 
 
 def _bad(place: tuple[str, ...], message: str, kind: str) -> ValidationFailed:
+    # A gateway throws the body away: the log has the parameter and what is wrong with it.
+    where = ".".join(("query", *place))
     return ValidationFailed(
-        "validation_error", errors=(FieldError(("query", *place), message, kind),)
+        f"{where}: {message}", errors=(FieldError(("query", *place), message, kind),)
     )

@@ -23,7 +23,12 @@ from authsvc.http.middleware.cors import ASKED_BY_GATEWAYS, Cors
 from authsvc.http.middleware.guard import PROBES, Guard
 from authsvc.http.middleware.head import Headers, read_head
 from authsvc.http.middleware.security_headers import SecurityHeaders
-from authsvc.protocol.errors import DatabaseUnavailable, InternalError, Refusal
+from authsvc.protocol.errors import (
+    DatabaseUnavailable,
+    InternalError,
+    Refusal,
+    ValidationFailed,
+)
 from authsvc.settings import Settings
 
 # Seconds. Every wait of ours has a shorter limit of its own; this is for what they add up to.
@@ -34,6 +39,7 @@ CLIENT_GONE = 499  # in log and metrics only (nginx's number): nobody was there 
 
 UNMATCHED = "unmatched"
 PREFLIGHT = "preflight"
+MAX_ORIGIN = 200  # bytes of one in a log line
 
 
 # Endpoints that are called without the framework between, by method and path.
@@ -97,6 +103,12 @@ class Edge:
                     head[b"origin"][0],
                     head.get(b"access-control-request-headers", ()),
                 )
+                if not answer.extra:
+                    origin = head[b"origin"][0][:MAX_ORIGIN].decode("latin-1")
+                    scope["state"]["facts"] = {
+                        "detail": "preflight refused: list the origin in AUTHSVC_CORS_ORIGINS",
+                        "origin": origin,
+                    }
                 await Response(status_code=204)(scope, receive, answer.send)
                 return
             self._guard.check(scope, head)
@@ -163,7 +175,9 @@ class Edge:
             fields["code"] = refusal.code
             if refusal.detail:
                 fields["detail"] = refusal.detail
-        if status >= HTTP_500_INTERNAL_SERVER_ERROR:
+        # What a gateway asks wrongly is its operator's slip, who sees a bare 500 or 503 there.
+        slip = route in ASKED_BY_GATEWAYS and isinstance(refusal, ValidationFailed)
+        if status >= HTTP_500_INTERNAL_SERVER_ERROR or slip:
             self._log.warning("request", **fields)
         elif route in PROBES and refusal is None:
             self._log.debug("request", **fields)
