@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from authsvc.protocol import base64url
+from authsvc_client.tokens import base64url
 
 Json = dict[str, Any]
 # header, payload, name of the key -> a JWS with a good signature of that key

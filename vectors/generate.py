@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from feeds import Feeds
 
-from authsvc.protocol import base64url
-from authsvc.protocol.jwk import rsa_jwk, thumbprint
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.jwk import rsa_jwk, thumbprint
 
 HERE = Path(__file__).parent
 SEED = "authsvc vectors 1"

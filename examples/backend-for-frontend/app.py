@@ -2,7 +2,7 @@
 A backend for frontend: pages without any script, and no token in the browser.
 
 The browser holds a random name of a session and nothing else. The tokens are here, in a file for
-each session that all workers share; `authsvc.client` refreshes them, one refresh at a time. What
+each session that all workers share; `authsvc_client.session` refreshes them, one refresh at a time. What
 the pages show comes from a service that trusts access tokens. See README.md beside this file.
 """
 
@@ -24,7 +24,7 @@ import httpx
 from fastapi import Depends, FastAPI, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from authsvc.client import (
+from authsvc_client.session import (
     AuthsvcUnavailable,
     FileStore,
     LoginRefused,
@@ -33,7 +33,7 @@ from authsvc.client import (
     SessionAuth,
     SessionProblem,
 )
-from authsvc.verifier import CookieSessions, CsrfRefused
+from authsvc_client.verifier import CookieSessions, CsrfRefused
 
 ISSUER = os.environ.get("ISSUER", "http://localhost:8000")
 # The service whose data is shown: examples/resource-service.

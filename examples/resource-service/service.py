@@ -16,8 +16,8 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 from pydantic import BaseModel, Field
 
-from authsvc.verifier import CookieSessions, KeysUnavailable, TokenVerifier
-from authsvc.verifier.fastapi import CurrentUser, protect, require_roles
+from authsvc_client.verifier import CookieSessions, KeysUnavailable, TokenVerifier
+from authsvc_client.verifier.fastapi import CurrentUser, protect, require_roles
 
 ISSUER = os.environ.get("ISSUER", "http://localhost:8000")
 AUDIENCE = os.environ.get("AUDIENCE", "authsvc")

@@ -19,8 +19,8 @@ from fastapi import FastAPI, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from authsvc.verifier import CookieSessions, CsrfRefused, TokenVerifier
-from authsvc.verifier.fastapi import CurrentUser, protect
+from authsvc_client.verifier import CookieSessions, CsrfRefused, TokenVerifier
+from authsvc_client.verifier.fastapi import CurrentUser, protect
 
 ISSUER = os.environ.get("ISSUER", "http://localhost:8000")
 AUDIENCE = os.environ.get("AUDIENCE", "authsvc")

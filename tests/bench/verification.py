@@ -14,9 +14,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from authsvc.protocol import base64url
-from authsvc.protocol.jwk import rsa_jwk
-from authsvc.verifier import TokenVerifier
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.jwk import rsa_jwk
+from authsvc_client.verifier import TokenVerifier
 from tests.keys.material import kid, rsa_key
 from tests.protocol.forge import CLAIMS, HEADER, sign
 from tests.verifier.key_server import JWKS, key_server

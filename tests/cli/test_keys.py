@@ -16,7 +16,7 @@ from authsvc.cli import keys as command
 from authsvc.cli.errors import CommandError
 from authsvc.keys import pem
 from authsvc.keys.key_files import Kind, file_name
-from authsvc.protocol import jwk
+from authsvc_client.tokens import jwk
 from tests.keys.material import kid, put, put_mac, put_signing, rsa_key
 
 HOUR = timedelta(hours=1)

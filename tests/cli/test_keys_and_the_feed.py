@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.protocol.revocations import Kind, digest
+from authsvc_client.tokens.revocations import Kind, digest
 from authsvc.store.database import Database
 from tests.cli.conftest import Command
 from tests.keys.material import kid, put_mac, put_signing

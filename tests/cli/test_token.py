@@ -15,7 +15,7 @@ from authsvc.cli.token_explained import Explanation, explain
 from authsvc.cli.token_keys import keys_of_directory
 from authsvc.keys.inventory import take_inventory
 from authsvc.keys.refresh_tokens import RefreshKeys, seal
-from authsvc.protocol.jwk import rsa_jwk
+from authsvc_client.tokens.jwk import rsa_jwk
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.settings import Settings
 from authsvc.store import logins, spent_jtis, users

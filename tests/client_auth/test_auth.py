@@ -10,10 +10,10 @@ import flask
 import httpx
 import pytest
 
-from authsvc.client import NativeSession, NotLoggedIn, SessionAuth
-from authsvc.verifier import TokenVerifier
-from authsvc.verifier.asgi import AccessTokenMiddleware, Receive, Scope, Send, claims_of
-from authsvc.verifier.flask import AccessTokens
+from authsvc_client.session import NativeSession, NotLoggedIn, SessionAuth
+from authsvc_client.verifier import TokenVerifier
+from authsvc_client.verifier.asgi import AccessTokenMiddleware, Receive, Scope, Send, claims_of
+from authsvc_client.verifier.flask import AccessTokens
 from tests.client_auth.conftest import Authsvc, NewSession
 
 API = "https://api.example.com"

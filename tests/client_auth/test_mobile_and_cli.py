@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from authsvc.client import errors
+from authsvc_client.session import errors
 from tests.live import EMAIL, PASSWORD, free_port, serving
 from tests.verifier.snippets import ROOT, block, module_of
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from authsvc.client import (
+from authsvc_client.session import (
     AuthsvcUnavailable,
     FileStore,
     LoginRefused,
@@ -205,7 +205,7 @@ async def test_a_program_that_is_killed_in_a_refresh_loses_no_session(
     authsvc.gateway.lose = 10**6
     code = (
         "import sys; from pathlib import Path;"
-        "from authsvc.client import FileStore, NativeSession;"
+        "from authsvc_client.session import FileStore, NativeSession;"
         "NativeSession(sys.argv[1], FileStore(sys.argv[2])).access_token(refused=sys.argv[3])"
     )
     victim = subprocess.Popen([sys.executable, "-c", code, authsvc.origin, str(file), first])

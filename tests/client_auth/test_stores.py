@@ -11,8 +11,8 @@ from threading import Event, Thread
 
 import pytest
 
-from authsvc.client import FileStore, MemoryStore, SessionStore, StoreDamaged, StoredSession
-from authsvc.protocol.secret import Secret
+from authsvc_client.session import FileStore, MemoryStore, SessionStore, StoreDamaged, StoredSession
+from authsvc_client.tokens.secret import Secret
 
 T0 = datetime(2026, 11, 22, 10, tzinfo=UTC)
 SESSION = StoredSession(

@@ -18,7 +18,7 @@ from authsvc.protocol.audit import AuditEvent
 from authsvc.protocol.errors import EmailTaken, NotFound, ValidationFailed, WeakPassword
 from authsvc.protocol.refresh import Delivery
 from authsvc.protocol.roles import MAX_ROLES
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 from authsvc.store import logins
 from authsvc.store.database import Database
 from authsvc.store.logins import Place

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from authsvc.verifier import IdentityAssertionVerifier
+from authsvc_client.verifier import IdentityAssertionVerifier
 from tests.gateways.client import Headers, send, send_once
 from tests.gateways.conftest import World
 from tests.gateways.upstream import Received

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from authsvc.http.logging import configure_logging, request_id_var
 from authsvc.http.redaction import CUT, redacted
-from authsvc.protocol.secret import Secret, SecretBytes
+from authsvc_client.tokens.secret import Secret, SecretBytes
 from authsvc.settings import Settings
 
 CANARY = "canary7f3a9c"

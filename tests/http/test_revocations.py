@@ -13,9 +13,9 @@ from fastapi import FastAPI
 
 from authsvc.flows import accounts
 from authsvc.http.dependencies import Service
-from authsvc.protocol import base64url
-from authsvc.protocol.revocation_feed import PATH, Feed, read_feed
-from authsvc.protocol.revocations import Kind, digest
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.revocation_feed import PATH, Feed, read_feed
+from authsvc_client.tokens.revocations import Kind, digest
 from tests.conftest import Statements
 from tests.http.conftest import BASE_URL, PASSWORD, MovableClock, log_in, refresh
 from tests.http.oauth import REVOKE, ask, basic, register

@@ -22,11 +22,11 @@ from authsvc.http.metrics import VERIFY_OUTCOMES
 from authsvc.keys import pem
 from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.key_files import Kind, file_name
-from authsvc.protocol.claims import ClientGrant, Grant
+from authsvc_client.tokens.claims import ClientGrant, Grant
 from authsvc.protocol.errors import Unauthenticated
-from authsvc.protocol.identity_assertion import IdentityClaims, verify_identity_assertion
-from authsvc.protocol.jwk import rsa_public_key
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.identity_assertion import IdentityClaims, verify_identity_assertion
+from authsvc_client.tokens.jwk import rsa_public_key
+from authsvc_client.tokens.secret import Secret
 from tests.conftest import CALLER, START, Statements
 from tests.http.conftest import ClientFactory, MovableClock, log_in, refresh
 from tests.http.test_metrics import read, value

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from authsvc.keys import pem
 from authsvc.keys.key_files import Kind, file_name
-from authsvc.protocol.jwk import thumbprint
+from authsvc_client.tokens.jwk import thumbprint
 
 NOBODY = 65_534
 T0 = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)

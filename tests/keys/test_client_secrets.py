@@ -7,7 +7,7 @@ import re
 import pytest
 
 from authsvc.keys.client_secrets import NO_SECRET, digest, matches, new_client_secret
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 
 @pytest.mark.requirement("A4")

@@ -19,10 +19,10 @@ from authsvc.keys.refresh_tokens import (
     open_token,
     seal,
 )
-from authsvc.protocol import base64url
+from authsvc_client.tokens import base64url
 from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, RefreshToken
-from authsvc.protocol.secret import SecretBytes
+from authsvc_client.tokens.secret import SecretBytes
 from tests.keys.material import T0
 
 DAY = timedelta(days=1)

@@ -18,7 +18,7 @@ import asyncpg
 
 from authsvc.keys.key_files import Kind
 from authsvc.keys.rotation import add, create_first_keys
-from authsvc.protocol.access_token import LEEWAY
+from authsvc_client.tokens.access_token import LEEWAY
 from tests.proof.client import Client, Session, generation_of
 from tests.proof.experiment import Experiment, Findings, Stage
 from tests.proof.replica import Replica

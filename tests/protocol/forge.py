@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from authsvc.protocol import base64url
-from authsvc.protocol.access_token import verify_access_token
-from authsvc.protocol.claims import AccessTokenClaims
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.access_token import verify_access_token
+from authsvc_client.tokens.claims import AccessTokenClaims
 from tests.keys.material import T0, kid, rsa_key
 
 ISSUER = "https://auth.example.com"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from authsvc.protocol.access_token import verify_authentic
+from authsvc_client.tokens.access_token import verify_authentic
 from authsvc.protocol.errors import Unauthenticated
 from tests.keys.material import T0
 from tests.protocol.forge import (

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from authsvc.protocol import base64url
+from authsvc_client.tokens import base64url
 from authsvc.protocol.errors import Unauthenticated
-from authsvc.protocol.jwk import rsa_jwk
+from authsvc_client.tokens.jwk import rsa_jwk
 from tests.keys.material import kid, rsa_key
 from tests.protocol.forge import CLAIMS, HEADER, segment, sign, verify, without
 

@@ -16,7 +16,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from authsvc.protocol.client_assertion import verify_assertion
 from authsvc.protocol.client_keys import BadKeySet, ClientKey, find_key, read_jwks
 from authsvc.protocol.oauth_errors import InvalidClient
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 ISSUER = "https://auth.example.com"

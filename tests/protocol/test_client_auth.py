@@ -6,7 +6,7 @@ from base64 import b64encode
 
 import pytest
 
-from authsvc.protocol import base64url
+from authsvc_client.tokens import base64url
 from authsvc.protocol.client_auth import JWT_BEARER, parse_basic, presented_client
 from authsvc.protocol.clients import AuthMethod
 from authsvc.protocol.oauth_errors import InvalidClient, InvalidRequest

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from authsvc.protocol.access_token import verify_access_token
-from authsvc.protocol.claims import AccessTokenClaims
+from authsvc_client.tokens.access_token import verify_access_token
+from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc.protocol.errors import Unauthenticated
-from authsvc.protocol.identity_assertion import (
+from authsvc_client.tokens.identity_assertion import (
     IdentityClaims,
     to_json,
     verify_identity_assertion,

@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from jwt.algorithms import RSAAlgorithm
 
-from authsvc.protocol import base64url
-from authsvc.protocol.jwk import rsa_jwk, thumbprint
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.jwk import rsa_jwk, thumbprint
 from tests.keys.material import rsa_key
 
 RFC7638_N = (

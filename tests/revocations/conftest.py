@@ -12,8 +12,8 @@ import pytest
 from authsvc.flows.follow_revocations import Revocations
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.feed_signer import FeedSigner
-from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.protocol.revocation_feed import Feed, read_feed
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.revocation_feed import Feed, read_feed
 from authsvc.store.database import Database
 from tests.conftest import START
 from tests.keys.material import kid, put_mac, put_signing, rsa_key

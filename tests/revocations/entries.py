@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlmodel import col, select
 
-from authsvc.protocol.revocations import Kind, digest
+from authsvc_client.tokens.revocations import Kind, digest
 from authsvc.store.database import Database
 from authsvc.store.tables import RefreshFamily, Revocation
 

@@ -9,8 +9,8 @@ import pytest
 
 from authsvc.flows import follow_revocations
 from authsvc.protocol.errors import Unauthenticated
-from authsvc.protocol.revocation_feed import CLIENT_VER
-from authsvc.protocol.revocations import LIFE, Kind, RevocationSet, Standing, digest
+from authsvc_client.tokens.revocation_feed import CLIENT_VER
+from authsvc_client.tokens.revocations import LIFE, Kind, RevocationSet, Standing, digest
 from authsvc.store import spent_jtis
 from authsvc.store.database import Database
 from tests.conftest import CALLER

@@ -15,7 +15,7 @@ from authsvc.flows.revoke_key import announce_key
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import DatabaseUnavailable, SchemaMismatch
 from authsvc.protocol.refresh import Delivery
-from authsvc.protocol.revocations import Kind, digest
+from authsvc_client.tokens.revocations import Kind, digest
 from authsvc.store import logins, refresh_families, sessions, spent_jtis, users
 from authsvc.store.database import Database
 from authsvc.store.logins import Place

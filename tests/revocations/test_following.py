@@ -13,7 +13,7 @@ import pytest
 
 from authsvc.flows import follow_revocations
 from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
-from authsvc.protocol.revocations import Kind, digest
+from authsvc_client.tokens.revocations import Kind, digest
 from authsvc.store.database import Database
 from tests.conftest import START, Statements
 from tests.keys.material import kid, put_signing

@@ -13,13 +13,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from authsvc.client import MemoryStore, NativeSession, SessionAuth
+from authsvc_client.session import MemoryStore, NativeSession, SessionAuth
 from authsvc.flows import accounts
 from authsvc.flows.revoke_key import announce_key
 from authsvc.keys import retirement
-from authsvc.protocol.revocation_feed import PATH
+from authsvc_client.tokens.revocation_feed import PATH
 from authsvc.store.database import Database
-from authsvc.verifier import (
+from authsvc_client.verifier import (
     InvalidToken,
     RevocationFeed,
     RevocationsUnavailable,
@@ -27,7 +27,7 @@ from authsvc.verifier import (
     StaleClaims,
     TokenVerifier,
 )
-from authsvc.verifier.fastapi import CurrentUser, protect
+from authsvc_client.verifier.fastapi import CurrentUser, protect
 from tests.live import EMAIL, PASSWORD, serving
 
 ISSUER = "http://localhost:1"  # of both, so that either's tokens are the other's

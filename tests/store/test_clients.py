@@ -13,7 +13,7 @@ from authsvc.keys.client_secrets import digest, new_client_secret
 from authsvc.protocol.client_auth import PresentedClient
 from authsvc.protocol.clients import AuthMethod, Client
 from authsvc.protocol.oauth_errors import InvalidClient
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 from authsvc.protocol.throttle import Limits
 from authsvc.store import clients, spent_jtis
 from authsvc.store.database import Database

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from authsvc.verifier import TokenVerifier
+from authsvc_client.verifier import TokenVerifier
 from tests.keys.material import T0, kid, rsa_key
 from tests.protocol.forge import CLAIMS, HEADER, sign
 from tests.verifier.key_server import JWKS, KeyServer, MovableClock, key_server

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from authsvc.protocol import base64url
-from authsvc.protocol.revocations import digest
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.revocations import digest
 from tests.keys.material import kid, rsa_key
 from tests.protocol.forge import sign
 from tests.verifier.key_server import FEED, KeyServer, MovableClock

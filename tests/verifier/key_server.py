@@ -12,8 +12,8 @@ from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs
 
-from authsvc.protocol.jwk import rsa_jwk
-from authsvc.verifier import TokenVerifier
+from authsvc_client.tokens.jwk import rsa_jwk
+from authsvc_client.verifier import TokenVerifier
 from tests.keys.material import T0, rsa_key
 
 JWKS = "/.well-known/jwks.json"

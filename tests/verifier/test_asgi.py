@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from authsvc.verifier import CookieSessions, TokenVerifier
-from authsvc.verifier.asgi import AccessTokenMiddleware, Receive, Scope, Send, claims_of
+from authsvc_client.verifier import CookieSessions, TokenVerifier
+from authsvc_client.verifier.asgi import AccessTokenMiddleware, Receive, Scope, Send, claims_of
 from tests.verifier.adapters import INVALID, NONE, PAGE, SCOPE, bearer, cookies
 from tests.verifier.conftest import NewToken
 from tests.verifier.key_server import KeyServer, MovableClock

@@ -44,9 +44,9 @@ class Clock:
 server = HTTPServer(("127.0.0.1", 0), Keys)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 
-from authsvc.client import FileStore, MemoryStore, NativeSession, SessionAuth
-from authsvc.verifier import InvalidToken, TokenVerifier
-from authsvc.verifier.asgi import AccessTokenMiddleware
+from authsvc_client.session import FileStore, MemoryStore, NativeSession, SessionAuth
+from authsvc_client.verifier import InvalidToken, TokenVerifier
+from authsvc_client.verifier.asgi import AccessTokenMiddleware
 
 verifier = TokenVerifier(
     issuer=vectors["issuer"], audience=vectors["audience"], clock=Clock(),
@@ -149,7 +149,7 @@ def test_the_bare_wheel_verifies_every_vector(python: Path, tmp_path: Path) -> N
 def test_an_adapter_without_its_framework_names_it(python: Path) -> None:
     for framework in ("fastapi", "flask"):
         done = subprocess.run(
-            [str(python), "-c", f"import authsvc.verifier.{framework}"],
+            [str(python), "-c", f"import authsvc_client.verifier.{framework}"],
             capture_output=True,
             text=True,
             check=False,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from authsvc.verifier import CookieSessions, CsrfRefused, InvalidRequest, MissingToken
-from authsvc.verifier.credentials import presented
+from authsvc_client.verifier import CookieSessions, CsrfRefused, InvalidRequest, MissingToken
+from authsvc_client.verifier.credentials import presented
 
 PAGE = "https://app.example.com"
 SESSIONS = CookieSessions(origins=[PAGE, "https://www.example.com"])

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, Form, WebSocket
 
-from authsvc.verifier import AccessTokenClaims, CookieSessions
-from authsvc.verifier.fastapi import (
+from authsvc_client.verifier import AccessTokenClaims, CookieSessions
+from authsvc_client.verifier.fastapi import (
     CurrentCaller,
     CurrentUser,
     protect,

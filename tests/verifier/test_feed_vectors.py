@@ -13,9 +13,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from authsvc.protocol import base64url
-from authsvc.protocol.revocation_feed import entry_text, payload_text
-from authsvc.protocol.revocations import (
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.revocation_feed import entry_text, payload_text
+from authsvc_client.tokens.revocations import (
     Entry,
     Kind,
     Standing,
@@ -23,7 +23,7 @@ from authsvc.protocol.revocations import (
     everything_before,
     of_client_before,
 )
-from authsvc.verifier import RevocationFeed, RevokedToken, StaleClaims, TokenVerifier
+from authsvc_client.verifier import RevocationFeed, RevokedToken, StaleClaims, TokenVerifier
 from tests.verifier.feeds import Issuer
 from tests.verifier.key_server import FEED, JWKS, KeyServer, MovableClock
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from flask import Flask, request
 
-from authsvc.verifier import CookieSessions
-from authsvc.verifier.errors import PROBLEM_JSON
-from authsvc.verifier.flask import AccessTokens
+from authsvc_client.verifier import CookieSessions
+from authsvc_client.verifier.errors import PROBLEM_JSON
+from authsvc_client.verifier.flask import AccessTokens
 from tests.verifier.adapters import PAGE, bearer, cases, cookies
 from tests.verifier.conftest import NewToken, NewVerifier
 from tests.verifier.key_server import KeyServer, MovableClock

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from authsvc.verifier.freshness import freshness
+from authsvc_client.verifier.freshness import freshness
 
 LONG, SHORT = 65_536, 4_096  # characters; the long one costs 16 times as much, by squares 256 times
 TOO_MUCH = 64

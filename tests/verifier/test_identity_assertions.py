@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from authsvc.verifier import (
+from authsvc_client.verifier import (
     BadHeader,
     Expired,
     IdentityAssertionVerifier,

@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import pytest
 
-from authsvc.verifier import KeysUnavailable, TokenVerifier, UnknownKey
-from authsvc.verifier.key_cache import COOL_DOWN, MOST_KIDS, AbsentKids
+from authsvc_client.verifier import KeysUnavailable, TokenVerifier, UnknownKey
+from authsvc_client.verifier.key_cache import COOL_DOWN, MOST_KIDS, AbsentKids
 from tests.keys.material import kid, rsa_key
 from tests.protocol.forge import CLAIMS, HEADER, sign
 from tests.verifier.conftest import NewToken, NewVerifier

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from authsvc.protocol.jwk import rsa_jwk
-from authsvc.verifier import KeysUnavailable, TokenVerifier
+from authsvc_client.tokens.jwk import rsa_jwk
+from authsvc_client.verifier import KeysUnavailable, TokenVerifier
 from tests.keys.material import kid, rsa_key
 from tests.verifier.conftest import NewToken, NewVerifier
 from tests.verifier.key_server import KeyServer, MovableClock, settle

@@ -10,10 +10,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from authsvc.verifier import KeysUnavailable, TokenVerifier
-from authsvc.verifier.freshness import Freshness, freshness
-from authsvc.verifier.key_source import KeySource, metadata_url
-from authsvc.verifier.transfer import FetchFailed, check_url
+from authsvc_client.verifier import KeysUnavailable, TokenVerifier
+from authsvc_client.verifier.freshness import Freshness, freshness
+from authsvc_client.verifier.key_source import KeySource, metadata_url
+from authsvc_client.verifier.transfer import FetchFailed, check_url
 from tests.keys.material import kid
 from tests.verifier.conftest import NewToken, NewVerifier
 from tests.verifier.key_server import JWKS, METADATA, KeyServer

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from authsvc.verifier import CookieSessions, RevocationFeed, TokenVerifier, errors
+from authsvc_client.verifier import CookieSessions, RevocationFeed, TokenVerifier, errors
 from tests.live import EMAIL, PASSWORD, free_port, serving
 from tests.verifier.adapters import INVALID, NONE, SCOPE, bearer, cookies
 from tests.verifier.snippets import ROOT, block, module_of

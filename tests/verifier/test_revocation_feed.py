@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from authsvc.verifier import (
+from authsvc_client.verifier import (
     InvalidToken,
     RevocationFeed,
     RevocationsUnavailable,
@@ -17,7 +17,7 @@ from authsvc.verifier import (
     StaleClaims,
     TokenVerifier,
 )
-from authsvc.verifier.errors import REALM
+from authsvc_client.verifier.errors import REALM
 from tests.keys.material import kid
 from tests.protocol.forge import CLAIMS
 from tests.verifier.conftest import NewToken, NewVerifier

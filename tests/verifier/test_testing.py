@@ -6,8 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from authsvc.verifier.fastapi import CurrentUser, current_caller, require_roles
-from authsvc.verifier.testing import claims
+from authsvc_client.verifier.fastapi import CurrentUser, current_caller, require_roles
+from authsvc_client.verifier.testing import claims
 
 pytestmark = pytest.mark.finding("P33")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from authsvc.protocol import access_token
-from authsvc.verifier import (
+from authsvc_client.tokens import access_token
+from authsvc_client.verifier import (
     AccessTokenClaims,
     BadHeader,
     Expired,
@@ -21,7 +21,7 @@ from authsvc.verifier import (
     WrongAudience,
     WrongIssuer,
 )
-from authsvc.verifier.errors import BY_DETAIL
+from authsvc_client.verifier.errors import BY_DETAIL
 from tests.keys.material import kid, rsa_key
 from tests.protocol.forge import CLAIMS, HEADER, sign
 from tests.verifier.conftest import NewToken, NewVerifier

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from authsvc.verifier import InvalidToken, TokenVerifier
-from authsvc.verifier.errors import BY_DETAIL
-from authsvc.verifier.key_set import BrokenKeySet, read_key_set
+from authsvc_client.verifier import InvalidToken, TokenVerifier
+from authsvc_client.verifier.errors import BY_DETAIL
+from authsvc_client.verifier.key_set import BrokenKeySet, read_key_set
 from tests.verifier.key_server import JWKS, KeyServer
 
 ROOT = Path(__file__).parents[2]

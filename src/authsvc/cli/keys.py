@@ -266,7 +266,7 @@ def export_public(
 ) -> None:
     """Print the published keys, for verifiers that cannot fetch the JWKS."""
     from authsvc.keys import pem  # noqa: PLC0415 - see cli/main.py
-    from authsvc.protocol.jwk import rsa_jwk  # noqa: PLC0415
+    from authsvc_client.tokens.jwk import rsa_jwk  # noqa: PLC0415
 
     settings = load_settings()
     clock = datetime.now(UTC)

@@ -144,8 +144,8 @@ def _print(explanation: Explanation, now: datetime) -> None:
 
 def _date(name: str, value: object, now: datetime) -> str:
     """The date that a number of seconds means."""
-    from authsvc.protocol.access_token import LATEST  # noqa: PLC0415 - as above
-    from authsvc.protocol.claims import moment  # noqa: PLC0415
+    from authsvc_client.tokens.access_token import LATEST  # noqa: PLC0415 - as above
+    from authsvc_client.tokens.claims import moment  # noqa: PLC0415
 
     if name not in DATES or not isinstance(value, int) or not 1 < value <= LATEST:
         return ""

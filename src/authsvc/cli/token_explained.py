@@ -12,8 +12,8 @@ from authsvc.cli.token_checks import STRICTER, Check, check_access_token, decode
 from authsvc.cli.token_keys import Keys
 from authsvc.keys.refresh_tokens import PREFIX, UnknownMacKey, open_token
 from authsvc.keys.unverified_tokens import read_unverified
-from authsvc.protocol.access_token import LATEST, verify_access_token
-from authsvc.protocol.claims import moment
+from authsvc_client.tokens.access_token import LATEST, verify_access_token
+from authsvc_client.tokens.claims import moment
 from authsvc.protocol.clients import CLIENT_ID
 from authsvc.protocol.errors import InvalidRefreshToken, Unauthenticated
 from authsvc.protocol.refresh import FamilyState, RefreshToken, Verdict, verdict

@@ -17,7 +17,7 @@ from authsvc.cli.token_checks import FindKey, FoundKey
 from authsvc.keys.inventory import Inventory, take_inventory
 from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.refresh_tokens import RefreshKeys
-from authsvc.protocol.environment_proxy import through_proxy
+from authsvc_client.verifier.environment_proxy import through_proxy
 
 if TYPE_CHECKING:
     from authsvc.settings import Settings

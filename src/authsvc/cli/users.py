@@ -19,7 +19,7 @@ from authsvc.cli.console import (
 )
 from authsvc.cli.database import with_database
 from authsvc.protocol.errors import EmailTaken, NotFound
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 if TYPE_CHECKING:
     from authsvc.keys.passwords import PasswordHasher

@@ -20,7 +20,7 @@ from authsvc.protocol.clients import (
     invalid_member,
 )
 from authsvc.protocol.errors import NotFound
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 from authsvc.store import audit, clients
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.tables import ClientRow

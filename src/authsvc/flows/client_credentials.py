@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.keys.issuer import Issuer
-from authsvc.protocol.claims import ClientGrant
+from authsvc_client.tokens.claims import ClientGrant
 from authsvc.protocol.clients import Client, GrantType, granted_audience, granted_scope
 from authsvc.protocol.oauth_errors import InvalidRequest, UnauthorizedClient, UnsupportedGrantType
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

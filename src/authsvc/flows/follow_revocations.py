@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authsvc.keys.feed_signer import FeedSigner
-from authsvc.protocol import base64url
-from authsvc.protocol.claims import AccessTokenClaims, moment
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.claims import AccessTokenClaims, moment
 from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
-from authsvc.protocol.revocation_feed import (
+from authsvc_client.tokens.revocation_feed import (
     MOST_ENTRIES,
     OVERLAP,
     STEP,
@@ -30,7 +30,7 @@ from authsvc.protocol.revocation_feed import (
     entry_text_of_before,
     payload_text,
 )
-from authsvc.protocol.revocations import (
+from authsvc_client.tokens.revocations import (
     LIFE,
     Entry,
     Kind,

@@ -20,7 +20,7 @@ from authsvc.protocol.errors import (
     TooManyAttempts,
 )
 from authsvc.protocol.refresh import Delivery, Lifetimes
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 from authsvc.protocol.throttle import Limits
 from authsvc.store import logins, refresh_families, throttle_buckets, users
 from authsvc.store.database import Database

@@ -29,7 +29,7 @@ from authsvc.protocol.refresh import (
     repeats_its_rotation,
     verdict,
 )
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 from authsvc.store import attempts, refresh_families
 from authsvc.store.attempts import Attempt
 from authsvc.store.database import RETRY_AFTER, Database

@@ -11,13 +11,13 @@ from enum import StrEnum
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
-from authsvc.protocol.access_token import LEEWAY
+from authsvc_client.tokens.access_token import LEEWAY
 from authsvc.protocol.audit import Caller, RevokeReason
-from authsvc.protocol.claims import FIRST_PARTY
+from authsvc_client.tokens.claims import FIRST_PARTY
 from authsvc.protocol.clients import Client
 from authsvc.protocol.errors import InvalidRefreshToken, TooManyAttempts, Unauthenticated
 from authsvc.protocol.oauth_errors import UnsupportedTokenType
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 from authsvc.protocol.throttle import Bucket
 from authsvc.store import refresh_families, spent_jtis, throttle_buckets
 from authsvc.store.database import Database

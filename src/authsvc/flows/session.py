@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 from authsvc.store.refresh_families import Family
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from authsvc.protocol import base64url
+from authsvc_client.tokens import base64url
 from authsvc.protocol.audit import Caller, RevokeReason
 from authsvc.protocol.errors import FieldError, NotFound, ValidationFailed
 from authsvc.store import refresh_families, sessions

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from authsvc.flows.follow_revocations import Revocations
 from authsvc.keys.issuer import Issuer
-from authsvc.protocol.claims import AccessTokenClaims
+from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc.protocol.errors import InsufficientScope
 
 

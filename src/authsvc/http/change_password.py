@@ -25,7 +25,7 @@ from authsvc.protocol.errors import (
     Unauthenticated,
     WeakPassword,
 )
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 router = APIRouter(route_class=StrictJSONRoute)
 

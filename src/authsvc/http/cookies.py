@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from authsvc.protocol.errors import DuplicateCredentials
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 from authsvc.settings import Settings
 
 # The longest life that browsers give a cookie.

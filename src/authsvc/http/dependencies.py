@@ -22,7 +22,7 @@ from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import Caller
 from authsvc.protocol.errors import BadRequest, CsrfFailed, Unauthenticated
 from authsvc.protocol.refresh import Lifetimes
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 from authsvc.protocol.throttle import Limits
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 MAX_PASSWORD = 128  # characters, after NFC
 

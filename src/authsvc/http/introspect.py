@@ -19,7 +19,7 @@ from authsvc.http.oauth_request import (
     presented_by,
     token_of,
 )
-from authsvc.protocol.claims import AccessTokenClaims
+from authsvc_client.tokens.claims import AccessTokenClaims
 
 router = APIRouter()
 

@@ -38,7 +38,7 @@ from authsvc.protocol.errors import (
     ValidationFailed,
 )
 from authsvc.protocol.refresh import Delivery
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 PATH = "/auth/login"
 

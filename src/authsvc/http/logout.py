@@ -26,7 +26,7 @@ from authsvc.protocol.errors import (
     DuplicateCredentials,
     Unauthenticated,
 )
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 router = APIRouter(route_class=OptionalJSONRoute)
 

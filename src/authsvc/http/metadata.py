@@ -16,7 +16,7 @@ from authsvc.http.document import Document
 from authsvc.http.oauth_errors import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 from authsvc.protocol.client_keys import HEADER_ALGORITHMS
 from authsvc.protocol.clients import AuthMethod, GrantType
-from authsvc.protocol.revocation_feed import PATH as REVOCATIONS_PATH
+from authsvc_client.tokens.revocation_feed import PATH as REVOCATIONS_PATH
 from authsvc.settings import Settings
 
 PATH = "/.well-known/oauth-authorization-server"

@@ -18,7 +18,7 @@ from authsvc.protocol.clients import Client
 from authsvc.protocol.errors import Refusal, UnsupportedMediaType
 from authsvc.protocol.form import Form, read_form
 from authsvc.protocol.oauth_errors import InvalidRequest
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 FORM = "application/x-www-form-urlencoded"
 _CONTENT_TYPE = re.compile(rf'{FORM}(?:\s*;\s*charset\s*=\s*("?)utf-8\1)?', re.IGNORECASE)

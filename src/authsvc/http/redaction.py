@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from authsvc.protocol.secret import Secret, SecretBytes
+from authsvc_client.tokens.secret import Secret, SecretBytes
 
 CUT = "[redacted]"
 TYPED = (Secret, SecretBytes)

@@ -25,7 +25,7 @@ from authsvc.protocol.errors import (
     Refusal,
     ValidationFailed,
 )
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 PATH = "/auth/refresh"
 

@@ -11,9 +11,9 @@ from starlette.responses import Response
 from authsvc.http.dependencies import service
 from authsvc.http.document import Document
 from authsvc.http.problem_schema import refusals
-from authsvc.protocol import revocation_feed
+from authsvc_client.tokens import revocation_feed
 from authsvc.protocol.errors import BadRequest, DatabaseUnavailable
-from authsvc.protocol.revocation_feed import KINDS_ASKED, KINDS_PARAMETER, MEDIA_TYPE
+from authsvc_client.tokens.revocation_feed import KINDS_ASKED, KINDS_PARAMETER, MEDIA_TYPE
 
 PATH = revocation_feed.PATH
 # A document changes every 5 s; what a cache adds to that, it adds to every revocation.

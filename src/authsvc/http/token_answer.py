@@ -17,7 +17,7 @@ from authsvc.http.dependencies import Service
 from authsvc.keys.csrf_tokens import csrf_token
 from authsvc.keys.device_cookies import device_cookie
 from authsvc.protocol.refresh import Delivery
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 
 class TokenAnswer(BaseModel):

@@ -17,7 +17,7 @@ from authsvc.flows.verify import Demands
 from authsvc.protocol.errors import FieldError, ValidationFailed
 from authsvc.protocol.roles import NAME as ROLE
 from authsvc.settings.upstreams import Upstream
-from authsvc.verifier.authorization import SCOPE_TOKEN
+from authsvc_client.verifier.authorization import SCOPE_TOKEN
 
 NAMES = ("roles", "scope", "upstream")
 

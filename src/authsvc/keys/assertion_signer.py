@@ -8,10 +8,10 @@ from datetime import datetime
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import DIGEST, ENCODER, JTI_BYTES, PADDING
 from authsvc.keys.keyring import NoSigningKey
-from authsvc.protocol import base64url
-from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.protocol.identity_assertion import TYP, to_json
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.identity_assertion import TYP, to_json
+from authsvc_client.tokens.secret import Secret
 
 
 class AssertionSigner:

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import secrets
 
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 PREFIX = "acs1."
 RANDOM_BYTES = 32

@@ -13,8 +13,8 @@ from datetime import datetime
 from uuid import UUID
 
 from authsvc.keys.refresh_tokens import KEY_ID_LENGTH, MAC_LENGTH, RefreshKeys, mac
-from authsvc.protocol import base64url
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.secret import Secret
 
 LABEL = b"authsvc/device-cookie/v1\0"
 NONCE_LENGTH = 16  # bytes

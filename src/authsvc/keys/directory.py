@@ -17,7 +17,7 @@ from authsvc.keys.keyring import KeyRing
 from authsvc.keys.reading import Reading, read
 from authsvc.keys.refresh_tokens import RefreshKeys, UnknownMacKey, open_token, seal
 from authsvc.protocol.refresh import RefreshToken
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 # An unknown MAC-key id costs a reading of the directory at most this often.
 REREAD_INTERVAL = timedelta(seconds=1)

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import DIGEST, ENCODER, PADDING
-from authsvc.protocol import base64url
-from authsvc.protocol.revocation_feed import TYP
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.revocation_feed import TYP
 
 
 class FeedSigner:

@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.keyring import NoSigningKey
-from authsvc.protocol import base64url
-from authsvc.protocol.access_token import verify_access_token, verify_authentic
-from authsvc.protocol.claims import (
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.access_token import verify_access_token, verify_authentic
+from authsvc_client.tokens.claims import (
     AccessTokenClaims,
     ClientGrant,
     Grant,
     client_to_json,
     to_json,
 )
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 JTI_BYTES = 16  # 128 random bits; a random UUID has only 122
 

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from authsvc.protocol import base64url
+from authsvc_client.tokens import base64url
 from authsvc.protocol.errors import InternalError
-from authsvc.protocol.jwk import rsa_jwk
+from authsvc_client.tokens.jwk import rsa_jwk
 
 # The longest access-token life that can be configured, and 60 s for clocks that differ.
 RETIREMENT = timedelta(seconds=3600 + 60)

@@ -30,8 +30,8 @@ from authsvc.keys.key_files import (
 )
 from authsvc.keys.keyring import SigningKey
 from authsvc.keys.refresh_tokens import KEY_LENGTH, MacKey, mac_key_id
-from authsvc.protocol.jwk import thumbprint
-from authsvc.protocol.secret import SecretBytes
+from authsvc_client.tokens.jwk import thumbprint
+from authsvc_client.tokens.secret import SecretBytes
 
 
 @dataclass(frozen=True, slots=True)

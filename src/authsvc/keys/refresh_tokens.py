@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from authsvc.protocol import base64url
+from authsvc_client.tokens import base64url
 from authsvc.protocol.errors import InternalError, InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, RefreshToken
-from authsvc.protocol.secret import Secret, SecretBytes
+from authsvc_client.tokens.secret import Secret, SecretBytes
 
 KEY_LENGTH = 32  # bytes, as long as the MAC (RFC 2104 §3)
 KEY_ID_LENGTH = 8

@@ -14,7 +14,7 @@ from authsvc.keys.key_files import KeyDirectoryError, Kind, file_name
 from authsvc.keys.key_writer import leftovers, replace, writing
 from authsvc.keys.refresh_tokens import KEY_LENGTH, mac_key_id
 from authsvc.keys.rotation import Added, create_at
-from authsvc.protocol.jwk import thumbprint
+from authsvc_client.tokens.jwk import thumbprint
 
 MIN_PREFIX = 6  # characters of a key id that are enough to name it, if no other begins so
 

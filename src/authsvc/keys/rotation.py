@@ -15,7 +15,7 @@ from authsvc.keys.key_writer import create, writing
 from authsvc.keys.keyring import DEFAULT_LEAD, MIN_LEAD
 from authsvc.keys.reading import read
 from authsvc.keys.refresh_tokens import KEY_LENGTH, mac_key_id
-from authsvc.protocol.jwk import thumbprint
+from authsvc_client.tokens.jwk import thumbprint
 
 SECOND = timedelta(seconds=1)
 

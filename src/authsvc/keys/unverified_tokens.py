@@ -11,7 +11,7 @@ from authsvc.keys.refresh_tokens import (
     PREFIX,
     TOKEN_LENGTH,
 )
-from authsvc.protocol import base64url
+from authsvc_client.tokens import base64url
 from authsvc.protocol.refresh import RefreshToken
 
 

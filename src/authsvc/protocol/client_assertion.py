@@ -12,11 +12,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from authsvc.protocol import base64url
-from authsvc.protocol.claims import moment
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.claims import moment
 from authsvc.protocol.client_keys import ALGORITHMS, ClientKey, signature_is_good
 from authsvc.protocol.oauth_errors import InvalidClient
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 MAX_LENGTH = 8192  # characters; nothing is decoded before this check
 MAX_JTI = 255  # characters

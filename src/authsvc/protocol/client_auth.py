@@ -15,7 +15,7 @@ from authsvc.protocol.client_assertion import unverified_client_id
 from authsvc.protocol.clients import CLIENT_ID, AuthMethod
 from authsvc.protocol.form import form_decoded
 from authsvc.protocol.oauth_errors import InvalidClient, InvalidRequest
-from authsvc.protocol.secret import Secret
+from authsvc_client.tokens.secret import Secret
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 §2.2
 MAX_BASIC = 4096  # characters; an id and a secret of ours have 112 together

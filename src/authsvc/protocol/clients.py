@@ -14,10 +14,10 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from authsvc.protocol.claims import FIRST_PARTY
+from authsvc_client.tokens.claims import FIRST_PARTY
 from authsvc.protocol.errors import FieldError, ValidationFailed
 from authsvc.protocol.host_names import has_sound_host, is_private_address
-from authsvc.protocol.loopback import is_loopback
+from authsvc_client.tokens.loopback import is_loopback
 from authsvc.protocol.oauth_errors import InvalidScope, InvalidTarget
 
 CLIENT_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)

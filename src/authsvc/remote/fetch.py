@@ -20,7 +20,7 @@ import httpx
 
 from authsvc.protocol.clients import check_jwks_uri
 from authsvc.protocol.errors import ValidationFailed
-from authsvc.protocol.loopback import is_loopback
+from authsvc_client.tokens.loopback import is_loopback
 from authsvc.remote.addresses import Address, is_public, parse_address
 
 TIMEOUT = timedelta(seconds=3)  # for all of it: names, connections, the last byte

@@ -17,7 +17,7 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
-from authsvc.protocol.revocations import Kind
+from authsvc_client.tokens.revocations import Kind
 from authsvc.store import audit
 from authsvc.store.revocations import digest_of, entries_from, kind
 from authsvc.store.tables import (

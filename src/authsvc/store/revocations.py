@@ -27,8 +27,8 @@ from sqlalchemy import (
 )
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from authsvc.protocol.revocation_feed import CLIENT_VER
-from authsvc.protocol.revocations import DIGEST_BYTES, LIFE, Kind, digest
+from authsvc_client.tokens.revocation_feed import CLIENT_VER
+from authsvc_client.tokens.revocations import DIGEST_BYTES, LIFE, Kind, digest
 from authsvc.store.hot_statement import clock
 from authsvc.store.tables import revocations
 

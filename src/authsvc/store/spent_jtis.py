@@ -31,8 +31,8 @@ from sqlalchemy.sql.dml import ReturningInsert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
-from authsvc.protocol.revocations import LIFE, SKEW
-from authsvc.protocol.revocations import digest as digest_of
+from authsvc_client.tokens.revocations import LIFE, SKEW
+from authsvc_client.tokens.revocations import digest as digest_of
 from authsvc.store.audit import audit_from
 from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock
 from authsvc.store.revocations import client_announced, life, token_announced

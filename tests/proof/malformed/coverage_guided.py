@@ -29,7 +29,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def targets() -> dict[str, Target]:
     """The parsers, imported only now: what is imported before is not instrumented."""
     strict_json = import_module("authsvc.http.strict_json")
-    access_token = import_module("authsvc.protocol.access_token")
+    access_token = import_module("authsvc_client.tokens.access_token")
     refresh_tokens = import_module("authsvc.keys.refresh_tokens")
     device_cookies = import_module("authsvc.keys.device_cookies")
     email_address = import_module("authsvc.protocol.email_address")
@@ -37,7 +37,7 @@ def targets() -> dict[str, Target]:
     cookies = import_module("authsvc.http.cookies")
     framing = import_module("authsvc.http.framing")
     errors = import_module("authsvc.protocol.errors")
-    secret = import_module("authsvc.protocol.secret")
+    secret = import_module("authsvc_client.tokens.secret")
     key = refresh_tokens.MacKey(b"k" * 8, NOW, secret.SecretBytes(b"s" * 32))
     keys = refresh_tokens.RefreshKeys([key])
     ours = cookies.Cookie("authsvc_refresh", "")

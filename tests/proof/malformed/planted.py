@@ -12,7 +12,7 @@ from typing import Any
 
 def raise_on_what_is_no_json() -> None:
     """A verifier that forgets what a JSON parser may raise."""
-    from authsvc.protocol import access_token
+    from authsvc_client.tokens import access_token
 
     def json_object(data: bytes) -> dict[str, object]:
         value: dict[str, object] = json.loads(data)
@@ -23,7 +23,7 @@ def raise_on_what_is_no_json() -> None:
 
 def trust_the_signature() -> None:
     """A verifier that skips the signature."""
-    from authsvc.protocol import access_token
+    from authsvc_client.tokens import access_token
 
     class Trusting:
         def __init__(self, key: Any) -> None:

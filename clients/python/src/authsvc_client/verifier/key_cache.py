@@ -23,14 +23,14 @@ from threading import Lock, Thread
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from authsvc.verifier.clock import Clock
-from authsvc.verifier.errors import AccessRefused, KeysUnavailable, UnknownKey
-from authsvc.verifier.key_file import KeyFile
-from authsvc.verifier.key_set import Keys
-from authsvc.verifier.key_source import Fetched
-from authsvc.verifier.transfer import FetchFailed
+from authsvc_client.verifier.clock import Clock
+from authsvc_client.verifier.errors import AccessRefused, KeysUnavailable, UnknownKey
+from authsvc_client.verifier.key_file import KeyFile
+from authsvc_client.verifier.key_set import Keys
+from authsvc_client.verifier.key_source import Fetched
+from authsvc_client.verifier.transfer import FetchFailed
 
-log = logging.getLogger("authsvc.verifier")
+log = logging.getLogger("authsvc_client.verifier")
 
 COOL_DOWN = 60.0  # seconds between two fetches for the sake of unknown kids
 MOST_BACK_OFF = 60.0  # seconds between two attempts while authsvc is away

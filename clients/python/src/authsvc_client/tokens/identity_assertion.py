@@ -17,8 +17,8 @@ from uuid import UUID
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from authsvc.protocol import base64url, json_object
-from authsvc.protocol.access_token import (
+from authsvc_client.tokens import base64url, json_object
+from authsvc_client.tokens.access_token import (
     COMPACT,
     DIGEST,
     HEADER_MEMBERS,
@@ -28,7 +28,7 @@ from authsvc.protocol.access_token import (
     MAX_LENGTH,
     PADDING,
 )
-from authsvc.protocol.claims import AccessTokenClaims, moment
+from authsvc_client.tokens.claims import AccessTokenClaims, moment
 from authsvc.protocol.errors import Unauthenticated
 
 TYP = "ia+jwt"

@@ -4,18 +4,18 @@ What a service needs that trusts access tokens of authsvc: verify them without a
     verifier = TokenVerifier(issuer="https://auth.example.com", audience="authsvc")
     claims = await verifier.verify(token)
 
-Adapters are modules of their own, which import their framework: `authsvc.verifier.fastapi`,
-`authsvc.verifier.asgi`, `authsvc.verifier.flask`.
+Adapters are modules of their own, which import their framework: `authsvc_client.verifier.fastapi`,
+`authsvc_client.verifier.asgi`, `authsvc_client.verifier.flask`.
 """
 
 from __future__ import annotations
 
-from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.protocol.identity_assertion import IdentityClaims
-from authsvc.verifier.authorization import check_roles, check_scope, check_user
-from authsvc.verifier.clock import Clock, SystemClock
-from authsvc.verifier.cookie_sessions import CookieSessions
-from authsvc.verifier.errors import (
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.identity_assertion import IdentityClaims
+from authsvc_client.verifier.authorization import check_roles, check_scope, check_user
+from authsvc_client.verifier.clock import Clock, SystemClock
+from authsvc_client.verifier.cookie_sessions import CookieSessions
+from authsvc_client.verifier.errors import (
     AccessRefused,
     BadClaims,
     BadHeader,
@@ -37,10 +37,10 @@ from authsvc.verifier.errors import (
     WrongAudience,
     WrongIssuer,
 )
-from authsvc.verifier.identity_assertions import IdentityAssertionVerifier
-from authsvc.verifier.key_cache import KeyStatus
-from authsvc.verifier.revocation_feed import FeedStatus, RevocationFeed
-from authsvc.verifier.token_verifier import Revocations, TokenVerifier
+from authsvc_client.verifier.identity_assertions import IdentityAssertionVerifier
+from authsvc_client.verifier.key_cache import KeyStatus
+from authsvc_client.verifier.revocation_feed import FeedStatus, RevocationFeed
+from authsvc_client.verifier.token_verifier import Revocations, TokenVerifier
 
 __all__ = [
     "AccessRefused",

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from authsvc.protocol import base64url, json_object
-from authsvc.protocol.access_token import (
+from authsvc_client.tokens import base64url, json_object
+from authsvc_client.tokens.access_token import (
     COMPACT,
     DIGEST,
     HEADER_MEMBERS,
@@ -28,8 +28,8 @@ from authsvc.protocol.access_token import (
     LEEWAY,
     PADDING,
 )
-from authsvc.protocol.claims import moment
-from authsvc.protocol.revocations import DIGEST_BYTES, Entry, Kind, whole_second_after
+from authsvc_client.tokens.claims import moment
+from authsvc_client.tokens.revocations import DIGEST_BYTES, Entry, Kind, whole_second_after
 
 PATH = "/.well-known/revocations"
 TYP = "rvk+jwt"

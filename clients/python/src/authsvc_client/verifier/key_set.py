@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from authsvc.protocol import json_object
-from authsvc.protocol.jwk import OURS, rsa_public_key
+from authsvc_client.tokens import json_object
+from authsvc_client.tokens.jwk import OURS, rsa_public_key
 
-log = logging.getLogger("authsvc.verifier")
+log = logging.getLogger("authsvc_client.verifier")
 
 Keys = Mapping[str, RSAPublicKey]
 

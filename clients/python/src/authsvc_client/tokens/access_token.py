@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from authsvc.protocol import base64url, json_object
-from authsvc.protocol.claims import AccessTokenClaims, moment
+from authsvc_client.tokens import base64url, json_object
+from authsvc_client.tokens.claims import AccessTokenClaims, moment
 from authsvc.protocol.errors import Unauthenticated
 
 MAX_LENGTH = 8192  # characters; ours stay under 900, and nothing is decoded before this check

@@ -25,20 +25,20 @@ from typing import Any, ParamSpec
 from flask import Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
-from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.verifier.authorization import (
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.verifier.authorization import (
     check_roles,
     check_scope,
     check_user,
     role_names,
     scope_tokens,
 )
-from authsvc.verifier.cookie_sessions import CookieSessions
-from authsvc.verifier.credentials import READING_METHODS, presented
-from authsvc.verifier.errors import PROBLEM_JSON, AccessRefused
-from authsvc.verifier.token_verifier import TokenVerifier
+from authsvc_client.verifier.cookie_sessions import CookieSessions
+from authsvc_client.verifier.credentials import READING_METHODS, presented
+from authsvc_client.verifier.errors import PROBLEM_JSON, AccessRefused
+from authsvc_client.verifier.token_verifier import TokenVerifier
 
-log = logging.getLogger("authsvc.verifier")
+log = logging.getLogger("authsvc_client.verifier")
 
 P = ParamSpec("P")
 View = Callable[P, Any]

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from authsvc.protocol import json_object
-from authsvc.verifier.freshness import Freshness, freshness
-from authsvc.verifier.key_set import BrokenKeySet, Keys, read_key_set
-from authsvc.verifier.transfer import FetchFailed, Transfer, check_url
+from authsvc_client.tokens import json_object
+from authsvc_client.verifier.freshness import Freshness, freshness
+from authsvc_client.verifier.key_set import BrokenKeySet, Keys, read_key_set
+from authsvc_client.verifier.transfer import FetchFailed, Transfer, check_url
 
 MAX_BYTES = 262_144  # a key takes 400; nobody publishes hundreds
 DISCOVERY = "/.well-known/oauth-authorization-server"

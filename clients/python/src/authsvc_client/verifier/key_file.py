@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from authsvc.protocol import json_object
-from authsvc.verifier import private_file
-from authsvc.verifier.freshness import Freshness
-from authsvc.verifier.key_set import BrokenKeySet, Keys, read_key_set
-from authsvc.verifier.key_source import MAX_BYTES, Fetched
-from authsvc.verifier.private_file import NotPrivate
+from authsvc_client.tokens import json_object
+from authsvc_client.verifier import private_file
+from authsvc_client.verifier.freshness import Freshness
+from authsvc_client.verifier.key_set import BrokenKeySet, Keys, read_key_set
+from authsvc_client.verifier.key_source import MAX_BYTES, Fetched
+from authsvc_client.verifier.private_file import NotPrivate
 
-log = logging.getLogger("authsvc.verifier")
+log = logging.getLogger("authsvc_client.verifier")
 
 FORMAT = 1
 # Clocks of machines that share the file may differ so much.

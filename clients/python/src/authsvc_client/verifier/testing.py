@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from authsvc.protocol.claims import AccessTokenClaims
+from authsvc_client.tokens.claims import AccessTokenClaims
 
 
 def claims(**changes: Any) -> AccessTokenClaims:  # noqa: ANN401 - fields by name, of several types

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from authsvc.protocol.access_token import LEEWAY, verify_access_token
-from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.verifier.clock import Clock, SystemClock
-from authsvc.verifier.key_cache import Flight, KeyStatus
-from authsvc.verifier.revocation_feed import RevocationFeed
-from authsvc.verifier.with_keys import PublicKey, WithKeys, check_leeway
+from authsvc_client.tokens.access_token import LEEWAY, verify_access_token
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.verifier.clock import Clock, SystemClock
+from authsvc_client.verifier.key_cache import Flight, KeyStatus
+from authsvc_client.verifier.revocation_feed import RevocationFeed
+from authsvc_client.verifier.with_keys import PublicKey, WithKeys, check_leeway
 
 TIMEOUT = timedelta(seconds=3)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
-from authsvc.protocol import base64url
+from authsvc_client.tokens import base64url
 
 MIN_BITS = 2048  # RFC 7518 §3.3
 MAX_BITS = 8192  # a verification with a larger one takes too long

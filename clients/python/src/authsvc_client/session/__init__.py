@@ -12,9 +12,9 @@ processes that share the store.
 
 from __future__ import annotations
 
-from authsvc.client.auth import SessionAuth
-from authsvc.client.clock import Clock, SystemClock
-from authsvc.client.errors import (
+from authsvc_client.session.auth import SessionAuth
+from authsvc_client.session.clock import Clock, SystemClock
+from authsvc_client.session.errors import (
     AuthsvcUnavailable,
     LoginRefused,
     NotLoggedIn,
@@ -23,8 +23,8 @@ from authsvc.client.errors import (
     SessionProblem,
     StoreDamaged,
 )
-from authsvc.client.session import NativeSession
-from authsvc.client.stores import FileStore, MemoryStore, SessionStore, StoredSession
+from authsvc_client.session.session import NativeSession
+from authsvc_client.session.stores import FileStore, MemoryStore, SessionStore, StoredSession
 
 __all__ = [
     "AuthsvcUnavailable",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from authsvc.protocol.secret import Secret
-from authsvc.verifier.cookie_sessions import CookieSessions
-from authsvc.verifier.errors import InvalidRequest, MissingToken
+from authsvc_client.tokens.secret import Secret
+from authsvc_client.verifier.cookie_sessions import CookieSessions
+from authsvc_client.verifier.errors import InvalidRequest, MissingToken
 
 # What a request may do without proving where it comes from; so it must change nothing.
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

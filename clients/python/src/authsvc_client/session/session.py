@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 
-from authsvc.client.clock import Clock, SystemClock
-from authsvc.client.errors import (
+from authsvc_client.session.clock import Clock, SystemClock
+from authsvc_client.session.errors import (
     AuthsvcUnavailable,
     LoginRefused,
     NotLoggedIn,
@@ -26,11 +26,11 @@ from authsvc.client.errors import (
     SessionEnded,
     StoreDamaged,
 )
-from authsvc.client.stores import SessionStore, StoredSession
-from authsvc.protocol import json_object
-from authsvc.protocol.environment_proxy import through_proxy
-from authsvc.protocol.secret import Secret
-from authsvc.verifier.transfer import check_url
+from authsvc_client.session.stores import SessionStore, StoredSession
+from authsvc_client.tokens import json_object
+from authsvc_client.verifier.environment_proxy import through_proxy
+from authsvc_client.tokens.secret import Secret
+from authsvc_client.verifier.transfer import check_url
 
 # The share of its life after which an access token is renewed.
 RENEW_AFTER = 0.8

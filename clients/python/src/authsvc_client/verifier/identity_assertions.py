@@ -13,12 +13,12 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
-from authsvc.protocol.access_token import LEEWAY
-from authsvc.protocol.identity_assertion import IdentityClaims, verify_identity_assertion
-from authsvc.verifier.clock import Clock, SystemClock
-from authsvc.verifier.errors import MissingToken
-from authsvc.verifier.token_verifier import TIMEOUT
-from authsvc.verifier.with_keys import PublicKey, WithKeys, check_leeway
+from authsvc_client.tokens.access_token import LEEWAY
+from authsvc_client.tokens.identity_assertion import IdentityClaims, verify_identity_assertion
+from authsvc_client.verifier.clock import Clock, SystemClock
+from authsvc_client.verifier.errors import MissingToken
+from authsvc_client.verifier.token_verifier import TIMEOUT
+from authsvc_client.verifier.with_keys import PublicKey, WithKeys, check_leeway
 
 
 class IdentityAssertionVerifier:

@@ -17,9 +17,9 @@ import hmac
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from authsvc.protocol.loopback import is_loopback
-from authsvc.protocol.secret import Secret
-from authsvc.verifier.errors import CsrfRefused, InvalidRequest
+from authsvc_client.tokens.loopback import is_loopback
+from authsvc_client.tokens.secret import Secret
+from authsvc_client.verifier.errors import CsrfRefused, InvalidRequest
 
 ACCESS = "authsvc_access"
 CSRF = "authsvc_csrf"

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 
 import httpx
 
-from authsvc.client.session import NativeSession
-from authsvc.protocol.secret import Secret
-from authsvc.verifier.transfer import check_url
+from authsvc_client.session.session import NativeSession
+from authsvc_client.tokens.secret import Secret
+from authsvc_client.verifier.transfer import check_url
 
 PORTS = {"https": 443, "http": 80}
 Origin = tuple[str, str, int | None]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from authsvc.protocol.claims import AccessTokenClaims
+from authsvc_client.tokens.claims import AccessTokenClaims
 
 # The longest access-token life that can be configured, and 60 s for clocks that differ. Counted
 # from the revocation: a replayed refresh mints tokens without a write, so no row tells the last.

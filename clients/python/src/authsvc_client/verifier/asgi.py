@@ -14,19 +14,19 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any
 
-from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.verifier.authorization import check_roles, check_scope, role_names, scope_tokens
-from authsvc.verifier.cookie_sessions import CookieSessions
-from authsvc.verifier.credentials import (
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.verifier.authorization import check_roles, check_scope, role_names, scope_tokens
+from authsvc_client.verifier.cookie_sessions import CookieSessions
+from authsvc_client.verifier.credentials import (
     READING_METHODS,
     Headers,
     presented,
     presented_by_websocket,
 )
-from authsvc.verifier.errors import PROBLEM_JSON, AccessRefused
-from authsvc.verifier.token_verifier import TokenVerifier
+from authsvc_client.verifier.errors import PROBLEM_JSON, AccessRefused
+from authsvc_client.verifier.token_verifier import TokenVerifier
 
-log = logging.getLogger("authsvc.verifier")
+log = logging.getLogger("authsvc_client.verifier")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

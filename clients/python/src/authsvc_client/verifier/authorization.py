@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from authsvc.protocol.claims import AccessTokenClaims
+from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc.protocol.roles import NAME as ROLE
-from authsvc.verifier.errors import InsufficientScope
+from authsvc_client.verifier.errors import InsufficientScope
 
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)
 

@@ -12,7 +12,7 @@ FastAPI: who calls, as a dependency.
     async def delete_order(number: int) -> None: ...
 
 Refusals are HTTPExceptions, so that they look like the application's other errors; status,
-challenge and description are those of `authsvc.verifier.errors`. The dependencies guard WebSockets
+challenge and description are those of `authsvc_client.verifier.errors`. The dependencies guard WebSockets
 as well: a refusal closes one with 1008 before it is accepted.
 """
 
@@ -28,20 +28,20 @@ from fastapi.params import Depends as Dependency
 from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPBearer
 
-from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.verifier.authorization import (
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.verifier.authorization import (
     check_roles,
     check_scope,
     check_user,
     role_names,
     scope_tokens,
 )
-from authsvc.verifier.cookie_sessions import CookieSessions
-from authsvc.verifier.credentials import READING_METHODS, presented, presented_by_websocket
-from authsvc.verifier.errors import AccessRefused
-from authsvc.verifier.token_verifier import TokenVerifier
+from authsvc_client.verifier.cookie_sessions import CookieSessions
+from authsvc_client.verifier.credentials import READING_METHODS, presented, presented_by_websocket
+from authsvc_client.verifier.errors import AccessRefused
+from authsvc_client.verifier.token_verifier import TokenVerifier
 
-log = logging.getLogger("authsvc.verifier")
+log = logging.getLogger("authsvc_client.verifier")
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -90,7 +90,7 @@ async def current_caller(
     """
     protection = getattr(connection.app.state, "authsvc", None)
     if not isinstance(protection, Protection):
-        raise RuntimeError("call authsvc.verifier.fastapi.protect(app, verifier) first")  # noqa: TRY004 - a missing call
+        raise RuntimeError("call authsvc_client.verifier.fastapi.protect(app, verifier) first")  # noqa: TRY004 - a missing call
     try:
         if isinstance(connection, Request):
             return await _of_request(connection, protection)

@@ -22,8 +22,8 @@ from typing import assert_never
 import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from authsvc.protocol.claims import AccessTokenClaims
-from authsvc.protocol.revocation_feed import (
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.revocation_feed import (
     KINDS_ASKED,
     KINDS_PARAMETER,
     MAX_LENGTH,
@@ -34,13 +34,13 @@ from authsvc.protocol.revocation_feed import (
     FeedRefused,
     read_feed,
 )
-from authsvc.protocol.revocations import Kind, RevocationSet, Standing, digest
-from authsvc.verifier.clock import Clock, SystemClock
-from authsvc.verifier.errors import RevocationsUnavailable, RevokedToken, StaleClaims
-from authsvc.verifier.key_cache import Flight, KeyCache
-from authsvc.verifier.transfer import FetchFailed, Transfer, check_url
+from authsvc_client.tokens.revocations import Kind, RevocationSet, Standing, digest
+from authsvc_client.verifier.clock import Clock, SystemClock
+from authsvc_client.verifier.errors import RevocationsUnavailable, RevokedToken, StaleClaims
+from authsvc_client.verifier.key_cache import Flight, KeyCache
+from authsvc_client.verifier.transfer import FetchFailed, Transfer, check_url
 
-log = logging.getLogger("authsvc.verifier")
+log = logging.getLogger("authsvc_client.verifier")
 
 INTERVAL = timedelta(seconds=5)
 MAX_AGE = timedelta(seconds=60)

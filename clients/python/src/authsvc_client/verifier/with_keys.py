@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from authsvc.protocol.access_token import LEEWAY
+from authsvc_client.tokens.access_token import LEEWAY
 from authsvc.protocol.errors import Unauthenticated
-from authsvc.verifier.clock import Clock
-from authsvc.verifier.errors import BY_DETAIL
-from authsvc.verifier.key_cache import Flight, KeyCache
-from authsvc.verifier.key_file import KeyFile
-from authsvc.verifier.key_source import KeySource
+from authsvc_client.verifier.clock import Clock
+from authsvc_client.verifier.errors import BY_DETAIL
+from authsvc_client.verifier.key_cache import Flight, KeyCache
+from authsvc_client.verifier.key_file import KeyFile
+from authsvc_client.verifier.key_source import KeySource
 
 T = TypeVar("T")
 PublicKey = Callable[[str], RSAPublicKey | None]
