@@ -54,7 +54,7 @@ fits() {
     [ ! -f .venv/made-for ] || matches .venv/made-for "$(fingerprint)"
 }
 
-if matches ".venv/installed-$lock" "$(fingerprint "$lock" pyproject.toml)"; then
+if matches ".venv/installed-$lock" "$(fingerprint "$lock" pyproject.toml clients/python/pyproject.toml)"; then
     exit 0
 fi
 
@@ -70,10 +70,10 @@ fingerprint >.venv/made-for
 
 say "Installing $(grep -c '^[a-z]' "$lock") packages from $lock, this once ..."
 "$python" -m pip install --quiet --require-hashes -r "$lock"
-# The project itself, from here, without a network; what builds it is in the lock.
-"$python" -m pip install --quiet --no-index --no-build-isolation --no-deps -e .
+# The project itself, server and client, from here, without a network; what builds it is in the lock.
+"$python" -m pip install --quiet --no-index --no-build-isolation --no-deps -e clients/python -e .
 
 if [ "$lock" = requirements-dev.lock ]; then
-    fingerprint requirements.lock pyproject.toml >.venv/installed-requirements.lock
+    fingerprint requirements.lock pyproject.toml clients/python/pyproject.toml >.venv/installed-requirements.lock
 fi
-fingerprint "$lock" pyproject.toml >".venv/installed-$lock"
+fingerprint "$lock" pyproject.toml clients/python/pyproject.toml >".venv/installed-$lock"

@@ -2,8 +2,9 @@
 A backend for frontend: pages without any script, and no token in the browser.
 
 The browser holds a random name of a session and nothing else. The tokens are here, in a file for
-each session that all workers share; `authsvc_client.session` refreshes them, one refresh at a time. What
-the pages show comes from a service that trusts access tokens. See README.md beside this file.
+each session that all workers share; `authsvc_client.session` refreshes them, one refresh at a
+time. What the pages show comes from a service that trusts access tokens. See README.md beside
+this file.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
-from authsvc_client.tokens.claims import Grant
+from authsvc.protocol.grants import Grant
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.store.connections import normalise
 from authsvc.store.database import SERVER_SETTINGS

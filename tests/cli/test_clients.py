@@ -14,9 +14,9 @@ from authsvc.flows.client_authentication import ClientAttempt, authenticate_clie
 from authsvc.protocol.client_auth import PresentedClient
 from authsvc.protocol.clients import AuthMethod, Client
 from authsvc.protocol.oauth_errors import InvalidClient
-from authsvc_client.tokens.secret import Secret
 from authsvc.store.database import Database
 from authsvc.store.tables import AuditRecord, ClientRow
+from authsvc_client.tokens.secret import Secret
 from tests.cli.conftest import Command, Done
 from tests.conftest import CALLER, NO_REMOTE_KEYS
 

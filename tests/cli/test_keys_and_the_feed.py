@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from authsvc_client.tokens.revocations import Kind, digest
 from authsvc.store.database import Database
+from authsvc_client.tokens.revocations import Kind, digest
 from tests.cli.conftest import Command
 from tests.keys.material import kid, put_mac, put_signing
 from tests.revocations.entries import entries

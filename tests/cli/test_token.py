@@ -15,12 +15,12 @@ from authsvc.cli.token_explained import Explanation, explain
 from authsvc.cli.token_keys import keys_of_directory
 from authsvc.keys.inventory import take_inventory
 from authsvc.keys.refresh_tokens import RefreshKeys, seal
-from authsvc_client.tokens.jwk import rsa_jwk
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.settings import Settings
 from authsvc.store import logins, spent_jtis, users
 from authsvc.store.database import Database
 from authsvc.store.logins import Place
+from authsvc_client.tokens.jwk import rsa_jwk
 from tests.cli.conftest import Command, Done
 from tests.conftest import CALLER, LIFETIMES
 from tests.keys.material import kid, put_mac, put_signing, rsa_key

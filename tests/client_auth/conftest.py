@@ -15,10 +15,10 @@ import pytest
 import uvicorn
 
 from authsvc.app import create_app
-from authsvc_client.session import FileStore, NativeSession
 from authsvc.http.dependencies import Clock
 from authsvc.keys.rotation import create_first_keys
 from authsvc.settings import Settings
+from authsvc_client.session import FileStore, NativeSession
 from tests.conftest import START
 from tests.live import EMAIL, PASSWORD, free_port
 

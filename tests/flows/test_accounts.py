@@ -18,12 +18,12 @@ from authsvc.protocol.audit import AuditEvent
 from authsvc.protocol.errors import EmailTaken, NotFound, ValidationFailed, WeakPassword
 from authsvc.protocol.refresh import Delivery
 from authsvc.protocol.roles import MAX_ROLES
-from authsvc_client.tokens.secret import Secret
 from authsvc.store import logins
 from authsvc.store.database import Database
 from authsvc.store.logins import Place
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
 from authsvc.store.users import NewUser
+from authsvc_client.tokens.secret import Secret
 from tests.conftest import CALLER, LIFETIMES, START
 
 PASSWORD = Secret("correct horse battery staple")

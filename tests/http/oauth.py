@@ -19,8 +19,8 @@ from jwt.algorithms import ECAlgorithm
 from authsvc.keys.client_secrets import digest, new_client_secret
 from authsvc.protocol.client_auth import JWT_BEARER
 from authsvc.protocol.clients import AuthMethod, Client
-from authsvc_client.tokens.secret import Secret
 from authsvc.store import clients
+from authsvc_client.tokens.secret import Secret
 from tests.conftest import START
 from tests.http.conftest import BASE_URL
 

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from authsvc.http.logging import configure_logging, request_id_var
 from authsvc.http.redaction import CUT, redacted
-from authsvc_client.tokens.secret import Secret, SecretBytes
 from authsvc.settings import Settings
+from authsvc_client.tokens.secret import Secret, SecretBytes
 
 CANARY = "canary7f3a9c"
 TOKEN = "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"

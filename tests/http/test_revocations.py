@@ -13,8 +13,8 @@ from fastapi import FastAPI
 
 from authsvc.flows import accounts
 from authsvc.http.dependencies import Service
-from authsvc_client.tokens import base64url
-from authsvc_client.tokens.revocation_feed import PATH, Feed, read_feed
+from authsvc_client.tokens import base64url, revocation_feed
+from authsvc_client.tokens.revocation_feed import PATH, Feed, verify_feed
 from authsvc_client.tokens.revocations import Kind, digest
 from tests.conftest import Statements
 from tests.http.conftest import BASE_URL, PASSWORD, MovableClock, log_in, refresh
@@ -39,12 +39,10 @@ def next_step(held: Service, clock: MovableClock) -> Callable[[], Any]:
 
 
 def read(held: Service, answer: httpx.Response, now: MovableClock) -> Feed:
-    return read_feed(
-        answer.text,
-        public_key=lambda kid: held.keys.ring.public_key(kid, now.now()),
-        issuer=BASE_URL,
-        now=now.now(),
-    )
+    document = revocation_feed.read(answer.text)
+    key = held.keys.ring.public_key(document.kid, now.now())
+    assert key is not None
+    return verify_feed(document, key, issuer=BASE_URL, now=now.now())
 
 
 @pytest.mark.requirement("D3", "T9")

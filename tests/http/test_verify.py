@@ -22,10 +22,11 @@ from authsvc.http.metrics import VERIFY_OUTCOMES
 from authsvc.keys import pem
 from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.key_files import Kind, file_name
-from authsvc_client.tokens.claims import ClientGrant, Grant
 from authsvc.protocol.errors import Unauthenticated
-from authsvc_client.tokens.identity_assertion import IdentityClaims, verify_identity_assertion
+from authsvc.protocol.grants import ClientGrant, Grant
+from authsvc_client.tokens.identity_assertion import TYP, IdentityClaims, verify_identity_assertion
 from authsvc_client.tokens.jwk import rsa_public_key
+from authsvc_client.tokens.jws import read as read_jws
 from authsvc_client.tokens.secret import Secret
 from tests.conftest import CALLER, START, Statements
 from tests.http.conftest import ClientFactory, MovableClock, log_in, refresh
@@ -638,10 +639,10 @@ ASSERTING = {
 
 def read_assertion(app: FastAPI, assertion: str, upstream: str = "orders") -> IdentityClaims:
     """As the service behind the gateway reads it."""
-    keys = app.state.service.keys
+    jws = read_jws(assertion, TYP)
     return verify_identity_assertion(
-        assertion,
-        public_key=lambda kid: keys.ring.public_key(kid, START),
+        jws,
+        app.state.service.keys.ring.public_key(jws.kid, START),
         issuer="http://localhost:8000",
         upstream=upstream,
         now=START,

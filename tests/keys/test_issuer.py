@@ -12,8 +12,8 @@ import pytest
 
 from authsvc.keys.issuer import Issuer
 from authsvc.keys.keyring import NoSigningKey
-from authsvc_client.tokens.claims import Grant
 from authsvc.protocol.errors import Unauthenticated
+from authsvc.protocol.grants import Grant
 from tests.keys.conftest import Opener
 from tests.keys.material import T0, kid, put_signing, rsa_key
 

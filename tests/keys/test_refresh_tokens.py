@@ -19,9 +19,9 @@ from authsvc.keys.refresh_tokens import (
     open_token,
     seal,
 )
-from authsvc_client.tokens import base64url
 from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, RefreshToken
+from authsvc_client.tokens import base64url
 from authsvc_client.tokens.secret import SecretBytes
 from tests.keys.material import T0
 

@@ -15,8 +15,8 @@ import pytest
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.keys.keyring import MIN_LEAD, RELOAD_INTERVAL
-from authsvc_client.tokens.claims import Grant
 from authsvc.protocol.errors import Unauthenticated
+from authsvc.protocol.grants import Grant
 from tests.keys.conftest import Opener
 from tests.keys.material import T0, kid, put_signing
 

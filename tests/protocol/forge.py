@@ -11,8 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from authsvc_client.tokens import base64url
-from authsvc_client.tokens.access_token import verify_access_token
+from authsvc_client.tokens.access_token import TYP, verify_access_token
 from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.errors import UnknownKey
+from authsvc_client.tokens.jws import read
 from tests.keys.material import T0, kid, rsa_key
 
 ISSUER = "https://auth.example.com"
@@ -55,13 +57,16 @@ def sign(header: object, claims: object, key: RSAPrivateKey | None = None) -> st
     return f"{signed}.{base64url.encode(signature)}"
 
 
-def our_key(presented_kid: str) -> RSAPublicKey | None:
+def our_key(presented_kid: str) -> RSAPublicKey:
     """The key store: one key."""
-    return rsa_key().public_key() if presented_kid == kid() else None
+    if presented_kid != kid():
+        raise UnknownKey
+    return rsa_key().public_key()
 
 
 def verify(token: Any, *, after: timedelta = timedelta(0)) -> AccessTokenClaims:
     """Verify as the service does."""
+    jws = read(token, TYP)
     return verify_access_token(
-        token, public_key=our_key, issuer=ISSUER, audience=AUDIENCE, now=T0 + after
+        jws, our_key(jws.kid), issuer=ISSUER, audience=AUDIENCE, now=T0 + after
     )

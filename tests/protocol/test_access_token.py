@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from authsvc_client.tokens.access_token import verify_authentic
-from authsvc.protocol.errors import Unauthenticated
+from authsvc_client.tokens.access_token import TYP, verify_authentic
+from authsvc_client.tokens.errors import InvalidToken
+from authsvc_client.tokens.jws import read
 from tests.keys.material import T0
 from tests.protocol.forge import (
     AUDIENCE,
@@ -28,7 +29,7 @@ MISSING = object()
 
 
 def refused(token: Any, *, after: timedelta = timedelta(0)) -> str:
-    with pytest.raises(Unauthenticated) as caught:
+    with pytest.raises(InvalidToken) as caught:
         verify(token, after=after)
     return caught.value.detail
 
@@ -68,9 +69,12 @@ def test_an_issue_date_in_the_future_is_refused() -> None:
 
 
 def test_an_authentic_token_is_recognized_long_after_it_expired() -> None:
+    jws = read(
+        sign(HEADER, CLAIMS | {"exp": NOW - 90_000, "iat": NOW - 90_900, "nbf": NOW - 90_930}), TYP
+    )
     claims = verify_authentic(
-        sign(HEADER, CLAIMS | {"exp": NOW - 90_000, "iat": NOW - 90_900, "nbf": NOW - 90_930}),
-        public_key=our_key,
+        jws,
+        our_key(jws.kid),
         issuer=ISSUER,
         audience=AUDIENCE,
     )

@@ -6,10 +6,10 @@ from base64 import b64encode
 
 import pytest
 
-from authsvc_client.tokens import base64url
 from authsvc.protocol.client_auth import JWT_BEARER, parse_basic, presented_client
 from authsvc.protocol.clients import AuthMethod
 from authsvc.protocol.oauth_errors import InvalidClient, InvalidRequest
+from authsvc_client.tokens import base64url
 
 ASSERTION = ".".join(base64url.encode(part) for part in (b"{}", b'{"sub":"shop"}', b"signature"))
 BY_JWT = {"client_assertion_type": JWT_BEARER, "client_assertion": ASSERTION}

@@ -12,9 +12,9 @@ import pytest
 from authsvc.flows.follow_revocations import Revocations
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.feed_signer import FeedSigner
-from authsvc_client.tokens.claims import AccessTokenClaims
-from authsvc_client.tokens.revocation_feed import Feed, read_feed
 from authsvc.store.database import Database
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.revocation_feed import Feed, read, verify_feed
 from tests.conftest import START
 from tests.keys.material import kid, put_mac, put_signing, rsa_key
 
@@ -41,12 +41,8 @@ class Process:
     def feed(self, seconds: float = 0, since: int | None = None, *, clients: bool = False) -> Feed:
         """The document, as a verifier reads it."""
         keys = {kid(number): rsa_key(number).public_key() for number in range(3)}
-        return read_feed(
-            self.document(seconds, since, clients=clients).decode(),
-            public_key=keys.get,
-            issuer=ISSUER,
-            now=at(seconds),
-        )
+        document = read(self.document(seconds, since, clients=clients).decode())
+        return verify_feed(document, keys[document.kid], issuer=ISSUER, now=at(seconds))
 
 
 def at(seconds: float) -> datetime:

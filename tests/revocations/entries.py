@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlmodel import col, select
 
-from authsvc_client.tokens.revocations import Kind, digest
 from authsvc.store.database import Database
 from authsvc.store.tables import RefreshFamily, Revocation
+from authsvc_client.tokens.revocations import Kind, digest
 
 
 async def entries(db: Database) -> list[tuple[str, bytes | None, int | None]]:

@@ -9,10 +9,10 @@ import pytest
 
 from authsvc.flows import follow_revocations
 from authsvc.protocol.errors import Unauthenticated
-from authsvc_client.tokens.revocation_feed import CLIENT_VER
-from authsvc_client.tokens.revocations import LIFE, Kind, RevocationSet, Standing, digest
+from authsvc.protocol.revocation_feed import CLIENT_VER
 from authsvc.store import spent_jtis
 from authsvc.store.database import Database
+from authsvc_client.tokens.revocations import LIFE, Kind, RevocationSet, Standing, digest
 from tests.conftest import CALLER
 from tests.revocations.conftest import NewProcess, Process, at, claims
 from tests.revocations.entries import entries

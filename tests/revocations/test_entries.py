@@ -15,13 +15,13 @@ from authsvc.flows.revoke_key import announce_key
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import DatabaseUnavailable, SchemaMismatch
 from authsvc.protocol.refresh import Delivery
-from authsvc_client.tokens.revocations import Kind, digest
 from authsvc.store import logins, refresh_families, sessions, spent_jtis, users
 from authsvc.store.database import Database
 from authsvc.store.logins import Place
 from authsvc.store.refresh_families import Family
 from authsvc.store.revocations import PRUNE_AFTER
 from authsvc.store.tables import User
+from authsvc_client.tokens.revocations import Kind, digest
 from tests.conftest import CALLER, LIFETIMES, START
 from tests.revocations.entries import (
     announced_sessions,

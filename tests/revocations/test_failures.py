@@ -13,9 +13,9 @@ from authsvc.flows.revoke_key import announce_key
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.feed_signer import FeedSigner
 from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
-from authsvc_client.tokens.revocations import digest
 from authsvc.store import revocation_log
 from authsvc.store.database import Database
+from authsvc_client.tokens.revocations import digest
 from tests.conftest import START
 from tests.keys.material import kid
 from tests.proof.own_postgres import own_postgres

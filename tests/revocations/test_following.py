@@ -13,8 +13,8 @@ import pytest
 
 from authsvc.flows import follow_revocations
 from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
-from authsvc_client.tokens.revocations import Kind, digest
 from authsvc.store.database import Database
+from authsvc_client.tokens.revocations import Kind, digest
 from tests.conftest import START, Statements
 from tests.keys.material import kid, put_signing
 from tests.revocations.conftest import NewProcess, Process, at, claims

@@ -13,12 +13,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from authsvc_client.session import MemoryStore, NativeSession, SessionAuth
 from authsvc.flows import accounts
 from authsvc.flows.revoke_key import announce_key
 from authsvc.keys import retirement
-from authsvc_client.tokens.revocation_feed import PATH
 from authsvc.store.database import Database
+from authsvc_client.session import MemoryStore, NativeSession, SessionAuth
+from authsvc_client.tokens.revocation_feed import PATH
 from authsvc_client.verifier import (
     InvalidToken,
     RevocationFeed,

@@ -13,10 +13,10 @@ from authsvc.keys.client_secrets import digest, new_client_secret
 from authsvc.protocol.client_auth import PresentedClient
 from authsvc.protocol.clients import AuthMethod, Client
 from authsvc.protocol.oauth_errors import InvalidClient
-from authsvc_client.tokens.secret import Secret
 from authsvc.protocol.throttle import Limits
 from authsvc.store import clients, spent_jtis
 from authsvc.store.database import Database
+from authsvc_client.tokens.secret import Secret
 from tests.conftest import CALLER, NO_REMOTE_KEYS, START
 
 CLIENT = Client(

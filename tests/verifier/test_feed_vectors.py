@@ -13,8 +13,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from authsvc.protocol.revocation_feed import entry_text, payload_text
 from authsvc_client.tokens import base64url
-from authsvc_client.tokens.revocation_feed import entry_text, payload_text
 from authsvc_client.tokens.revocations import (
     Entry,
     Kind,

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from flask import Flask, request
 
+from authsvc_client.tokens.errors import PROBLEM_JSON
 from authsvc_client.verifier import CookieSessions
-from authsvc_client.verifier.errors import PROBLEM_JSON
 from authsvc_client.verifier.flask import AccessTokens
 from tests.verifier.adapters import PAGE, bearer, cases, cookies
 from tests.verifier.conftest import NewToken, NewVerifier

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from authsvc_client.tokens import errors as token_errors
 from authsvc_client.verifier import CookieSessions, RevocationFeed, TokenVerifier, errors
 from tests.live import EMAIL, PASSWORD, free_port, serving
 from tests.verifier.adapters import INVALID, NONE, SCOPE, bearer, cookies
@@ -109,8 +110,8 @@ def test_the_arguments_and_exceptions_are_all_there() -> None:
     arguments = set(re.findall(r"^\| `([a-z_]+)` \|", TEXT, re.MULTILINE))
     exceptions = {
         name
-        for name, found in vars(errors).items()
-        if isinstance(found, type) and issubclass(found, errors.AccessRefused)
+        for name, found in {**vars(errors), **vars(token_errors)}.items()
+        if isinstance(found, type) and issubclass(found, token_errors.AccessRefused)
     }
 
     known = set(TokenVerifier.__init__.__annotations__) - {"return"}

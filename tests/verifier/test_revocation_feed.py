@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from authsvc_client.tokens.errors import REALM
 from authsvc_client.verifier import (
     InvalidToken,
     RevocationFeed,
@@ -17,7 +18,6 @@ from authsvc_client.verifier import (
     StaleClaims,
     TokenVerifier,
 )
-from authsvc_client.verifier.errors import REALM
 from tests.keys.material import kid
 from tests.protocol.forge import CLAIMS
 from tests.verifier.conftest import NewToken, NewVerifier

@@ -144,8 +144,7 @@ def _print(explanation: Explanation, now: datetime) -> None:
 
 def _date(name: str, value: object, now: datetime) -> str:
     """The date that a number of seconds means."""
-    from authsvc_client.tokens.access_token import LATEST  # noqa: PLC0415 - as above
-    from authsvc_client.tokens.claims import moment  # noqa: PLC0415
+    from authsvc_client.tokens.claims import LATEST, moment  # noqa: PLC0415 - as above
 
     if name not in DATES or not isinstance(value, int) or not 1 < value <= LATEST:
         return ""

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from authsvc.cli.console import duration, printable, timestamp
-from authsvc_client.tokens.access_token import COMPACT, HEADER_MEMBERS, LATEST, LEEWAY, MAX_LENGTH
-from authsvc_client.tokens.claims import moment
+from authsvc_client.tokens.access_token import LEEWAY
+from authsvc_client.tokens.claims import LATEST, moment
+from authsvc_client.tokens.jws import COMPACT, HEADER_MEMBERS, MAX_LENGTH
 
 # Beyond what the individual checks say: `Unauthenticated.detail` of the verifier itself.
 STRICTER = {

@@ -12,11 +12,13 @@ from authsvc.cli.token_checks import STRICTER, Check, check_access_token, decode
 from authsvc.cli.token_keys import Keys
 from authsvc.keys.refresh_tokens import PREFIX, UnknownMacKey, open_token
 from authsvc.keys.unverified_tokens import read_unverified
-from authsvc_client.tokens.access_token import LATEST, verify_access_token
-from authsvc_client.tokens.claims import moment
 from authsvc.protocol.clients import CLIENT_ID
-from authsvc.protocol.errors import InvalidRefreshToken, Unauthenticated
+from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import FamilyState, RefreshToken, Verdict, verdict
+from authsvc_client.tokens.access_token import TYP, verify_access_token
+from authsvc_client.tokens.claims import LATEST, moment
+from authsvc_client.tokens.errors import InvalidToken, UnknownKey
+from authsvc_client.tokens.jws import read
 
 OF_A_SESSION = {
     Verdict.ACTIVE: "is alive, and this is its newest token: it would be rotated",
@@ -135,14 +137,12 @@ def _access_token(
     )
     # The verdict is the verifier's own; the checks only say why.
     try:
-        verify_access_token(
-            token,
-            public_key=lambda kid: keys.find(kid).public_key,
-            issuer=issuer,
-            audience=audience,
-            now=now,
-        )
-    except Unauthenticated as exc:
+        jws = read(token, TYP)
+        key = keys.find(jws.kid).public_key
+        if key is None:
+            raise UnknownKey
+        verify_access_token(jws, key, issuer=issuer, audience=audience, now=now)
+    except InvalidToken as exc:
         accepted = False
         if all(check.passed for check in checks):
             words = STRICTER.get(exc.detail, f"is refused: {exc.detail}")

@@ -18,10 +18,10 @@ from authsvc.protocol.email_address import normal_form
 from authsvc.protocol.errors import EmailTaken, NotFound
 from authsvc.protocol.password_policy import check_password
 from authsvc.protocol.roles import check_roles
-from authsvc_client.tokens.secret import Secret
 from authsvc.store import audit, endings, sessions, users
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.tables import User
+from authsvc_client.tokens.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

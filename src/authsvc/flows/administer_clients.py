@@ -20,10 +20,10 @@ from authsvc.protocol.clients import (
     invalid_member,
 )
 from authsvc.protocol.errors import NotFound
-from authsvc_client.tokens.secret import Secret
 from authsvc.store import audit, clients
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.tables import ClientRow
+from authsvc_client.tokens.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

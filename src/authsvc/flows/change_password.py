@@ -11,11 +11,11 @@ from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import AuditEvent, RevokeReason
 from authsvc.protocol.errors import CurrentPasswordWrong, InvalidCredentials, Unauthenticated
 from authsvc.protocol.password_policy import check_password
-from authsvc_client.tokens.secret import Secret
 from authsvc.protocol.throttle import Limits
 from authsvc.store import audit, sessions, users
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.users import Account
+from authsvc_client.tokens.secret import Secret
 
 
 async def change_password(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.keys.issuer import Issuer
-from authsvc_client.tokens.claims import ClientGrant
 from authsvc.protocol.clients import Client, GrantType, granted_audience, granted_scope
+from authsvc.protocol.grants import ClientGrant
 from authsvc.protocol.oauth_errors import InvalidRequest, UnauthorizedClient, UnsupportedGrantType
 from authsvc_client.tokens.secret import Secret
 

@@ -18,18 +18,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authsvc.keys.feed_signer import FeedSigner
+from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
+from authsvc.protocol.revocation_feed import entry_text, entry_text_of_before, payload_text
+from authsvc.store import revocation_log
+from authsvc.store.database import RETRY_AFTER, Database
+from authsvc.store.revocation_log import Logged, Look
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.claims import AccessTokenClaims, moment
-from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
-from authsvc_client.tokens.revocation_feed import (
-    MOST_ENTRIES,
-    OVERLAP,
-    STEP,
-    VALID,
-    entry_text,
-    entry_text_of_before,
-    payload_text,
-)
+from authsvc_client.tokens.revocation_feed import MOST_ENTRIES, OVERLAP, STEP, VALID
 from authsvc_client.tokens.revocations import (
     LIFE,
     Entry,
@@ -38,9 +34,6 @@ from authsvc_client.tokens.revocations import (
     Standing,
     everything_before,
 )
-from authsvc.store import revocation_log
-from authsvc.store.database import RETRY_AFTER, Database
-from authsvc.store.revocation_log import Logged, Look
 
 LOOK_INTERVAL = timedelta(seconds=0.25)
 # Beyond that nobody can say, so that no replica honours for longer what another has revoked.

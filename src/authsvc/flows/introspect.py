@@ -7,12 +7,12 @@ from datetime import datetime
 from uuid import UUID
 
 from authsvc.keys.issuer import Issuer
-from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc.protocol.clients import Client
 from authsvc.protocol.errors import Unauthenticated
-from authsvc_client.tokens.secret import Secret
 from authsvc.store import clients, spent_jtis, users
 from authsvc.store.database import Database
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.secret import Secret
 
 
 async def introspect(

@@ -20,11 +20,11 @@ from authsvc.protocol.errors import (
     TooManyAttempts,
 )
 from authsvc.protocol.refresh import Delivery, Lifetimes
-from authsvc_client.tokens.secret import Secret
 from authsvc.protocol.throttle import Limits
 from authsvc.store import logins, refresh_families, throttle_buckets, users
 from authsvc.store.database import Database
 from authsvc.store.logins import Admission, Credentials, Place
+from authsvc_client.tokens.secret import Secret
 
 # A rehash by a login next to this one changes the hash without changing the password.
 TRIES = 2

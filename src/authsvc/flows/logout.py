@@ -14,9 +14,9 @@ from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import Caller, RevokeReason
 from authsvc.protocol.errors import CsrfFailed, InvalidRefreshToken, Unauthenticated
 from authsvc.protocol.refresh import Delivery, RefreshToken
-from authsvc_client.tokens.secret import Secret
 from authsvc.store import refresh_families, sessions, users
 from authsvc.store.database import Database, uninterrupted
+from authsvc_client.tokens.secret import Secret
 
 
 class Scope(StrEnum):

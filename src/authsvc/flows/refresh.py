@@ -29,11 +29,11 @@ from authsvc.protocol.refresh import (
     repeats_its_rotation,
     verdict,
 )
-from authsvc_client.tokens.secret import Secret
 from authsvc.store import attempts, refresh_families
 from authsvc.store.attempts import Attempt
 from authsvc.store.database import RETRY_AFTER, Database
 from authsvc.store.refresh_families import Family
+from authsvc_client.tokens.secret import Secret
 
 # One in company, which waits for nobody, and three alone: a verdict that was overtaken by another
 # request is taken once more; after that, 503.

@@ -11,16 +11,16 @@ from enum import StrEnum
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
-from authsvc_client.tokens.access_token import LEEWAY
 from authsvc.protocol.audit import Caller, RevokeReason
-from authsvc_client.tokens.claims import FIRST_PARTY
 from authsvc.protocol.clients import Client
 from authsvc.protocol.errors import InvalidRefreshToken, TooManyAttempts, Unauthenticated
+from authsvc.protocol.grants import FIRST_PARTY
 from authsvc.protocol.oauth_errors import UnsupportedTokenType
-from authsvc_client.tokens.secret import Secret
 from authsvc.protocol.throttle import Bucket
 from authsvc.store import refresh_families, spent_jtis, throttle_buckets
 from authsvc.store.database import Database
+from authsvc_client.tokens.access_token import LEEWAY
+from authsvc_client.tokens.secret import Secret
 
 # Of one client: each is a statement and a record of the audit trail. A client whose tokens leaked
 # all at once needs `spent_jtis.MAX_LIVE` of them, since after that one ends all.

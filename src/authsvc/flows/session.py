@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
-from authsvc_client.tokens.secret import Secret
 from authsvc.store.refresh_families import Family
+from authsvc_client.tokens.secret import Secret
 
 
 class Outcome(StrEnum):

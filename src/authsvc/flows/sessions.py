@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from authsvc_client.tokens import base64url
 from authsvc.protocol.audit import Caller, RevokeReason
 from authsvc.protocol.errors import FieldError, NotFound, ValidationFailed
 from authsvc.store import refresh_families, sessions
 from authsvc.store.database import Database
 from authsvc.store.tables import RefreshFamily
 from authsvc.store.users import Account
+from authsvc_client.tokens import base64url
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

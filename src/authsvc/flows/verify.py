@@ -15,8 +15,8 @@ from uuid import UUID
 
 from authsvc.flows.follow_revocations import Revocations
 from authsvc.keys.issuer import Issuer
-from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc.protocol.errors import InsufficientScope
+from authsvc_client.tokens.claims import AccessTokenClaims
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from authsvc.protocol.errors import DuplicateCredentials
-from authsvc_client.tokens.secret import Secret
 from authsvc.settings import Settings
+from authsvc_client.tokens.secret import Secret
 
 # The longest life that browsers give a cookie.
 DEVICE_LIFE = timedelta(days=400)

@@ -22,12 +22,12 @@ from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import Caller
 from authsvc.protocol.errors import BadRequest, CsrfFailed, Unauthenticated
 from authsvc.protocol.refresh import Lifetimes
-from authsvc_client.tokens.secret import Secret
 from authsvc.protocol.throttle import Limits
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc.store.database import Database
 from authsvc.store.users import Account
+from authsvc_client.tokens.secret import Secret
 
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -16,8 +16,8 @@ from authsvc.http.document import Document
 from authsvc.http.oauth_errors import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 from authsvc.protocol.client_keys import HEADER_ALGORITHMS
 from authsvc.protocol.clients import AuthMethod, GrantType
-from authsvc_client.tokens.revocation_feed import PATH as REVOCATIONS_PATH
 from authsvc.settings import Settings
+from authsvc_client.tokens.revocation_feed import PATH as REVOCATIONS_PATH
 
 PATH = "/.well-known/oauth-authorization-server"
 CACHE_CONTROL = "public, max-age=300, stale-while-revalidate=600, stale-if-error=86400"

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from authsvc.http.dependencies import service
 from authsvc.http.document import Document
 from authsvc.http.problem_schema import refusals
-from authsvc_client.tokens import revocation_feed
 from authsvc.protocol.errors import BadRequest, DatabaseUnavailable
+from authsvc_client.tokens import revocation_feed
 from authsvc_client.tokens.revocation_feed import KINDS_ASKED, KINDS_PARAMETER, MEDIA_TYPE
 
 PATH = revocation_feed.PATH

@@ -15,9 +15,9 @@ from authsvc.http.oauth_request import (
     presented_by,
     token_of,
 )
-from authsvc_client.tokens.claims import FIRST_PARTY
 from authsvc.protocol.client_auth import PresentedClient
 from authsvc.protocol.form import Form
+from authsvc.protocol.grants import FIRST_PARTY
 from authsvc.protocol.oauth_errors import UnsupportedTokenType
 
 router = APIRouter()

@@ -41,7 +41,7 @@ from authsvc.protocol.errors import (
     Unauthenticated,
     ValidationFailed,
 )
-from authsvc.protocol.roles import NAME as ROLE
+from authsvc_client.tokens.claims import ROLE_NAME
 
 PATH = "/auth/verify"
 # Caddy and Traefik say it in the first; ingress controllers of nginx in the second.
@@ -208,7 +208,7 @@ def _opens_websocket(request: Request) -> bool:
 
 def _headers(identity: Identity) -> dict[str, str]:
     # A name that got past our rules, by SQL for instance, could break out of the header.
-    roles = sorted(role for role in identity.claims.roles if ROLE.fullmatch(role))
+    roles = sorted(role for role in identity.claims.roles if ROLE_NAME.fullmatch(role))
     return {
         "X-User-ID": str(identity.user_id),
         "X-User-Roles": ",".join(roles),

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 
 from authsvc.flows.verify import Demands
 from authsvc.protocol.errors import FieldError, ValidationFailed
-from authsvc.protocol.roles import NAME as ROLE
 from authsvc.settings.upstreams import Upstream
+from authsvc_client.tokens.claims import ROLE_NAME
 from authsvc_client.verifier.authorization import SCOPE_TOKEN
 
 NAMES = ("roles", "scope", "upstream")
@@ -107,7 +107,7 @@ def _upstream(name: str, upstreams: Iterable[Upstream]) -> Upstream:
 
 def _roles(text: str) -> frozenset[str]:
     roles = text.split(",")
-    if not all(ROLE.fullmatch(role) for role in roles):
+    if not all(ROLE_NAME.fullmatch(role) for role in roles):
         raise _bad(
             ("roles",),
             "Name roles of 1 to 64 characters of A-Z a-z 0-9 _ . : and -, with commas between.",

@@ -6,11 +6,11 @@ import secrets
 from datetime import datetime
 
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.issuer import DIGEST, ENCODER, JTI_BYTES, PADDING
-from authsvc.keys.keyring import NoSigningKey
-from authsvc_client.tokens import base64url
+from authsvc.keys.issuer import JTI_BYTES
+from authsvc.keys.jws import ENCODER, sign
+from authsvc.protocol.identity_assertion import to_json
 from authsvc_client.tokens.claims import AccessTokenClaims
-from authsvc_client.tokens.identity_assertion import TYP, to_json
+from authsvc_client.tokens.identity_assertion import TYP
 from authsvc_client.tokens.secret import Secret
 
 
@@ -30,13 +30,5 @@ class AssertionSigner:
         Raises:
             NoSigningKey: No key is active.
         """
-        key = self._keys.ring.signing_key(now)
-        if key.private_key is None:
-            raise NoSigningKey("no_signing_key")  # unreachable: a public half never signs
-        header = {"alg": "RS256", "typ": TYP, "kid": key.kid}
         claims = to_json(token, upstream=upstream, jti=secrets.token_urlsafe(JTI_BYTES), now=now)
-        signed = ".".join(
-            base64url.encode(ENCODER.encode(part).encode()) for part in (header, claims)
-        )
-        signature = key.private_key.sign(signed.encode("ascii"), PADDING, DIGEST)
-        return Secret(f"{signed}.{base64url.encode(signature)}")
+        return Secret(sign(self._keys.ring.signing_key(now), TYP, ENCODER.encode(claims)))

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.issuer import DIGEST, ENCODER, PADDING
-from authsvc_client.tokens import base64url
+from authsvc.keys.jws import sign
 from authsvc_client.tokens.revocation_feed import TYP
 
 
@@ -34,9 +33,4 @@ class FeedSigner:
         key = self._keys.ring.find_signing_key(now)
         if key is None or key.private_key is None or revoked(key.kid):
             return None
-        header = {"alg": "RS256", "typ": TYP, "kid": key.kid}
-        signed = ".".join(
-            base64url.encode(part.encode()) for part in (ENCODER.encode(header), payload)
-        ).encode("ascii")
-        signature = key.private_key.sign(signed, PADDING, DIGEST)
-        return signed + b"." + base64url.encode(signature).encode("ascii")
+        return sign(key, TYP, payload).encode("ascii")

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.keyring import NoSigningKey
-from authsvc_client.tokens import base64url
-from authsvc_client.tokens.access_token import verify_access_token, verify_authentic
-from authsvc_client.tokens.claims import (
-    AccessTokenClaims,
-    ClientGrant,
-    Grant,
-    client_to_json,
-    to_json,
-)
+from authsvc.keys.jws import ENCODER, sign
+from authsvc.protocol.errors import Unauthenticated
+from authsvc.protocol.grants import ClientGrant, Grant, client_to_json, to_json
+from authsvc_client.tokens import access_token
+from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.errors import InvalidToken, UnknownKey
+from authsvc_client.tokens.jws import Jws, read
 from authsvc_client.tokens.secret import Secret
 
 JTI_BYTES = 16  # 128 random bits; a random UUID has only 122
-
-ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-PADDING = PKCS1v15()
-DIGEST = SHA256()
 
 
 class Issuer:
@@ -56,7 +46,6 @@ class Issuer:
         self.access_ttl = access_ttl
         self._keys = keys
         self._revoked = revoked
-        self._headers: dict[str, str] = {}
 
     def access_token(self, grant: Grant, *, now: datetime) -> Secret:
         """
@@ -93,18 +82,12 @@ class Issuer:
 
     def verify(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
-        The claims of a token of ours that is valid now.
+        The claims of a token of ours that is for ourselves and valid now.
 
         Raises:
-            Unauthenticated: It is not.
+            Unauthenticated: It is not; `detail` is a word from a closed set.
         """
-        return verify_access_token(
-            token,
-            public_key=lambda kid: self._public_key(kid, now),
-            issuer=self.issuer,
-            audience=self.audience,
-            now=now,
-        )
+        return self._verify(token, audience=self.audience, now=now)
 
     def verify_for_others(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
@@ -113,13 +96,7 @@ class Issuer:
         Raises:
             Unauthenticated: It is not.
         """
-        return verify_access_token(
-            token,
-            public_key=lambda kid: self._public_key(kid, now),
-            issuer=self.issuer,
-            audience=None,
-            now=now,
-        )
+        return self._verify(token, audience=None, now=now)
 
     def verify_authentic(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
@@ -128,28 +105,30 @@ class Issuer:
         Raises:
             Unauthenticated: We did not sign it, or with a key that is no longer published.
         """
-        return verify_authentic(
-            token,
-            public_key=lambda kid: self._public_key(kid, now),
-            issuer=self.issuer,
-            audience=self.audience,
-        )
+        try:
+            jws, key = self._read(token, now)
+            return access_token.verify_authentic(
+                jws, key, issuer=self.issuer, audience=self.audience
+            )
+        except InvalidToken as refusal:
+            raise Unauthenticated(refusal.detail) from None
+
+    def _verify(self, token: str, *, audience: str | None, now: datetime) -> AccessTokenClaims:
+        try:
+            jws, key = self._read(token, now)
+            return access_token.verify_access_token(
+                jws, key, issuer=self.issuer, audience=audience, now=now
+            )
+        except InvalidToken as refusal:
+            raise Unauthenticated(refusal.detail) from None
+
+    def _read(self, token: str, now: datetime) -> tuple[Jws, RSAPublicKey]:
+        jws = read(token, access_token.TYP)
+        key = None if self._revoked(jws.kid) else self._keys.ring.public_key(jws.kid, now)
+        if key is None:
+            raise UnknownKey
+        return jws, key
 
     def _sign(self, claims: dict[str, object], now: datetime) -> Secret:
         key = self._keys.ring.signing_key(now)
-        if key.private_key is None:
-            raise NoSigningKey("no_signing_key")  # unreachable: a public half never signs
-        payload = ENCODER.encode(claims).encode()
-        signed = f"{self._header(key.kid)}.{base64url.encode(payload)}"
-        signature = key.private_key.sign(signed.encode("ascii"), PADDING, DIGEST)
-        return Secret(f"{signed}.{base64url.encode(signature)}")
-
-    def _public_key(self, kid: str, now: datetime) -> RSAPublicKey | None:
-        return None if self._revoked(kid) else self._keys.ring.public_key(kid, now)
-
-    def _header(self, kid: str) -> str:
-        """The first segment; the same for every token of one key, so encoded once."""
-        if kid not in self._headers:
-            header = {"alg": "RS256", "typ": "at+jwt", "kid": kid}
-            self._headers[kid] = base64url.encode(ENCODER.encode(header).encode())
-        return self._headers[kid]
+        return Secret(sign(key, access_token.TYP, ENCODER.encode(claims)))

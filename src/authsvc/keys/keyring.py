@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from authsvc_client.tokens import base64url
 from authsvc.protocol.errors import InternalError
+from authsvc_client.tokens import base64url
 from authsvc_client.tokens.jwk import rsa_jwk
 
 # The longest access-token life that can be configured, and 60 s for clocks that differ.

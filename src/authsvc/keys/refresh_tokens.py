@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from authsvc_client.tokens import base64url
 from authsvc.protocol.errors import InternalError, InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, RefreshToken
+from authsvc_client.tokens import base64url
 from authsvc_client.tokens.secret import Secret, SecretBytes
 
 KEY_LENGTH = 32  # bytes, as long as the MAC (RFC 2104 §3)

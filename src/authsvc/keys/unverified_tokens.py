@@ -11,8 +11,8 @@ from authsvc.keys.refresh_tokens import (
     PREFIX,
     TOKEN_LENGTH,
 )
-from authsvc_client.tokens import base64url
 from authsvc.protocol.refresh import RefreshToken
+from authsvc_client.tokens import base64url
 
 
 def read_unverified(presented: str) -> RefreshToken | None:

@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from authsvc_client.tokens import base64url
-from authsvc_client.tokens.claims import moment
 from authsvc.protocol.client_keys import ALGORITHMS, ClientKey, signature_is_good
 from authsvc.protocol.oauth_errors import InvalidClient
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.claims import moment
 from authsvc_client.tokens.secret import Secret
 
 MAX_LENGTH = 8192  # characters; nothing is decoded before this check

@@ -14,11 +14,11 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from authsvc_client.tokens.claims import FIRST_PARTY
 from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.grants import FIRST_PARTY
 from authsvc.protocol.host_names import has_sound_host, is_private_address
-from authsvc_client.tokens.loopback import is_loopback
 from authsvc.protocol.oauth_errors import InvalidScope, InvalidTarget
+from authsvc_client.tokens.loopback import is_loopback
 
 CLIENT_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}", re.ASCII)  # RFC 6749 §3.3

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc_client.tokens.claims import ROLE_NAME
 
-NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 MAX_ROLES = 32
 # Every access token carries all of them, and a cookie is at most 4096 bytes, a proxy's buffer for
 # the head of an answer often not more.
@@ -42,7 +41,7 @@ def check_roles(roles: Iterable[str], *, loc: tuple[str | int, ...] = ("body", "
                 ),
             ),
         )
-    if not all(NAME.fullmatch(name) for name in names):
+    if not all(ROLE_NAME.fullmatch(name) for name in names):
         raise ValidationFailed(
             "role name",
             errors=(

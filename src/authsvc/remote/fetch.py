@@ -20,8 +20,8 @@ import httpx
 
 from authsvc.protocol.clients import check_jwks_uri
 from authsvc.protocol.errors import ValidationFailed
-from authsvc_client.tokens.loopback import is_loopback
 from authsvc.remote.addresses import Address, is_public, parse_address
+from authsvc_client.tokens.loopback import is_loopback
 
 TIMEOUT = timedelta(seconds=3)  # for all of it: names, connections, the last byte
 MAX_CAUSES = 8

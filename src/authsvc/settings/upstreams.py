@@ -17,7 +17,7 @@ from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
 from authsvc.protocol.clients import SCOPE_TOKEN
-from authsvc.protocol.roles import NAME as ROLE
+from authsvc_client.tokens.claims import ROLE_NAME
 
 # It stands in `aud: urn:authsvc:upstream:NAME`.
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
@@ -73,7 +73,7 @@ def _upstream(text: str) -> Upstream:
 
 
 def _is_demand(kind: str, told: str) -> bool:
-    patterns = {"role": ROLE, "scope": SCOPE_TOKEN}
+    patterns = {"role": ROLE_NAME, "scope": SCOPE_TOKEN}
     return kind in patterns and patterns[kind].fullmatch(told) is not None
 
 

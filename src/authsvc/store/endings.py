@@ -17,7 +17,6 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
-from authsvc_client.tokens.revocations import Kind
 from authsvc.store import audit
 from authsvc.store.revocations import digest_of, entries_from, kind
 from authsvc.store.tables import (
@@ -26,6 +25,7 @@ from authsvc.store.tables import (
     unfinished_endings,
     users,
 )
+from authsvc_client.tokens.revocations import Kind
 
 # Rows that the transaction itself ends, each with its audit record and its entry in the feed.
 # More than an account has by default, so that the rest is a rare case.

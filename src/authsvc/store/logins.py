@@ -30,8 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
-from authsvc_client.tokens.claims import FIRST_PARTY
 from authsvc.protocol.errors import TooManyAttempts, TooManyStrangers
+from authsvc.protocol.grants import FIRST_PARTY
 from authsvc.protocol.refresh import Delivery, Lifetimes
 from authsvc.protocol.throttle import (
     COUNTED_FOR,

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
-from authsvc_client.tokens.claims import Grant
+from authsvc.protocol.grants import Grant
 from authsvc.protocol.refresh import Delivery, FamilyState, RefreshToken
 from authsvc.store.audit import COLUMNS, audit_from
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock

@@ -30,13 +30,13 @@ from sqlalchemy import (
     union_all,
 )
 
-from authsvc_client.tokens import base64url
 from authsvc.protocol.errors import DatabaseUnavailable
-from authsvc_client.tokens.revocation_feed import CLIENT_VER
-from authsvc_client.tokens.revocations import LIFE, Entry, Kind, everything_before, of_client_before
+from authsvc.protocol.revocation_feed import CLIENT_VER
 from authsvc.store.database import RETRY_AFTER
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
 from authsvc.store.tables import revocations
+from authsvc_client.tokens import base64url
+from authsvc_client.tokens.revocations import LIFE, Entry, Kind, everything_before, of_client_before
 
 EPOCH_BYTES = 12
 

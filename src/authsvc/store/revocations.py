@@ -27,10 +27,10 @@ from sqlalchemy import (
 )
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from authsvc_client.tokens.revocation_feed import CLIENT_VER
-from authsvc_client.tokens.revocations import DIGEST_BYTES, LIFE, Kind, digest
+from authsvc.protocol.revocation_feed import CLIENT_VER
 from authsvc.store.hot_statement import clock
 from authsvc.store.tables import revocations
+from authsvc_client.tokens.revocations import DIGEST_BYTES, LIFE, Kind, digest
 
 COLUMNS = ("kind", "digest", "least_ver", "revoked_at")
 # No longer than an entry lives, and a while for replicas that look at it later.

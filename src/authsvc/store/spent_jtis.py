@@ -31,12 +31,12 @@ from sqlalchemy.sql.dml import ReturningInsert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
-from authsvc_client.tokens.revocations import LIFE, SKEW
-from authsvc_client.tokens.revocations import digest as digest_of
 from authsvc.store.audit import audit_from
 from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock
 from authsvc.store.revocations import client_announced, life, token_announced
 from authsvc.store.tables import audit_records, spent_jtis
+from authsvc_client.tokens.revocations import LIFE, SKEW
+from authsvc_client.tokens.revocations import digest as digest_of
 
 # As long as the entry in the feed may live, so that what is counted is no less than what lives
 # there. And `expires_at` follows the process's clock, pruning the database's.

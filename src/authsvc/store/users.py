@@ -15,10 +15,10 @@ from sqlmodel import col, delete, update
 from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from authsvc_client.tokens.revocations import Kind
 from authsvc.store.hot_statement import HotConnection, HotStatement, clock
 from authsvc.store.revocations import digest_of, entries_from, kind
 from authsvc.store.tables import User, refresh_families, users
+from authsvc_client.tokens.revocations import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def targets() -> dict[str, Target]:
     """The parsers, imported only now: what is imported before is not instrumented."""
     strict_json = import_module("authsvc.http.strict_json")
+    jws = import_module("authsvc_client.tokens.jws")
     access_token = import_module("authsvc_client.tokens.access_token")
     refresh_tokens = import_module("authsvc.keys.refresh_tokens")
     device_cookies = import_module("authsvc.keys.device_cookies")
@@ -54,8 +55,8 @@ def targets() -> dict[str, Target]:
         # No fuzzer guesses base64 in base64: it gets the text, the header, or the claims.
         shapes = (_text(data), f"{_part(data[1:])}.{CLAIMS}.AA", f"{HEADER}.{_part(data[1:])}.AA")
         return access_token.verify_access_token(
-            shapes[data[0] % 3 if data else 0],
-            public_key=lambda _: AnyKey(),
+            jws.read(shapes[data[0] % 3 if data else 0], access_token.TYP),
+            AnyKey(),
             issuer="https://auth.example.com",
             audience="authsvc",
             now=NOW + timedelta(seconds=1),
@@ -84,10 +85,11 @@ def targets() -> dict[str, Target]:
             ValueError,  # the HTTP parser refuses the head for it
         ),
     }
-    return {name: _refusing(parser, errors.Refusal) for name, parser in parsers.items()}
+    refusals = (errors.Refusal, import_module("authsvc_client.tokens.errors").InvalidToken)
+    return {name: _refusing(parser, refusals) for name, parser in parsers.items()}
 
 
-def _refusing(parser: Target, refusal: type[Exception]) -> Target:
+def _refusing(parser: Target, refusal: type[Exception] | tuple[type[Exception], ...]) -> Target:
     def target(data: bytes) -> None:
         try:
             parser(data)

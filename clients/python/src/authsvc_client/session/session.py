@@ -28,8 +28,8 @@ from authsvc_client.session.errors import (
 )
 from authsvc_client.session.stores import SessionStore, StoredSession
 from authsvc_client.tokens import json_object
-from authsvc_client.verifier.environment_proxy import through_proxy
 from authsvc_client.tokens.secret import Secret
+from authsvc_client.verifier.environment_proxy import through_proxy
 from authsvc_client.verifier.transfer import check_url
 
 # The share of its life after which an access token is renewed.

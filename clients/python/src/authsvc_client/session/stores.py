@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -23,7 +23,7 @@ MAX_BYTES = 65_536
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredSession:
     """
     Args:
@@ -206,4 +206,4 @@ def _text(value: object) -> str:
 def _moment(value: object) -> datetime:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError("moment")
-    return datetime.fromtimestamp(value, UTC)
+    return datetime.fromtimestamp(value, timezone.utc)

@@ -1,60 +1,21 @@
-"""The claims of an access token (RFC 9068 §2.2) and their JSON form (RFC 7519 §4)."""
+"""The claims of an access token (RFC 9068 §2.2), read from a payload that is authentic."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timezone
 from uuid import UUID
 
-# The `client_id` of first-party logins.
-FIRST_PARTY = "authsvc"
+from authsvc_client.tokens.errors import BadClaims
 
-# A verifier whose clock lags a little must not refuse a fresh token.
-NOT_BEFORE_SLACK = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """
-    What a login earned: everything an access token says except times, issuer and ids.
-
-    Args:
-        user_id: The subject (`sub`).
-        session_id: The refresh family's id (`sid`).
-        client_id: RFC 9068 `client_id`; `authsvc` for first-party logins.
-        roles: Role names, sorted.
-        scope: RFC 6749 §3.3 scope tokens, space separated; empty = none.
-        auth_time: When the user last proved who they are.
-        amr: Authentication methods (RFC 8176), such as ``("pwd",)``.
-        ver: The version of what is said of the user; a change of roles makes it the next.
-    """
-
-    user_id: UUID
-    session_id: UUID
-    client_id: str
-    roles: tuple[str, ...]
-    scope: str
-    auth_time: datetime
-    amr: tuple[str, ...]
-    ver: int
+LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last moment that datetime can hold
+LATEST_VER = 2**31 - 1
+ROLE_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientGrant:
-    """
-    What a client earned by proving who it is.
-
-    Args:
-        audience: The one resource that the token is for (`aud`).
-        scope: As in `Grant`.
-    """
-
-    client_id: str
-    audience: str
-    scope: str
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AccessTokenClaims:
     """
     The verified claims of an access token; moments are aware and in UTC.
@@ -81,64 +42,90 @@ class AccessTokenClaims:
     kid: str = ""
 
 
-def to_json(
-    grant: Grant, *, issuer: str, audience: str, jti: str, now: datetime, ttl: timedelta
-) -> dict[str, object]:
+def read_claims(payload: Mapping[str, object], *, kid: str) -> AccessTokenClaims:
     """
-    The payload of a first-party access token; a claim with nothing to say is left out.
+    The claims of an authentic payload, each checked by type.
 
     Args:
-        ttl: `exp - iat`.
+        kid: Of the key that signed it.
+
+    Raises:
+        BadClaims: One is missing, or has a value that access tokens never have.
     """
-    iat = int(now.timestamp())
-    claims: dict[str, object] = {
-        "iss": issuer,
-        "sub": str(grant.user_id),
-        "aud": audience,
-        "exp": iat + int(ttl.total_seconds()),
-        "iat": iat,
-        "nbf": iat - int(NOT_BEFORE_SLACK.total_seconds()),
-        "jti": jti,
-        "sid": str(grant.session_id),
-        "client_id": grant.client_id,
-        # The database's clock, and so maybe a moment ahead of ours.
-        "auth_time": min(int(grant.auth_time.timestamp()), iat),
-        "ver": grant.ver,
-    }
-    if grant.scope:
-        claims["scope"] = grant.scope
-    if grant.roles:
-        claims["roles"] = list(grant.roles)
-    if grant.amr:
-        claims["amr"] = list(grant.amr)
-    return claims
+    exp, iat, nbf = (claim_moment(payload, name) for name in ("exp", "iat", "nbf"))
+    if iat >= exp or nbf >= exp:
+        raise BadClaims
+    return AccessTokenClaims(
+        iss=claim_text(payload, "iss"),
+        sub=claim_text(payload, "sub"),
+        aud=audiences(payload),
+        exp=exp,
+        iat=iat,
+        nbf=nbf,
+        jti=claim_text(payload, "jti"),
+        client_id=claim_text(payload, "client_id"),
+        sid=claim_uuid(payload, "sid") if "sid" in payload else None,
+        scope=claim_text(payload, "scope") if "scope" in payload else "",
+        roles=claim_texts(payload, "roles"),
+        auth_time=claim_moment(payload, "auth_time") if "auth_time" in payload else None,
+        amr=claim_texts(payload, "amr"),
+        ver=_version(payload["ver"]) if "ver" in payload else None,
+        kid=kid,
+    )
 
 
-def client_to_json(
-    grant: ClientGrant, *, issuer: str, jti: str, now: datetime, ttl: timedelta
-) -> dict[str, object]:
-    """
-    The payload of a client's own access token (RFC 9068 §2.2, RFC 6749 §4.4).
+def audiences(payload: Mapping[str, object]) -> tuple[str, ...]:
+    """`aud`: one string, or an array of them (RFC 7519 §4.1.3)."""
+    value = payload.get("aud")
+    if "aud" not in payload:
+        raise BadClaims
+    return (value,) if isinstance(value, str) else claim_texts(payload, "aud")
 
-    The client is its own subject. There is no `sid` and no `auth_time`: nobody logged in, and
-    whatever wants a user can tell by that.
-    """
-    iat = int(now.timestamp())
-    claims: dict[str, object] = {
-        "iss": issuer,
-        "sub": grant.client_id,
-        "aud": grant.audience,
-        "exp": iat + int(ttl.total_seconds()),
-        "iat": iat,
-        "nbf": iat - int(NOT_BEFORE_SLACK.total_seconds()),
-        "jti": jti,
-        "client_id": grant.client_id,
-    }
-    if grant.scope:
-        claims["scope"] = grant.scope
-    return claims
+
+def claim_text(payload: Mapping[str, object], name: str) -> str:
+    """A claim that must be there and say something."""
+    value = payload.get(name)
+    if not isinstance(value, str) or not value:
+        raise BadClaims
+    return value
+
+
+def claim_texts(payload: Mapping[str, object], name: str) -> tuple[str, ...]:
+    """A claim that is an array of strings; none where it is missing."""
+    value = payload.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise BadClaims
+    return tuple(value)
+
+
+def claim_moment(payload: Mapping[str, object], name: str) -> datetime:
+    """A NumericDate that must be there; ours are whole seconds (RFC 7519 §2)."""
+    value = payload.get(name)
+    # A bool is an int in Python, so it is named here.
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LATEST:
+        raise BadClaims
+    return moment(value)
+
+
+def claim_uuid(payload: Mapping[str, object], name: str) -> UUID:
+    """A UUID in its one spelling."""
+    text = claim_text(payload, name)
+    try:
+        value = UUID(text)
+    except ValueError:
+        raise BadClaims from None
+    if str(value) != text:
+        raise BadClaims
+    return value
 
 
 def moment(seconds: float) -> datetime:
     """A NumericDate (RFC 7519 §2) as an aware datetime."""
-    return datetime.fromtimestamp(seconds, UTC)
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def _version(value: object) -> int:
+    """A version of claims: a number from 1 on."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LATEST_VER:
+        raise BadClaims
+    return value

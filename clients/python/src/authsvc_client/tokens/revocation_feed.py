@@ -8,28 +8,17 @@ does not understand would let through what was revoked, so the document is refus
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from authsvc_client.tokens import base64url, json_object
-from authsvc_client.tokens.access_token import (
-    COMPACT,
-    DIGEST,
-    HEADER_MEMBERS,
-    KID,
-    LATEST,
-    LATEST_VER,
-    LEEWAY,
-    PADDING,
-)
-from authsvc_client.tokens.claims import moment
-from authsvc_client.tokens.revocations import DIGEST_BYTES, Entry, Kind, whole_second_after
+from authsvc_client.tokens import base64url, jws
+from authsvc_client.tokens.access_token import LEEWAY
+from authsvc_client.tokens.claims import LATEST, LATEST_VER, moment
+from authsvc_client.tokens.errors import InvalidToken
+from authsvc_client.tokens.revocations import DIGEST_BYTES, Entry, Kind
 
 PATH = "/.well-known/revocations"
 TYP = "rvk+jwt"
@@ -51,16 +40,13 @@ ISSUED_BEFORE = {"issued_before", "exp"}
 OF_CLIENT = {"client_id", *ISSUED_BEFORE}
 # Asked for by name (`?kinds=client`), since a verifier that does not know an entry refuses all.
 KINDS_PARAMETER, KINDS_ASKED = "kinds", "client"
-# Tokens of clients have no `ver` and those of users begin at 1, so that an entry with this one
-# is of no user, and makes every token of a client stale, whenever it was issued.
-CLIENT_VER = 1
 
 
 class FeedRefused(Exception):  # noqa: N818 - read as a sentence: raise FeedRefused
     """The document is not a revocation feed of this issuer, or not one for now."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Feed:
     """
     A document that is authentic and valid now.
@@ -81,73 +67,41 @@ class Feed:
     kid: str
 
 
-def entry_text(entry: Entry) -> str:
-    """One entry as JSON."""
-    exp = int(whole_second_after(entry.expires_at).timestamp())
-    name = base64url.encode(entry.digest or b"")
-    if entry.issued_before is not None:
-        of_client = f'"client_id":"{name}",' if entry.kind is Kind.CLIENT else ""
-        before = int(entry.issued_before.timestamp())
-        return f'{{{of_client}"issued_before":{before},"exp":{exp}}}'
-    version = f'"ver":{entry.least_ver},' if entry.kind is Kind.VER else ""
-    return f'{{"{NAMES[entry.kind]}":"{name}",{version}"exp":{exp}}}'
-
-
-def entry_text_of_before(entry: Entry) -> str:
-    """The same for a verifier that does not ask for entries of clients: it refuses no less."""
-    if entry.kind is not Kind.CLIENT:
-        return entry_text(entry)
-    return entry_text(Entry(Kind.VER, entry.expires_at, entry.digest, least_ver=CLIENT_VER))
-
-
-def payload_text(
-    *,
-    issuer: str,
-    iat: datetime,
-    epoch: str,
-    seq: int,
-    entries: Iterable[str],
-    since: int | None = None,
-) -> str:
+def read(document: str) -> jws.Jws:
     """
-    The payload of a document.
+    The form of a document that came from somewhere.
 
-    Args:
-        entries: Each as `entry_text` writes it, in the order of their numbers.
+    Raises:
+        FeedRefused: It is none; the text is a word from a closed set.
     """
-    seconds = int(iat.timestamp())
-    members: dict[str, object] = {
-        "iss": issuer,
-        "iat": seconds,
-        "exp": seconds + int(VALID.total_seconds()),
-        "epoch": epoch,
-        "seq": seq,
-        **({} if since is None else {"since": since}),
-    }
-    head = json.dumps(members, separators=(",", ":"))
-    # Encoded entry by entry when they are learnt: all at once would take 0.1 s.
-    return f'{head[:-1]},"entries":[{",".join(entries)}]}}'
+    try:
+        return jws.read(document, TYP, max_length=MAX_LENGTH)
+    except InvalidToken as refusal:
+        raise FeedRefused(refusal.detail) from None
 
 
-def read_feed(
-    document: str,
+def verify_feed(
+    document: jws.Jws,
+    key: RSAPublicKey,
     *,
-    public_key: Callable[[str], RSAPublicKey | None],
     issuer: str,
     now: datetime,
     leeway: timedelta = LEEWAY,
 ) -> Feed:
     """
-    Read a document that came from somewhere.
+    What a document says that is this issuer's and for now.
 
     Args:
-        public_key: The issuer's key of that `kid`; None if there is none, or if it was revoked.
+        key: The issuer's key of its `kid`.
         leeway: Between our clock and the issuer's, both ways.
 
     Raises:
-        FeedRefused: It is not one of this issuer's for now; the text is a word from a closed set.
+        FeedRefused: It is not; the text is a word from a closed set.
     """
-    kid, payload = _open(document, public_key)
+    try:
+        payload = document.verify(key)
+    except InvalidToken as refusal:
+        raise FeedRefused(refusal.detail) from None
     if payload.keys() - {"since"} != MEMBERS:
         raise FeedRefused("bad_members")
     if payload["iss"] != issuer:
@@ -164,7 +118,7 @@ def read_feed(
         seq=_number(payload["seq"]),
         since=_number(payload["since"]) if "since" in payload else None,
         entries=_entries(payload["entries"]),
-        kid=kid,
+        kid=document.kid,
     )
     if feed.since is not None and feed.since > feed.seq:
         raise FeedRefused("bad_seq")
@@ -173,34 +127,6 @@ def read_feed(
     if now < iat - leeway:
         raise FeedRefused("not_yet_valid")
     return feed
-
-
-def _open(
-    document: str, public_key: Callable[[str], RSAPublicKey | None]
-) -> tuple[str, Mapping[str, object]]:
-    # Size and form first: they cost next to nothing.
-    if len(document) > MAX_LENGTH or not COMPACT.fullmatch(document):
-        raise FeedRefused("malformed")
-    signed, _, signature = document.rpartition(".")
-    header_part, _, payload_part = signed.partition(".")
-    header = _object(header_part)
-    kid = header.get("kid")
-    if (
-        set(header) != HEADER_MEMBERS
-        or header["alg"] != "RS256"
-        or header["typ"] != TYP
-        or not isinstance(kid, str)
-        or not KID.fullmatch(kid)
-    ):
-        raise FeedRefused("bad_header")
-    key = public_key(kid)
-    if key is None:
-        raise FeedRefused("unknown_kid")
-    try:
-        key.verify(_decode(signature), signed.encode("ascii"), PADDING, DIGEST)
-    except (InvalidSignature, ValueError):
-        raise FeedRefused("bad_signature") from None
-    return kid, _object(payload_part)
 
 
 def _entries(value: object) -> tuple[Entry, ...]:
@@ -241,20 +167,6 @@ def _digest(value: object) -> bytes:
     if len(found) != DIGEST_BYTES:
         raise FeedRefused("bad_entry")
     return found
-
-
-def _decode(part: str) -> bytes:
-    try:
-        return base64url.decode(part)
-    except ValueError:
-        raise FeedRefused("malformed") from None
-
-
-def _object(part: str) -> Mapping[str, object]:
-    try:
-        return json_object.decode(_decode(part))
-    except ValueError:
-        raise FeedRefused("malformed") from None
 
 
 def _number(value: object) -> int:

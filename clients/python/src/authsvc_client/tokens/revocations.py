@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum
 
 from authsvc_client.tokens.claims import AccessTokenClaims
 
@@ -22,7 +22,7 @@ SKEW = timedelta(seconds=2)
 DIGEST_BYTES = 16  # of SHA-256: 128 bits, and nobody chooses what is digested
 
 
-class Kind(StrEnum):
+class Kind(str, Enum):
     """What an entry speaks of."""
 
     SID = "sid"
@@ -43,7 +43,7 @@ class Kind(StrEnum):
         return self in {Kind.SID, Kind.JTI, Kind.VER}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """
     One revocation.
@@ -88,7 +88,7 @@ def whole_second_after(moment: datetime) -> datetime:
     return whole if whole == moment else whole + timedelta(seconds=1)
 
 
-class Standing(StrEnum):
+class Standing(str, Enum):
     """What a set of revocations says of an access token."""
 
     GOOD = "good"

@@ -11,31 +11,33 @@ Adapters are modules of their own, which import their framework: `authsvc_client
 from __future__ import annotations
 
 from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.errors import (
+    AccessRefused,
+    BadClaims,
+    BadHeader,
+    BadSignature,
+    Expired,
+    InvalidToken,
+    Malformed,
+    NotYetValid,
+    RevokedToken,
+    StaleClaims,
+    UnknownKey,
+    WrongAudience,
+    WrongIssuer,
+)
 from authsvc_client.tokens.identity_assertion import IdentityClaims
 from authsvc_client.verifier.authorization import check_roles, check_scope, check_user
 from authsvc_client.verifier.clock import Clock, SystemClock
 from authsvc_client.verifier.cookie_sessions import CookieSessions
 from authsvc_client.verifier.errors import (
-    AccessRefused,
-    BadClaims,
-    BadHeader,
-    BadSignature,
     CsrfRefused,
-    Expired,
     InsufficientScope,
     InvalidRequest,
-    InvalidToken,
     KeysUnavailable,
-    Malformed,
     MissingToken,
-    NotYetValid,
     RevocationsUnavailable,
-    RevokedToken,
-    StaleClaims,
     Unavailable,
-    UnknownKey,
-    WrongAudience,
-    WrongIssuer,
 )
 from authsvc_client.verifier.identity_assertions import IdentityAssertionVerifier
 from authsvc_client.verifier.key_cache import KeyStatus

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping, Seq
 from typing import Any
 
 from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.errors import PROBLEM_JSON, AccessRefused
 from authsvc_client.verifier.authorization import check_roles, check_scope, role_names, scope_tokens
 from authsvc_client.verifier.cookie_sessions import CookieSessions
 from authsvc_client.verifier.credentials import (
@@ -23,7 +24,6 @@ from authsvc_client.verifier.credentials import (
     presented,
     presented_by_websocket,
 )
-from authsvc_client.verifier.errors import PROBLEM_JSON, AccessRefused
 from authsvc_client.verifier.token_verifier import TokenVerifier
 
 log = logging.getLogger("authsvc_client.verifier")

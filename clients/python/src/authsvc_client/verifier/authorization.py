@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from authsvc_client.tokens.claims import AccessTokenClaims
-from authsvc.protocol.roles import NAME as ROLE
+from authsvc_client.tokens.claims import ROLE_NAME, AccessTokenClaims
 from authsvc_client.verifier.errors import InsufficientScope
 
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)
@@ -51,7 +50,7 @@ def role_names(roles: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         ValueError: There is none, or one that no token can have: a programming error.
     """
-    if not roles or not all(ROLE.fullmatch(role) for role in roles):
+    if not roles or not all(ROLE_NAME.fullmatch(role) for role in roles):
         raise ValueError("name at least one role, of the characters A-Z a-z 0-9 _ . : and -")
     return roles
 

@@ -19,7 +19,7 @@ Headers = Callable[[str], Sequence[str]]
 """All values of the header of that name, which is given in lower case."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Presented:
     """
     What a request carries.

@@ -12,8 +12,8 @@ FastAPI: who calls, as a dependency.
     async def delete_order(number: int) -> None: ...
 
 Refusals are HTTPExceptions, so that they look like the application's other errors; status,
-challenge and description are those of `authsvc_client.verifier.errors`. The dependencies guard WebSockets
-as well: a refusal closes one with 1008 before it is accepted.
+challenge and description are those of `authsvc_client.verifier.errors`. The dependencies guard
+WebSockets as well: a refusal closes one with 1008 before it is accepted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPBearer
 
 from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.errors import AccessRefused
 from authsvc_client.verifier.authorization import (
     check_roles,
     check_scope,
@@ -38,7 +39,6 @@ from authsvc_client.verifier.authorization import (
 )
 from authsvc_client.verifier.cookie_sessions import CookieSessions
 from authsvc_client.verifier.credentials import READING_METHODS, presented, presented_by_websocket
-from authsvc_client.verifier.errors import AccessRefused
 from authsvc_client.verifier.token_verifier import TokenVerifier
 
 log = logging.getLogger("authsvc_client.verifier")
@@ -56,7 +56,7 @@ class _Documented(HTTPBearer):
 _scheme = _Documented(bearerFormat="JWT", description="An access token of authsvc.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Protection:
     """What `protect` left with an application."""
 

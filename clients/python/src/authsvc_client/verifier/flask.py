@@ -26,6 +26,7 @@ from flask import Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
 from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.errors import PROBLEM_JSON, AccessRefused
 from authsvc_client.verifier.authorization import (
     check_roles,
     check_scope,
@@ -35,7 +36,6 @@ from authsvc_client.verifier.authorization import (
 )
 from authsvc_client.verifier.cookie_sessions import CookieSessions
 from authsvc_client.verifier.credentials import READING_METHODS, presented
-from authsvc_client.verifier.errors import PROBLEM_JSON, AccessRefused
 from authsvc_client.verifier.token_verifier import TokenVerifier
 
 log = logging.getLogger("authsvc_client.verifier")

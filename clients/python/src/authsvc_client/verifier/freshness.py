@@ -20,7 +20,7 @@ MOST_USABLE = timedelta(days=7)
 MAX_DIGITS = 10  # of a number of seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Freshness:
     """
     The two ages of a key set, counted from when it was fetched.

@@ -13,12 +13,15 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from authsvc_client.tokens.access_token import LEEWAY
-from authsvc_client.tokens.identity_assertion import IdentityClaims, verify_identity_assertion
+from authsvc_client.tokens.identity_assertion import TYP, IdentityClaims, verify_identity_assertion
+from authsvc_client.tokens.jws import Jws, read
 from authsvc_client.verifier.clock import Clock, SystemClock
 from authsvc_client.verifier.errors import MissingToken
+from authsvc_client.verifier.issuer_keys import IssuerKeys, check_leeway
 from authsvc_client.verifier.token_verifier import TIMEOUT
-from authsvc_client.verifier.with_keys import PublicKey, WithKeys, check_leeway
 
 
 class IdentityAssertionVerifier:
@@ -61,7 +64,7 @@ class IdentityAssertionVerifier:
         self.upstream = upstream
         self._leeway = leeway
         self._clock = clock or SystemClock()
-        self._with_keys = WithKeys(
+        self._issuer = IssuerKeys(
             issuer=issuer,
             jwks_uri=jwks_uri,
             key_file=key_file,
@@ -82,8 +85,8 @@ class IdentityAssertionVerifier:
             InvalidToken: It is not valid; the class says why.
             KeysUnavailable: Nobody can say, since authsvc cannot be asked for its keys.
         """
-        presented = _presented(assertion)
-        return await self._with_keys.make(lambda public_key: self._claims(presented, public_key))
+        jws = _read(assertion)
+        return self._claims(jws, await self._issuer.key(jws.kid))
 
     def verify_sync(self, assertion: str | None) -> IdentityClaims:
         """
@@ -92,13 +95,13 @@ class IdentityAssertionVerifier:
         Raises:
             MissingToken, InvalidToken, KeysUnavailable: See `verify`.
         """
-        presented = _presented(assertion)
-        return self._with_keys.make_sync(lambda public_key: self._claims(presented, public_key))
+        jws = _read(assertion)
+        return self._claims(jws, self._issuer.key_sync(jws.kid))
 
-    def _claims(self, assertion: str, public_key: PublicKey) -> IdentityClaims:
+    def _claims(self, jws: Jws, key: RSAPublicKey) -> IdentityClaims:
         return verify_identity_assertion(
-            assertion,
-            public_key=public_key,
+            jws,
+            key,
             issuer=self.issuer,
             upstream=self.upstream,
             now=self._clock.now(),
@@ -106,7 +109,7 @@ class IdentityAssertionVerifier:
         )
 
 
-def _presented(assertion: str | None) -> str:
+def _read(assertion: str | None) -> Jws:
     if not assertion:
         raise MissingToken("no assertion")
-    return assertion
+    return read(assertion, TYP)

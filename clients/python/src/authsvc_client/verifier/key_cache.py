@@ -23,8 +23,9 @@ from threading import Lock, Thread
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from authsvc_client.tokens.errors import AccessRefused, UnknownKey
 from authsvc_client.verifier.clock import Clock
-from authsvc_client.verifier.errors import AccessRefused, KeysUnavailable, UnknownKey
+from authsvc_client.verifier.errors import KeysUnavailable
 from authsvc_client.verifier.key_file import KeyFile
 from authsvc_client.verifier.key_set import Keys
 from authsvc_client.verifier.key_source import Fetched
@@ -42,7 +43,7 @@ Fetch = Callable[[str | None, bool], Fetched]
 """Entity tag held, whether to go past caches."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Held:
     """A good key set; the two moments are of the monotonic clock."""
 
@@ -54,7 +55,7 @@ class Held:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KeyStatus:
     """
     What a verifier holds, for a health page.
@@ -177,7 +178,7 @@ class KeyCache:
                 return self._unavailable(time)
             if fetched:
                 self._absent.note(kid, time)
-            return UnknownKey("unknown_kid")
+            return UnknownKey()
 
     def unavailable(self) -> KeysUnavailable | None:
         """Why no token can be verified; None if that is not so."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from authsvc_client.tokens import json_object
@@ -31,7 +31,7 @@ class NotUsable(Exception):  # noqa: N818 - read as a sentence: raise NotUsable
     """The file holds nothing to be used; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kept:
     """A key set that was written earlier, and when it was fetched."""
 
@@ -78,7 +78,7 @@ class KeyFile:
         etag = members.get("etag")
         if etag is not None and not isinstance(etag, str):
             raise NotUsable("etag is no text")
-        fetched_at = datetime.fromtimestamp(_number(members, "fetched_at"), UTC)
+        fetched_at = datetime.fromtimestamp(_number(members, "fetched_at"), timezone.utc)
         usable = timedelta(seconds=_number(members, "usable"))
         if not -SKEW <= now - fetched_at < usable:
             raise NotUsable(f"it was fetched at {fetched_at:%Y-%m-%dT%H:%M:%SZ}, too long ago")

@@ -22,7 +22,7 @@ JSON = {"Accept": "application/json"}
 REDISCOVER = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fetched:
     """
     What came back.

@@ -15,14 +15,13 @@ import ssl
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum
 from threading import Event, Lock, Thread
-from typing import assert_never
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.errors import RevokedToken, StaleClaims
 from authsvc_client.tokens.revocation_feed import (
     KINDS_ASKED,
     KINDS_PARAMETER,
@@ -32,11 +31,12 @@ from authsvc_client.tokens.revocation_feed import (
     VALID,
     Feed,
     FeedRefused,
-    read_feed,
+    read,
+    verify_feed,
 )
 from authsvc_client.tokens.revocations import Kind, RevocationSet, Standing, digest
 from authsvc_client.verifier.clock import Clock, SystemClock
-from authsvc_client.verifier.errors import RevocationsUnavailable, RevokedToken, StaleClaims
+from authsvc_client.verifier.errors import RevocationsUnavailable
 from authsvc_client.verifier.key_cache import Flight, KeyCache
 from authsvc_client.verifier.transfer import FetchFailed, Transfer, check_url
 
@@ -48,7 +48,7 @@ LEAST_MAX_AGE = timedelta(seconds=15)  # one document may be lost on the way
 RETRY_AFTER = timedelta(seconds=5)
 
 
-class WhenAway(StrEnum):
+class WhenAway(str, Enum):
     """What happens to tokens that nothing is known against, while the feed is too old."""
 
     FAIL_CLOSED = "fail_closed"
@@ -57,7 +57,7 @@ class WhenAway(StrEnum):
     """They are accepted, as if there were no feed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FeedStatus:
     """
     What is known, for a health page.
@@ -75,7 +75,7 @@ class FeedStatus:
     failure: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Newest:
     """The last document that was accepted, and when."""
 
@@ -86,7 +86,7 @@ class Newest:
     accepted_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Connections:
     """What the verifier lends: to follow its issuer there must be one."""
 
@@ -186,15 +186,11 @@ class RevocationFeed:
             RevocationsUnavailable: Nobody can say, and `when_away` is `fail_closed`.
         """
         del now  # the set is pruned with every fetch; who has outlived its token does no harm
-        match self._set.standing(claims):
-            case Standing.REVOKED:
-                raise RevokedToken("revoked")
-            case Standing.STALE_CLAIMS:
-                raise StaleClaims("stale_claims")
-            case Standing.GOOD:
-                pass
-            case never:  # pragma: no cover - mypy sees to it
-                assert_never(never)
+        standing = self._set.standing(claims)
+        if standing is Standing.REVOKED:
+            raise RevokedToken
+        if standing is Standing.STALE_CLAIMS:
+            raise StaleClaims
         if self._when_away is WhenAway.FAIL_CLOSED and not self._is_trusted():
             raise RevocationsUnavailable(
                 f"the revocation feed is too old: {self._failure or 'not fetched yet'}",
@@ -297,24 +293,17 @@ class RevocationFeed:
         return feed
 
     def _read(self, lent: _Connections, body: bytes) -> Feed:
-        def public_key(kid: str) -> RSAPublicKey | None:
-            if self._set.names_key(kid):
-                raise FeedRefused("revoked_kid")
-            return lent.keys.find(kid)
-
-        text = body.decode("ascii", "replace")
-
-        def read() -> Feed:
-            return read_feed(text, public_key=public_key, issuer=lent.issuer, now=lent.clock.now())
-
-        try:
-            feed = read()
-        except FeedRefused as refusal:
-            if str(refusal) != "unknown_kid":
-                raise
+        document = read(body.decode("ascii", "replace"))
+        if self._set.names_key(document.kid):
+            raise FeedRefused("revoked_kid")
+        key = lent.keys.find(document.kid)
+        if key is None:
             # Not as for a token's unknown kid, which strangers can use up for a minute.
             wait({lent.keys.fetch_again()}, timeout=lent.patience)
-            feed = read()
+            key = lent.keys.find(document.kid)
+        if key is None:
+            raise FeedRefused("unknown_kid")
+        feed = verify_feed(document, key, issuer=lent.issuer, now=lent.clock.now())
         signer = digest(feed.kid)
         if any(entry.kind is Kind.KID and entry.digest == signer for entry in feed.entries):
             raise FeedRefused("revoked_kid")

@@ -7,7 +7,7 @@ For the tests of an application that this library protects: claims without a tok
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +27,7 @@ def claims(**changes: Any) -> AccessTokenClaims:  # noqa: ANN401 - fields by nam
     Raises:
         TypeError: There is no such field.
     """
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = datetime.now(timezone.utc).replace(microsecond=0)
     user = AccessTokenClaims(
         iss="https://auth.example.com",
         sub="00000000-0000-4000-8000-000000000001",

@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from authsvc_client.tokens.access_token import LEEWAY, verify_access_token
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from authsvc_client.tokens.access_token import LEEWAY, TYP, verify_access_token
 from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.jws import Jws, read
 from authsvc_client.verifier.clock import Clock, SystemClock
+from authsvc_client.verifier.issuer_keys import IssuerKeys, check_leeway
 from authsvc_client.verifier.key_cache import Flight, KeyStatus
 from authsvc_client.verifier.revocation_feed import RevocationFeed
-from authsvc_client.verifier.with_keys import PublicKey, WithKeys, check_leeway
 
 TIMEOUT = timedelta(seconds=3)
 
@@ -74,7 +77,7 @@ class TokenVerifier:
         self._leeway = leeway
         self._clock = clock or SystemClock()
         self._revocations = revocations
-        self._with_keys = WithKeys(
+        self._issuer = IssuerKeys(
             issuer=issuer,
             jwks_uri=jwks_uri,
             key_file=key_file,
@@ -82,7 +85,7 @@ class TokenVerifier:
             ssl_context=ssl_context,
             clock=self._clock,
         )
-        self._keys = self._with_keys.keys
+        self._keys = self._issuer.keys
         self._feed = revocations if isinstance(revocations, RevocationFeed) else None
         if self._feed is not None:
             self._feed.attach(
@@ -107,8 +110,9 @@ class TokenVerifier:
         """
         following = self._begin()
         if following is not None:
-            await self._with_keys.wait(following)
-        return await self._with_keys.make(lambda public_key: self._claims(token, public_key))
+            await self._issuer.wait(following)
+        jws = read(token, TYP)
+        return self._claims(jws, await self._issuer.key(jws.kid))
 
     def verify_sync(self, token: str) -> AccessTokenClaims:
         """
@@ -119,8 +123,9 @@ class TokenVerifier:
         """
         following = self._begin()
         if following is not None:
-            self._with_keys.block(following)
-        return self._with_keys.make_sync(lambda public_key: self._claims(token, public_key))
+            self._issuer.block(following)
+        jws = read(token, TYP)
+        return self._claims(jws, self._issuer.key_sync(jws.kid))
 
     async def prefetch(self) -> None:
         """
@@ -131,7 +136,7 @@ class TokenVerifier:
         """
         for flight in (self._keys.fetch_now(), self._begin()):
             if flight is not None:
-                await self._with_keys.wait(flight)
+                await self._issuer.wait(flight)
         self._demand_keys()
 
     def prefetch_sync(self) -> None:
@@ -143,18 +148,18 @@ class TokenVerifier:
         """
         for flight in (self._keys.fetch_now(), self._begin()):
             if flight is not None:
-                self._with_keys.block(flight)
+                self._issuer.block(flight)
         self._demand_keys()
 
     def key_status(self) -> KeyStatus:
         """What keys are held and how old they are, for a health page; asks nobody."""
         return self._keys.status()
 
-    def _claims(self, token: str, public_key: PublicKey) -> AccessTokenClaims:
+    def _claims(self, jws: Jws, key: RSAPublicKey) -> AccessTokenClaims:
         now = self._clock.now()
         claims = verify_access_token(
-            token,
-            public_key=public_key,
+            jws,
+            key,
             issuer=self.issuer,
             audience=self.audience,
             now=now,

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from authsvc_client.verifier.environment_proxy import through_proxy
 from authsvc_client.tokens.loopback import is_loopback
+from authsvc_client.verifier.environment_proxy import through_proxy
 
 
 class FetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed

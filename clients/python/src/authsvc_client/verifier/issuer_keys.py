@@ -1,32 +1,23 @@
-"""A check that needs one of the issuer's keys: it is made again when the key had to be fetched."""
+"""The keys of one issuer, and how long a request waits for one that has to be fetched."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from concurrent import futures
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc_client.tokens.access_token import LEEWAY
-from authsvc.protocol.errors import Unauthenticated
 from authsvc_client.verifier.clock import Clock
-from authsvc_client.verifier.errors import BY_DETAIL
 from authsvc_client.verifier.key_cache import Flight, KeyCache
 from authsvc_client.verifier.key_file import KeyFile
 from authsvc_client.verifier.key_source import KeySource
 
-T = TypeVar("T")
-PublicKey = Callable[[str], RSAPublicKey | None]
-"""The key of that `kid`, if it is known."""
-Check = Callable[[PublicKey], T]
-"""What a token says; raises Unauthenticated, with `unknown_kid` where its key is not known."""
 
-
-class WithKeys:
+class IssuerKeys:
     """
     The keys of one issuer, and how long to wait for them.
 
@@ -60,36 +51,36 @@ class WithKeys:
             file=None if key_file is None else KeyFile(Path(key_file), issuer=issuer),
         )
 
-    async def make(self, check: Check[T]) -> T:
+    async def key(self, kid: str) -> RSAPublicKey:
         """
-        Make a check, and once again if its key had to be fetched.
+        The issuer's key of that name; fetched if it is not held.
 
         Raises:
-            InvalidToken: What the check found.
+            UnknownKey: The issuer publishes none.
             KeysUnavailable: Nobody can say.
         """
-        done, kid = self._attempt(check)
-        if done is not None:
-            return done
+        key = self.keys.find(kid)
+        if key is not None:
+            return key
         flight = self.keys.fetch_for(kid)
         if flight is not None:
             await self.wait(flight)
-        return self._conclude(check, fetched=flight is not None)
+        return self._fetched(kid, waited=flight is not None)
 
-    def make_sync(self, check: Check[T]) -> T:
+    def key_sync(self, kid: str) -> RSAPublicKey:
         """
-        As `make`, for threads: it blocks where that one waits.
+        As `key`, for threads: it blocks where that one waits.
 
         Raises:
-            InvalidToken, KeysUnavailable: See `make`.
+            UnknownKey, KeysUnavailable: See `key`.
         """
-        done, kid = self._attempt(check)
-        if done is not None:
-            return done
+        key = self.keys.find(kid)
+        if key is not None:
+            return key
         flight = self.keys.fetch_for(kid)
         if flight is not None:
             self.block(flight)
-        return self._conclude(check, fetched=flight is not None)
+        return self._fetched(kid, waited=flight is not None)
 
     async def wait(self, flight: Flight) -> None:
         """Wait for a fetch; whoever is cancelled here leaves it to the others."""
@@ -99,30 +90,14 @@ class WithKeys:
         """As `wait`, for threads."""
         try:
             flight.result(self._patience)
-        except TimeoutError:
-            return  # the second attempt finds no key, and says so
+        except futures.TimeoutError:
+            return  # the key is not there then, and that is said
 
-    def _attempt(self, check: Check[T]) -> tuple[T | None, str]:
-        """What it found; or None and the `kid` of a key that is not known."""
-        asked = ""
-
-        def public_key(kid: str) -> RSAPublicKey | None:
-            nonlocal asked
-            asked = kid
-            return self.keys.find(kid)
-
-        try:
-            return check(public_key), asked
-        except Unauthenticated as refusal:
-            if refusal.detail == "unknown_kid":
-                return None, asked
-            raise BY_DETAIL[refusal.detail](refusal.detail) from None
-
-    def _conclude(self, check: Check[T], *, fetched: bool) -> T:
-        done, kid = self._attempt(check)
-        if done is None:
-            raise self.keys.refusal(kid, fetched=fetched)
-        return done
+    def _fetched(self, kid: str, *, waited: bool) -> RSAPublicKey:
+        key = self.keys.find(kid)
+        if key is None:
+            raise self.keys.refusal(kid, fetched=waited)
+        return key
 
 
 def check_leeway(leeway: timedelta) -> None:
