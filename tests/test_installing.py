@@ -13,7 +13,7 @@ KINDS = {".md", ".py", ".mjs", ".js", ".html", ".json"}
 # Neither name is taken on its index. Whoever takes it would be in each process that decides who is
 # logged in.
 FROM_AN_INDEX = re.compile(
-    r"\b(?:pipx?|uv)\b[^`\n]*? (?:install|add)\b[^`\n]*?[\s'\"]authsvc(?![\w./-])"
+    r"\b(?:pipx?|uv)\b[^`\n]*? (?:install|add)\b[^`\n]*?[\s'\"]authsvc(?:-client)?(?![\w./-])"
     r"|\b(?:npm|pnpm|yarn|npx)\b[^`\n]*? (?:install|i|add|exec)\b[^`\n]*?[\s'\"]@authsvc/\w"
 )
 
@@ -43,11 +43,12 @@ def test_no_command_takes_the_project_from_an_index() -> None:
     [
         ("pip install authsvc", True),
         ("pip install fastapi uvicorn authsvc", True),
-        ("python -m pip install 'authsvc[server]'", True),
+        ("python -m pip install 'authsvc[embedded]'", True),
+        ("pip install authsvc-client", True),
         ("uv add authsvc", True),
         ("npm install @authsvc/client", True),
         ("pip install fastapi uvicorn /path/to/authsvc", False),
-        ("pip install '/path/to/authsvc[server]'", False),
+        ("pip install /path/to/authsvc/clients/python", False),
         ("pip install fastapi uvicorn .", False),
         ("/opt/authsvc/bin/pip install --require-hashes -r requirements.lock", False),
         ("npm install /path/to/authsvc/clients/js", False),

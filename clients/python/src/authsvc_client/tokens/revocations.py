@@ -25,6 +25,8 @@ DIGEST_BYTES = 16  # of SHA-256: 128 bits, and nobody chooses what is digested
 class Kind(str, Enum):
     """What an entry speaks of."""
 
+    __str__ = str.__str__  # as enum.StrEnum, which Python 3.9 has not
+
     SID = "sid"
     JTI = "jti"
     KID = "kid"
@@ -90,6 +92,8 @@ def whole_second_after(moment: datetime) -> datetime:
 
 class Standing(str, Enum):
     """What a set of revocations says of an access token."""
+
+    __str__ = str.__str__  # as enum.StrEnum, which Python 3.9 has not
 
     GOOD = "good"
     REVOKED = "revoked"

@@ -51,6 +51,8 @@ RETRY_AFTER = timedelta(seconds=5)
 class WhenAway(str, Enum):
     """What happens to tokens that nothing is known against, while the feed is too old."""
 
+    __str__ = str.__str__  # as enum.StrEnum, which Python 3.9 has not
+
     FAIL_CLOSED = "fail_closed"
     """They are answered with 503."""
     FAIL_OPEN = "fail_open"
