@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from authsvc.embedded_postgres import EmbeddedPostgres, start_temporary
-from authsvc.http.logging import configure_logging
+from authsvc.observe.logging import configure_logging
 from authsvc.protocol.audit import Caller
 from authsvc.protocol.refresh import Lifetimes
 from authsvc.remote.client_jwks import RemoteKeys

@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 from authsvc.cli.main import app
-from authsvc.http.metrics import REGISTRY
+from authsvc.observe.metrics import REGISTRY
 from authsvc.settings import Settings
 
 ROOT = Path(__file__).parents[1]

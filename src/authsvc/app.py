@@ -17,41 +17,32 @@ from starlette.types import Receive, Scope, Send
 
 from authsvc.flows.follow_revocations import LOOK_INTERVAL, Revocations
 from authsvc.flows.maintain import prune
-from authsvc.http import (
-    change_password,
-    continue_session,
-    introspect,
-    jwks,
-    login,
-    logout,
-    me,
-    refresh,
-    register,
-    revocations,
-    revoke,
-    sessions,
-    token,
-    verify,
-)
-from authsvc.http.connections import Connections
-from authsvc.http.cookies import Cookies
-from authsvc.http.csrf import Origins
-from authsvc.http.demo import demo_router
-from authsvc.http.dependencies import Clock, Service
-from authsvc.http.docs import docs_router
-from authsvc.http.errors import install_errors
-from authsvc.http.health import health_router
-from authsvc.http.logging import configure_logging
-from authsvc.http.metadata import metadata_router
-from authsvc.http.metrics import key_problems_total, metrics_router, record, record_connections
-from authsvc.http.middleware import Direct, Edge
+from authsvc.http.account import change_password, me, register, sessions
+from authsvc.http.auth import login, logout, refresh
+from authsvc.http.gateway import verify
+from authsvc.http.oauth import introspect, revoke, token
 from authsvc.http.openapi import install_openapi
+from authsvc.http.ops.health import health_router
+from authsvc.http.ops.metrics import metrics_router, record
+from authsvc.http.pages import continue_session
+from authsvc.http.pages.demo import demo_router
+from authsvc.http.pages.docs import docs_router
+from authsvc.http.request.cookies import Cookies
+from authsvc.http.request.csrf import Origins
+from authsvc.http.request.dependencies import Clock, Service
+from authsvc.http.response.errors import install_errors
+from authsvc.http.wellknown import jwks, revocations
+from authsvc.http.wellknown.metadata import metadata_router
+from authsvc.http.wire import Direct, Edge
+from authsvc.http.wire.connections import Connections
 from authsvc.keys.assertion_signer import AssertionSigner
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.issuer import Issuer
 from authsvc.keys.password_blocklist import blocked_passwords
 from authsvc.keys.passwords import PasswordHasher
+from authsvc.observe.logging import configure_logging
+from authsvc.observe.metrics import key_problems_total
 from authsvc.parent_death import die_with_parent
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.protocol.refresh import Lifetimes
@@ -269,7 +260,7 @@ async def _follow_revocations(held: Service) -> None:
 async def _sample(held: Service, connections: Connections) -> None:
     """What a gauge shows between two requests."""
     record(held)
-    record_connections(connections)
+    connections.record()
 
 
 async def _prune(held: Service) -> None:

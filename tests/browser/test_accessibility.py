@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.http.docs import docs_router
+from authsvc.http.pages.docs import docs_router
 from authsvc.settings import Settings
 from tests.browser.conftest import node
 from tests.http.small import application, client_of

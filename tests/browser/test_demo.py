@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from authsvc.http.demo import ASSETS, demo_router
-from authsvc.http.static_page import CONTENT_SECURITY_POLICY
+from authsvc.http.pages.demo import ASSETS, demo_router
+from authsvc.http.pages.static_page import CONTENT_SECURITY_POLICY
 from authsvc.settings import Settings, SettingsError
 from tests.browser.conftest import ROOT, node
 from tests.http.small import application, client_of

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from authsvc.http import jwks, verify
-from authsvc.http.verify_query import read_query
+from authsvc.http.gateway import verify
+from authsvc.http.gateway.verify_query import read_query
+from authsvc.http.wellknown import jwks
 from authsvc.settings import Settings
 from authsvc.settings.upstreams import Upstream
 from tests.gateways.conftest import EXAMPLES, PATH

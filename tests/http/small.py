@@ -8,9 +8,9 @@ import httpx
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
-from authsvc.http.errors import install_errors
-from authsvc.http.logging import configure_logging
-from authsvc.http.middleware import Edge
+from authsvc.http.response.errors import install_errors
+from authsvc.http.wire import Edge
+from authsvc.observe.logging import configure_logging
 from authsvc.settings import Settings
 
 ORIGIN = "http://localhost:8000"

@@ -10,7 +10,7 @@ import pytest
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 
-from authsvc.http.middleware.body_limit import MAX_BODY, limited
+from authsvc.http.wire.body_limit import MAX_BODY, limited
 from authsvc.protocol.errors import BadRequest
 from tests.http.small import application, client_of
 

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 import structlog.testing
 
-from authsvc.http.connections import Connections, descriptors_left
+from authsvc.http.wire.connections import Connections, descriptors_left
 
 pytestmark = pytest.mark.finding("11.6")
 

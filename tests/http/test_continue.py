@@ -11,10 +11,10 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from authsvc.http.continue_session import ASSETS
-from authsvc.http.csrf import Origins
-from authsvc.http.return_address import return_address
-from authsvc.http.static_page import CONTENT_SECURITY_POLICY
+from authsvc.http.pages.continue_session import ASSETS
+from authsvc.http.pages.return_address import return_address
+from authsvc.http.pages.static_page import CONTENT_SECURITY_POLICY
+from authsvc.http.request.csrf import Origins
 from authsvc.protocol.errors import ValidationFailed
 from authsvc.settings import Settings
 from tests.http.conftest import log_in, refresh

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
-from authsvc.http.logging import configure_logging
+from authsvc.observe.logging import configure_logging
 from authsvc.protocol.errors import NotFound, TooManyAttempts
 from authsvc.settings import Settings
 from tests.http.small import application, client_of

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from authsvc.http import jwks, revocations
-from authsvc.http.docs import ASSETS, docs_router
-from authsvc.http.metadata import metadata_router
 from authsvc.http.openapi import install_openapi
-from authsvc.http.static_page import CONTENT_SECURITY_POLICY
+from authsvc.http.pages.docs import ASSETS, docs_router
+from authsvc.http.pages.static_page import CONTENT_SECURITY_POLICY
+from authsvc.http.wellknown import jwks, revocations
+from authsvc.http.wellknown.metadata import metadata_router
 from authsvc.settings import Settings
 from tests.http.small import application, client_of
 

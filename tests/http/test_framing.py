@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from authsvc.http import framing
-from authsvc.http.connections import Connections
+from authsvc.http.wire import framing
+from authsvc.http.wire.connections import Connections
 
 HOST = b"Host: localhost\r\n"
 POST = b"POST /echo HTTP/1.1\r\n" + HOST

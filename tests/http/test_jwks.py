@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from authsvc.http.jwks import CACHE_CONTROL
+from authsvc.http.wellknown.jwks import CACHE_CONTROL
 from authsvc.keys.key_files import Kind
 from authsvc.keys.keyring import DEFAULT_LEAD, RETIREMENT
 from authsvc.keys.rotation import add

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.http.log_output import Background, dropped
+from authsvc.observe.log_output import Background, dropped
 
 
 @pytest.fixture(autouse=True)

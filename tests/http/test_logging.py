@@ -15,8 +15,8 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from authsvc.http.logging import configure_logging, request_id_var
-from authsvc.http.redaction import CUT, redacted
+from authsvc.observe.logging import configure_logging, request_id_var
+from authsvc.observe.redaction import CUT, redacted
 from authsvc.settings import Settings
 from authsvc_client.tokens.secret import Secret, SecretBytes
 
@@ -111,7 +111,7 @@ def test_a_badly_formatted_record_is_logged_all_the_same(as_json: Log) -> None:
 
     # Not through a logger: pytest's own handler would fail the test.
     for handler in logging.getLogger().handlers:
-        if handler.__module__ == "authsvc.http.logging":
+        if handler.__module__ == "authsvc.observe.logging":
             handler.emit(record)
 
     assert "%d of %d" == as_json.one()["event"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from authsvc.http.metadata import metadata, metadata_router
+from authsvc.http.wellknown.metadata import metadata, metadata_router
 from authsvc.settings import Settings
 from tests.http.small import ORIGIN, application, client_of
 

@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from authsvc.app import create_app
-from authsvc.http.metrics import LOGIN_OUTCOMES, REFRESH_OUTCOMES, exposition
 from authsvc.keys.key_files import Kind
 from authsvc.keys.rotation import add
+from authsvc.observe.metrics import LOGIN_OUTCOMES, REFRESH_OUTCOMES, exposition
 from authsvc.protocol.refresh import Verdict
 from authsvc.settings import Settings
 from tests.http.conftest import EMAIL, MovableClock, log_in, refresh
@@ -220,7 +220,7 @@ async def test_two_applications_in_one_process_share_the_metrics(settings: Setti
 
 WORKER = """
 import os, sys
-from authsvc.http import metrics
+from authsvc.observe import metrics
 metrics.refresh_total.labels(outcome="rotated").inc()
 metrics.login_total.labels(outcome="no such outcome").inc()
 metrics.observe_request("/auth/me", "GET", 200, 0.002)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from authsvc.http import metrics
+from authsvc.observe import metrics
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "prometheus"

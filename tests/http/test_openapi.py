@@ -12,9 +12,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from authsvc.http.oauth_errors import OAUTH_PATHS
 from authsvc.http.openapi import EXAMPLES, SECURITY, TAGS
-from authsvc.http.problem_schema import BY_CODE, PROBLEM_JSON, status_of
+from authsvc.http.response.oauth_errors import OAUTH_PATHS
+from authsvc.http.response.problem_schema import BY_CODE, PROBLEM_JSON, status_of
 from tests.http.small import ORIGIN
 
 # Served, but no part of the API.

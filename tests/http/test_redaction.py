@@ -14,8 +14,8 @@ import pytest
 import structlog
 
 import authsvc
-from authsvc.http.logging import configure_logging
-from authsvc.http.redaction import PATTERNS, redacted
+from authsvc.observe.logging import configure_logging
+from authsvc.observe.redaction import PATTERNS, redacted
 from authsvc.settings import Settings
 
 KIB_64 = 64 * 1024

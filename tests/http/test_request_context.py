@@ -14,7 +14,7 @@ import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import StreamingResponse
 
-from authsvc.http.middleware import Edge
+from authsvc.http.wire import Edge
 from authsvc.protocol.errors import EmailTaken
 from authsvc.settings import Settings
 from tests.http.small import CLIENT, application, client_of

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from authsvc.http.strict_json import MAX_DEPTH, OptionalJSONRoute, StrictJSONRoute, parse
+from authsvc.http.request.strict_json import MAX_DEPTH, OptionalJSONRoute, StrictJSONRoute, parse
 from authsvc.protocol.errors import MalformedJson, ValidationFailed
 from tests.http.small import application, client_of
 

@@ -17,11 +17,11 @@ from fastapi import FastAPI
 
 from authsvc.flows.accounts import disable_account, set_account_roles
 from authsvc.flows.follow_revocations import Revocations
-from authsvc.http.dependencies import Service
-from authsvc.http.metrics import VERIFY_OUTCOMES
+from authsvc.http.request.dependencies import Service
 from authsvc.keys import pem
 from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.key_files import Kind, file_name
+from authsvc.observe.metrics import VERIFY_OUTCOMES
 from authsvc.protocol.errors import Unauthenticated
 from authsvc.protocol.grants import ClientGrant, Grant
 from authsvc_client.tokens.identity_assertion import TYP, IdentityClaims, verify_identity_assertion

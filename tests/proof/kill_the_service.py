@@ -191,7 +191,7 @@ def forget_the_attempt() -> None:
 
 def answer_before_commit() -> None:
     """A planted bug: the logout is answered while it is still to be done."""
-    from authsvc.http import logout  # noqa: PLC0415 - in the child only
+    from authsvc.http.auth import logout  # noqa: PLC0415 - in the child only
 
     genuine: Callable[..., Awaitable[bool]] = logout.logout_flow  # type: ignore[attr-defined]  # replaced on purpose
     running = set()

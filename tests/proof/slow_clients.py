@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from authsvc.http.framing import BODY_SECONDS, HEAD_SECONDS, WRITE_SECONDS
+from authsvc.http.wire.framing import BODY_SECONDS, HEAD_SECONDS, WRITE_SECONDS
 from tests.proof.client import Client, Session
 from tests.proof.experiment import Experiment, Findings, Stage
 from tests.proof.fault_proxy import Stream
@@ -220,7 +220,7 @@ class Wave:
         factor = self.patience / self.hurry
         clocks = ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS")
         lines = [
-            "import authsvc.http.framing as framing",
+            "import authsvc.http.wire.framing as framing",
             *(f"framing.{name} *= {factor}" for name in clocks),
             "from authsvc.cli.main import main",
             "main()",

@@ -250,7 +250,7 @@ async def _scene(
 
 def wait_for_ever() -> None:
     """A planted bug: no limit on the server, the driver's and the request's far away."""
-    from authsvc.http.middleware import edge  # noqa: PLC0415 - in the child only
+    from authsvc.http.wire import edge  # noqa: PLC0415 - in the child only
     from authsvc.store import database  # noqa: PLC0415
 
     database.SERVER_SETTINGS.update(statement_timeout="0", lock_timeout="0")

@@ -190,7 +190,7 @@ def main(descriptor: int) -> None:
         "authsvc.cli.configuration",
         "authsvc.cli.listening",
         "authsvc.cli.processes",
-        "authsvc.http.framing",
+        "authsvc.http.wire.framing",
         "sqlalchemy.dialects.postgresql.asyncpg",
         "uvicorn.lifespan.on",
         "uvicorn.loops.uvloop",

@@ -1,4 +1,4 @@
-"""`pip install /path/to/authsvc/clients/python` verifies tokens, and brings nothing of the server."""
+"""`pip install …/clients/python` verifies tokens, and brings nothing of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// The page /auth/continue. Built, with parts of the client, into src/authsvc/http/static/continue.
+// The page /auth/continue. Built, with parts of the client, into src/authsvc/http/pages/static/continue.
 import { exclusivelyBy } from "../src/lock.ts";
 import { openStore, random, PENDING } from "../src/store.ts";
 import { passes, post, refusal } from "../src/transport.ts";

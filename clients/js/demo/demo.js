@@ -1,4 +1,4 @@
-// The page /demo. Built, with the client, into src/authsvc/http/static/demo/demo.js.
+// The page /demo. Built, with the client, into src/authsvc/http/pages/static/demo/demo.js.
 import { createAuth } from "../src/index.ts";
 import { watchRequests } from "./requests.js";
 import { stealToken } from "./theft.js";

@@ -41,7 +41,7 @@ def run(workers: int, sockets: list[socket.socket], *, on_ready: Callable[[], No
         factory=True,
         workers=workers,
         loop="uvloop",
-        http="authsvc.http.framing:StrictHttpProtocol",
+        http="authsvc.http.wire.framing:StrictHttpProtocol",
         ws="none",
         lifespan="on",
         log_config=None,

@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
-from authsvc.http import jwks, metadata, oauth_request, revocations
-from authsvc.http.cookies import Cookies
-from authsvc.http.oauth_errors import OAUTH_ERROR, OAUTH_PATHS
-from authsvc.http.problem_schema import PROBLEM, PROBLEM_JSON, documented, refusals
+from authsvc.http.request import oauth_request
+from authsvc.http.request.cookies import Cookies
+from authsvc.http.response.oauth_errors import OAUTH_ERROR, OAUTH_PATHS
+from authsvc.http.response.problem_schema import PROBLEM, PROBLEM_JSON, documented, refusals
+from authsvc.http.wellknown import jwks, metadata, revocations
 from authsvc.protocol.errors import (
     BadRequest,
     InternalError,

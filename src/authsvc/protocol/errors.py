@@ -15,7 +15,7 @@ The tree of refusals: every way in which authsvc says no.
 
 `code`, `title` and `description` are public and constant per class; `detail` is private and
 goes to the log only, with one exception that its class names. Which HTTP status a class has is
-known to `http/errors.py` alone.
+known to `http/response/errors.py` alone.
 """
 
 from __future__ import annotations

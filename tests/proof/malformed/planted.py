@@ -34,7 +34,7 @@ def trust_the_signature() -> None:
 
 def echo_the_input() -> None:
     """A refusal that quotes what it refuses."""
-    from authsvc.http import validation
+    from authsvc.http.request import validation
 
     genuine = validation.validation_failed
 
@@ -46,7 +46,7 @@ def echo_the_input() -> None:
 
 def die_of_odd_text() -> None:
     """A native parser that crashes."""
-    from authsvc.http import strict_json
+    from authsvc.http.request import strict_json
 
     genuine = strict_json._check_depth
 

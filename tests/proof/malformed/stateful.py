@@ -141,7 +141,7 @@ async def _walk(
 
 def _raise_after_login() -> None:
     """A planted bug at the end of a path: only who registered, then logged in, gets there."""
-    from authsvc.http import login  # noqa: PLC0415 - in the child only
+    from authsvc.http.auth import login  # noqa: PLC0415 - in the child only
 
     genuine = login.login_flow  # type: ignore[attr-defined]  # it is imported there
 

@@ -1,0 +1,82 @@
+"""POST /auth/password/change."""
+
+from fastapi import APIRouter, Response
+
+from authsvc.flows.change_password import change_password as change_password_flow
+from authsvc.flows.login import Attempt
+from authsvc.http.request.client_ip import client_network
+from authsvc.http.request.dependencies import (
+    CurrentUser,
+    OurCookies,
+    TheCaller,
+    TheService,
+    presented_device,
+)
+from authsvc.http.request.fields import NewPassword, Password, StrictBody
+from authsvc.http.request.strict_json import StrictJSONRoute
+from authsvc.http.response.errors import refusals
+from authsvc.protocol.errors import (
+    CsrfFailed,
+    CurrentPasswordWrong,
+    DatabaseUnavailable,
+    DuplicateCredentials,
+    Overloaded,
+    TooManyAttempts,
+    Unauthenticated,
+    WeakPassword,
+)
+from authsvc_client.tokens.secret import Secret
+
+router = APIRouter(route_class=StrictJSONRoute)
+
+
+class PasswordChange(StrictBody):
+    """The password as it is, and as it shall be."""
+
+    current_password: Password
+    new_password: NewPassword
+
+
+@router.post(
+    "/auth/password/change",
+    status_code=204,
+    response_class=Response,
+    tags=["account"],
+    summary="Change your password",
+    responses=refusals(
+        CurrentPasswordWrong,
+        WeakPassword,
+        CsrfFailed,
+        Unauthenticated,
+        DuplicateCredentials,
+        TooManyAttempts,
+        Overloaded,
+        DatabaseUnavailable,
+    ),
+)
+async def change_password(
+    body: PasswordChange,
+    account: CurrentUser,
+    held: TheService,
+    caller: TheCaller,
+    cookies: OurCookies,
+) -> Response:
+    """Change the password. Every other session of the account ends; this one goes on."""
+    device = presented_device(held, cookies)
+    await change_password_flow(
+        held.db,
+        held.hasher,
+        account=account,
+        attempt=Attempt(
+            email=account.email,
+            password=Secret(body.current_password),
+            network=client_network(caller.ip),
+            caller=caller,
+            device=device,
+        ),
+        new_password=Secret(body.new_password),
+        blocked=held.blocked_passwords,
+        limits=held.limits,
+        database_now=held.clock.database_now(),
+    )
+    return Response(status_code=204)

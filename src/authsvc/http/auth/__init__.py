@@ -1,0 +1,1 @@
+"""Begin, go on with and end a session."""

@@ -1,0 +1,173 @@
+"""POST /auth/login."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.responses import JSONResponse
+
+from authsvc.flows.login import Attempt
+from authsvc.flows.login import login as login_flow
+from authsvc.http.request.client_ip import client_network
+from authsvc.http.request.cookies import PresentedCookies
+from authsvc.http.request.csrf import check_login_origin, drops_cookies, page_origin
+from authsvc.http.request.dependencies import (
+    Service,
+    caller,
+    our_cookies,
+    presented_device,
+    service,
+)
+from authsvc.http.request.fields import Email, Password, StrictBody
+from authsvc.http.request.strict_json import read_object
+from authsvc.http.request.validation import read_body
+from authsvc.http.response.errors import refusals
+from authsvc.http.response.token_answer import TokenAnswer, device_token, token_answer
+from authsvc.observe.metrics import login_total
+from authsvc.protocol.email_address import normal_form_if_any
+from authsvc.protocol.errors import (
+    CookiesImpossible,
+    CsrfFailed,
+    DatabaseUnavailable,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    Overloaded,
+    Refusal,
+    TooManyAttempts,
+    ValidationFailed,
+)
+from authsvc.protocol.refresh import Delivery
+from authsvc_client.tokens.secret import Secret
+
+PATH = "/auth/login"
+
+router = APIRouter()
+
+
+class Login(StrictBody):
+    """E-mail and password, and how the tokens should travel."""
+
+    email: Email
+    password: Password
+    delivery: Literal["spa", "native", "web"] = Field(
+        default="spa",
+        description=(
+            "`spa`: access token in the body, refresh token in a cookie. `native`: both in the "
+            "body, no cookies. `web`: both in HttpOnly cookies, a CSRF token in the body."
+        ),
+    )
+    remember: bool = Field(
+        default=True,
+        description="False: cookies end with the browser, the session after 12 idle hours.",
+    )
+    device_token: str | None = Field(
+        default=None,
+        max_length=256,
+        description=(
+            "With `native` delivery: the `device_token` of an earlier login on this device, which "
+            "the failed logins of strangers then never delay."
+        ),
+    )
+
+
+# The endpoint reads its request itself (see app.DIRECT), so FastAPI has to be told.
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": Login.model_json_schema()}},
+    }
+}
+
+
+@router.post(
+    PATH,
+    response_model=TokenAnswer,
+    tags=["session"],
+    summary="Log in",
+    responses=refusals(
+        InvalidCredentials,
+        CookiesImpossible,
+        CsrfFailed,
+        ValidationFailed,
+        TooManyAttempts,
+        Overloaded,
+        DatabaseUnavailable,
+    ),
+    openapi_extra=BODY,
+)
+async def login(request: Request) -> JSONResponse:
+    """
+    Log in and begin a session.
+
+    A wrong password, an unknown address and a disabled account get the same answer in the same
+    time. A cookie login ends the session whose refresh cookie it arrives with.
+    """
+    held = service(request)
+    try:
+        held.hasher.refuse_if_full()  # before anything that costs: a flood is refused here
+    except Overloaded as refusal:
+        login_total.labels(outcome=refusal.code).inc()
+        raise
+    members = await read_object(request, optional=False)
+    body = read_body(Login, members or {})
+    cookies = our_cookies(request)
+    check_login_origin(request.headers, held.origins)
+    delivery = Delivery(body.delivery)
+    if delivery.by_cookie and (
+        drops_cookies(request.headers) or page_origin(request.headers) in held.origins.apps
+    ):
+        raise CookiesImpossible
+    now = held.clock.now()
+    who = caller(request)
+    device = presented_device(held, cookies, token=body.device_token)
+    try:
+        session = await login_flow(
+            held.db,
+            held.issuer,
+            held.keys,
+            held.hasher,
+            attempt=Attempt(
+                email=normal_form_if_any(body.email),
+                password=Secret(body.password),
+                network=client_network(who.ip),
+                caller=who,
+                device=device,
+            ),
+            delivery=delivery,
+            remember=body.remember,
+            lifetimes=held.lifetimes,
+            superseded=_superseded(held, cookies) if delivery.by_cookie else (),
+            limits=held.limits,
+            now=now,
+            database_now=held.clock.database_now(),
+        )
+    except Refusal as refusal:
+        login_total.labels(outcome=refusal.code).inc()
+        raise
+    login_total.labels(outcome="succeeded").inc()
+    answer = token_answer(
+        held,
+        session,
+        device_token=device_token(held, session.family.user_id, known=device, now=now),
+        twins_of=request.url.hostname if delivery.by_cookie else None,
+    )
+    if delivery is Delivery.SPA:
+        # What an earlier `web` login left behind would name a session that has ended.
+        for stale in (held.cookies.access, held.cookies.csrf):
+            if cookies.every(stale):
+                answer.headers.append("set-cookie", stale.clear())
+    return answer
+
+
+def _superseded(held: Service, cookies: PresentedCookies) -> frozenset[UUID]:
+    """The families of all authentic refresh cookies, of whatever generation."""
+    found = set()
+    for presented in cookies.every(held.cookies.refresh):
+        try:
+            token = held.keys.open_refresh_token(presented, now=held.clock.now())
+        except InvalidRefreshToken:
+            continue
+        if token.delivery.by_cookie:
+            found.add(token.family_id)
+    return frozenset(found)

@@ -1,0 +1,216 @@
+"""
+GET, HEAD /auth/verify: a gateway asks whose request it has received (forward authentication).
+
+The decision is about the token and the parameters that the gateway itself writes into its
+configuration. No path, host or user agent of the original request takes part, so that no
+spelling of one can slip through; what the gateway tells is its method, which decides whether a
+cookie is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from authsvc.flows.verify import Demands, Identity
+from authsvc.flows.verify import verify as verify_flow
+from authsvc.http.gateway.verify_query import PARAMETERS as QUERY_PARAMETERS
+from authsvc.http.gateway.verify_query import read_query
+from authsvc.http.request.csrf import check_origin
+from authsvc.http.request.dependencies import (
+    READING_METHODS,
+    Service,
+    bearer_token,
+    csrf_header,
+    our_cookies,
+    service,
+)
+from authsvc.http.response.errors import refusals
+from authsvc.keys.csrf_tokens import verify_csrf_token
+from authsvc.observe.metrics import VERIFY_OUTCOMES, verify_total
+from authsvc.protocol.errors import (
+    CsrfFailed,
+    DatabaseUnavailable,
+    DuplicateCredentials,
+    Forbidden,
+    Refusal,
+    Unauthenticated,
+    ValidationFailed,
+)
+from authsvc_client.tokens.claims import ROLE_NAME
+
+PATH = "/auth/verify"
+# Caddy and Traefik say it in the first; ingress controllers of nginx in the second.
+ORIGINAL_METHOD = ("X-Forwarded-Method", "X-Original-Method")
+
+router = APIRouter()
+
+PARAMETERS: list[dict[str, Any]] = [
+    *QUERY_PARAMETERS,
+    *(
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": (
+                "The method of the original request; believed from `AUTHSVC_TRUSTED_PROXIES`. "
+                "Without it a cookie needs the CSRF token, as for a write."
+            ),
+            "schema": {"type": "string"},
+        }
+        for name in ORIGINAL_METHOD
+    ),
+]
+IDENTITY_HEADERS: dict[str, Any] = {
+    "X-User-ID": {"description": "`sub` of the token.", "schema": {"type": "string"}},
+    "X-User-Roles": {
+        "description": "Role names, sorted, comma separated; empty without any.",
+        "schema": {"type": "string"},
+        "example": "billing,editor",
+    },
+    "X-Session-ID": {"description": "`sid` of the token.", "schema": {"type": "string"}},
+    "X-Identity-Assertion": {
+        "description": "A JWS of `typ` `ia+jwt` for the `upstream`; empty if none was named.",
+        "schema": {"type": "string"},
+    },
+}
+
+
+@router.get(
+    PATH,
+    response_class=Response,
+    tags=["gateway"],
+    summary="Whose request is this?",
+    responses=refusals(
+        Unauthenticated,
+        DuplicateCredentials,
+        Forbidden,
+        CsrfFailed,
+        ValidationFailed,
+        DatabaseUnavailable,
+    )
+    | {
+        200: {
+            "description": "Let it pass, with these headers and no others of these names.",
+            "headers": IDENTITY_HEADERS,
+        }
+    },
+    openapi_extra={"parameters": PARAMETERS},
+)
+async def verify(request: Request) -> Response:
+    """
+    Verify the access token of a request that a gateway has received, and tell whose it is.
+
+    Only tokens of users, for `AUTHSVC_AUDIENCE`; others are 403. No database is asked: keys and
+    revocations are in memory. Every 200 carries all identity headers, so that a gateway which
+    copies them overwrites what a client may have claimed in them. A request by cookie that
+    is not provably a GET, HEAD or OPTIONS must come from a page of ours and carry X-CSRF-Token.
+    503 says that nobody can tell now: let the client try again, and do not let it in.
+    """
+    held = service(request)
+    now = held.clock.now()
+    try:
+        query = read_query(
+            request.scope["query_string"], upstreams=held.settings.assertion_upstreams
+        )
+        if query.upstream is not None and not _by_trusted_proxy(request):
+            raise Forbidden("not_a_trusted_proxy")
+        identity = _identify(request, held, query.demands, now)
+    except Refusal as refusal:
+        cause = refusal.detail if refusal.detail in VERIFY_OUTCOMES else refusal.code
+        verify_total.labels(outcome=cause).inc()
+        raise
+    verify_total.labels(outcome="allowed").inc()
+    request.state.facts = {
+        "user_id": str(identity.user_id),
+        "session_id": str(identity.session_id),
+    }
+    assertion = (
+        ""
+        if query.upstream is None
+        else held.assertions.sign(identity.claims, upstream=query.upstream, now=now)
+    )
+    headers = _headers(identity) | {"X-Identity-Assertion": assertion}
+    return Response(headers={"Cache-Control": "no-store", **headers})
+
+
+router.add_api_route(PATH, verify, methods=["HEAD"], include_in_schema=False)
+
+
+def _identify(
+    request: Request, held: Service, demands: Iterable[Demands], now: datetime
+) -> Identity:
+    """
+    Whose request it is, if it may pass.
+
+    Raises:
+        Refusal: It may not, or nobody can say.
+    """
+    token = bearer_token(request)
+    by_cookie = token is None
+    if by_cookie:
+        token = our_cookies(request).only(held.cookies.access)
+    if token is None:
+        raise Unauthenticated("no_credential", error=None)
+    writes = by_cookie and original_method(request) not in READING_METHODS
+    if writes:
+        check_origin(request.headers, held.origins)
+    elif by_cookie and _opens_websocket(request):
+        # It cannot bring the CSRF token, and every browser sends it with its page's origin.
+        if "origin" not in request.headers:
+            raise CsrfFailed("origin")
+        check_origin(request.headers, held.origins)
+    identity = verify_flow(
+        held.issuer,
+        held.revocations,
+        access_token=token,
+        demands=demands,
+        now=now,
+    )
+    if writes:
+        presented = csrf_header(request)
+        if presented is None or not verify_csrf_token(
+            held.keys.refresh, identity.session_id, presented
+        ):
+            raise CsrfFailed("csrf_token")
+    return identity
+
+
+def original_method(request: Request) -> str | None:
+    """
+    The method of the request that the gateway has received; None if nobody trusted tells.
+
+    Two that differ tell nothing: the client may have written one of them.
+    """
+    if not _by_trusted_proxy(request):
+        return None
+    told = {value for name in ORIGINAL_METHOD for value in request.headers.getlist(name)}
+    return told.pop() if len(told) == 1 else None
+
+
+def _by_trusted_proxy(request: Request) -> bool:
+    """Whether the peer itself is one, as the edge has found."""
+    return getattr(request.state, "by_proxy", False) is True
+
+
+def _opens_websocket(request: Request) -> bool:
+    """Whether it is a handshake (RFC 6455 §4.1); proxies keep `Upgrade` to themselves."""
+    return (
+        "sec-websocket-key" in request.headers
+        or "sec-websocket-version" in request.headers
+        or request.headers.get("upgrade", "").lower() == "websocket"
+    )
+
+
+def _headers(identity: Identity) -> dict[str, str]:
+    # A name that got past our rules, by SQL for instance, could break out of the header.
+    roles = sorted(role for role in identity.claims.roles if ROLE_NAME.fullmatch(role))
+    return {
+        "X-User-ID": str(identity.user_id),
+        "X-User-Roles": ",".join(roles),
+        "X-Session-ID": str(identity.session_id),
+    }

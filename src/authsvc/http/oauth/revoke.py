@@ -1,0 +1,78 @@
+"""POST /oauth/revoke (RFC 7009)."""
+
+from fastapi import APIRouter, Request, Response
+
+from authsvc.flows.revoke_token import Revoked, revoke_client_token, revoke_user_token
+from authsvc.http.request.dependencies import Service, caller, service
+from authsvc.http.request.oauth_request import (
+    TOKEN_PARAMETERS,
+    authenticated,
+    counted,
+    form_body,
+    form_of,
+    presented_by,
+    token_of,
+)
+from authsvc.http.response.oauth_errors import NO_STORE, REVOCATION_PATH, oauth_refusals
+from authsvc.observe.metrics import revocation_total
+from authsvc.protocol.client_auth import PresentedClient
+from authsvc.protocol.form import Form
+from authsvc.protocol.grants import FIRST_PARTY
+from authsvc.protocol.oauth_errors import UnsupportedTokenType
+
+router = APIRouter()
+
+
+@router.post(
+    REVOCATION_PATH,
+    response_class=Response,
+    tags=["clients"],
+    summary="Revoke a token",
+    responses=oauth_refusals(UnsupportedTokenType),
+    openapi_extra=form_body(
+        TOKEN_PARAMETERS, required=["token"], example={"token": "eyJhbGciOiJSUzI1NiIs…"}
+    ),
+)
+async def revoke(request: Request) -> Response:
+    """
+    End one's own token; 200 also for a token that is unknown, over, or somebody else's.
+
+    A client ends its own access tokens: introspection refuses them from then on, and the
+    revocation feed names them. The public client `authsvc` (`client_id=authsvc`, no credential)
+    ends sessions: the `refresh_token` of a `native` login ends its whole session with all
+    tokens. Access tokens of users cannot be ended one by one.
+    """
+    held = service(request)
+    with counted(revocation_total):
+        form = await form_of(request)
+        presented = presented_by(request, form)
+        revoked = await _revoked(held, request, presented, form)
+    revocation_total.labels(outcome=revoked).inc()
+    request.state.facts = {"client_id": presented.client_id, "outcome": revoked}
+    return Response(headers=NO_STORE)
+
+
+async def _revoked(
+    held: Service, request: Request, presented: PresentedClient, form: Form
+) -> Revoked:
+    now, who = held.clock.now(), caller(request)
+    if presented.method is None and presented.client_id == FIRST_PARTY:
+        return await revoke_user_token(
+            held.db,
+            held.issuer,
+            held.keys,
+            token=token_of(form),
+            caller=who,
+            now=now,
+            database_now=held.clock.database_now(),
+        )
+    client = await authenticated(held, request, presented)
+    return await revoke_client_token(
+        held.db,
+        held.issuer,
+        client,
+        token=token_of(form),
+        caller=who,
+        now=now,
+        database_now=held.clock.database_now(),
+    )

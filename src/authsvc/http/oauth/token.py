@@ -1,0 +1,100 @@
+"""POST /oauth/token (RFC 6749 §3.2): access tokens for services."""
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse
+
+from authsvc.flows.client_credentials import client_credentials
+from authsvc.http.request.dependencies import service
+from authsvc.http.request.oauth_request import (
+    authenticated,
+    counted,
+    form_body,
+    form_of,
+    presented_by,
+)
+from authsvc.http.response.oauth_errors import GRANTING, NO_STORE, TOKEN_PATH, oauth_refusals
+from authsvc.observe.metrics import client_token_total
+from authsvc.protocol.clients import GrantType
+
+router = APIRouter()
+
+PARAMETERS: dict[str, Any] = {
+    "grant_type": {"type": "string", "enum": [*GrantType]},
+    "scope": {
+        "type": "string",
+        "description": "Of the client's scopes, space separated; without it, all of them.",
+        "examples": ["orders:read orders:write"],
+    },
+    "resource": {
+        "type": "string",
+        "description": (
+            "The service that the token is for, its `aud` (RFC 8707): one of the client's "
+            "resources. A client that has only one may leave it out."
+        ),
+        "examples": ["https://orders.example.com"],
+    },
+}
+EXAMPLE = {
+    "grant_type": "client_credentials",
+    "scope": "orders:read",
+    "resource": "https://orders.example.com",
+}
+
+
+class ClientTokenAnswer(BaseModel):
+    """An access token for a client (RFC 6749 §5.1); there is no refresh token."""
+
+    access_token: str = Field(examples=["eyJhbGciOiJSUzI1NiIs…"])
+    token_type: Literal["Bearer"]
+    expires_in: int = Field(description="Seconds.", examples=[900])
+    scope: str | None = Field(
+        default=None, description="Left out if there is none.", examples=["orders:read"]
+    )
+
+
+@router.post(
+    TOKEN_PATH,
+    response_model=ClientTokenAnswer,
+    tags=["clients"],
+    summary="Get an access token for a service",
+    responses=oauth_refusals(*GRANTING),
+    openapi_extra=form_body(PARAMETERS, required=["grant_type"], example=EXAMPLE),
+)
+async def token(request: Request) -> JSONResponse:
+    """
+    The client credentials grant (RFC 6749 §4.4): the client is its own subject.
+
+    The client authenticates with a secret, in an `Authorization: Basic` header or in the form,
+    or with an assertion of its private key; with the method it was registered with, and no
+    other. Failed attempts are slowed down per client and network.
+    """
+    held = service(request)
+    with counted(client_token_total):
+        form = await form_of(request)
+        client = await authenticated(held, request, presented_by(request, form))
+        issued = client_credentials(
+            held.issuer,
+            client,
+            grant_type=form.parameters.get("grant_type"),
+            scope=form.parameters.get("scope"),
+            resources=form.resources,
+            now=held.clock.now(),
+        )
+    client_token_total.labels(outcome="issued").inc()
+    # Not audited, as rotations are not; the log line tells who got what.
+    request.state.facts = {
+        "client_id": client.client_id,
+        "audience": issued.grant.audience,
+        "scope": issued.grant.scope,
+    }
+    answer: dict[str, object] = {
+        "access_token": issued.access_token,
+        "token_type": "Bearer",
+        "expires_in": int(held.issuer.access_ttl.total_seconds()),
+    }
+    if issued.grant.scope:
+        answer["scope"] = issued.grant.scope
+    return JSONResponse(answer, headers=NO_STORE)

@@ -1,0 +1,1 @@
+"""What endpoints read of a request, each thing in one place."""

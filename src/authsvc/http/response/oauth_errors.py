@@ -1,0 +1,159 @@
+"""
+The refusals of the OAuth endpoints as RFC 6749 §5.2 writes them, never as problem+json.
+
+Also what the edge and the framework refuse there: a client of RFC 6749 reads `error`, whatever
+the status.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from starlette import status as http
+from starlette.responses import Response
+
+from authsvc.http.response.problem_schema import RETRY_AFTER_HEADER, STATUS
+from authsvc.protocol.errors import (
+    BadRequest,
+    DatabaseUnavailable,
+    InternalError,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    Refusal,
+    TooManyAttempts,
+    UnsupportedMediaType,
+)
+from authsvc.protocol.oauth_errors import (
+    ClientKeysUnavailable,
+    InvalidClient,
+    InvalidRequest,
+    InvalidScope,
+    InvalidTarget,
+    OAuthRefusal,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+)
+
+TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
+INTROSPECTION_PATH = "/oauth/introspect"
+REVOCATION_PATH = "/oauth/revoke"
+OAUTH_PATHS = frozenset({TOKEN_PATH, INTROSPECTION_PATH, REVOCATION_PATH})
+
+CHALLENGE = 'Basic realm="authsvc", charset="UTF-8"'
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 §5.1 asks for both
+SHORTLY = timedelta(seconds=1)
+
+# What is no refusal of OAuth, in its words. `temporarily_unavailable` and `server_error` are
+# those of RFC 6749 §4.1.2.1, whose meaning is theirs; §5.2 has no word for either.
+IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
+    BadRequest: ("invalid_request", "The request is not well formed."),
+    PayloadTooLarge: ("invalid_request", "The form is larger than 16 KiB."),
+    UnsupportedMediaType: (
+        "invalid_request",
+        "Send the parameters as application/x-www-form-urlencoded.",
+    ),
+    MethodNotAllowed: ("invalid_request", "This endpoint takes POST only."),
+    TooManyAttempts: (
+        "temporarily_unavailable",
+        "Too many attempts of this client. Wait as long as Retry-After says.",
+    ),
+    DatabaseUnavailable: (
+        "temporarily_unavailable",
+        "The server cannot reach its database. Repeat the request after Retry-After.",
+    ),
+    InternalError: ("server_error", "Something went wrong inside the server."),
+}
+OAUTH_STATUS: dict[type[Refusal], int] = {InvalidClient: 401, ClientKeysUnavailable: 503}
+# What every OAuth endpoint may answer.
+SHARED: tuple[type[Refusal], ...] = (
+    InvalidRequest,
+    InvalidClient,
+    ClientKeysUnavailable,
+    *IN_OAUTH_WORDS,
+)
+GRANTING = (UnauthorizedClient, UnsupportedGrantType, InvalidScope, InvalidTarget)
+
+OAUTH_ERROR: dict[str, Any] = {
+    "title": "OAuthError",
+    "description": "A refusal (RFC 6749 §5.2). It never repeats what was sent.",
+    "type": "object",
+    "required": ["error", "error_description"],
+    "properties": {
+        "error": {"type": "string", "description": "Stable; what a program decides by."},
+        "error_description": {"type": "string", "description": "For people."},
+    },
+}
+HEADERS: dict[int, dict[str, Any]] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": "How a client with a secret may authenticate (RFC 7617).",
+            "schema": {"type": "string"},
+            "example": CHALLENGE,
+        }
+    },
+    405: {"Allow": {"schema": {"type": "string"}, "example": "POST"}},
+    429: {"Retry-After": RETRY_AFTER_HEADER},
+    503: {"Retry-After": RETRY_AFTER_HEADER},
+}
+
+
+def oauth_response(refusal: Refusal, *, headers: Mapping[str, str] | None = None) -> Response:
+    """
+    The answer to a refused request (RFC 6749 §5.2).
+
+    Args:
+        headers: More headers, such as `Allow`.
+    """
+    status, error, description = _in_words(type(refusal))
+    sent = {**NO_STORE, **(headers or {})}
+    if status in {429, 503}:
+        wait = math.ceil((refusal.retry_after or SHORTLY).total_seconds())
+        sent["Retry-After"] = str(max(wait, 1))
+    if status == http.HTTP_401_UNAUTHORIZED:
+        sent["WWW-Authenticate"] = CHALLENGE
+    body = json.dumps({"error": error, "error_description": description}).encode("ascii")
+    return Response(body, status, sent, "application/json")
+
+
+def oauth_refusals(*classes: type[Refusal]) -> dict[int | str, dict[str, Any]]:
+    """What an operation refuses, for FastAPI's `responses=`; SHARED is added."""
+    by_status: dict[int, dict[str, list[str]]] = {}
+    for refusal in (*SHARED, *classes):
+        status, error, description = _in_words(refusal)
+        by_status.setdefault(status, {}).setdefault(error, []).append(description)
+    return {status: _documented(status, by_status[status]) for status in sorted(by_status)}
+
+
+def _in_words(refusal: type[Refusal]) -> tuple[int, str, str]:
+    """Status, `error` and `error_description`."""
+    if issubclass(refusal, OAuthRefusal):
+        return OAUTH_STATUS.get(refusal, 400), refusal.code, refusal.description
+    # Whatever else is raised here is a mistake of ours.
+    known = next((c for c in refusal.__mro__ if c in IN_OAUTH_WORDS), InternalError)
+    return STATUS[known], *IN_OAUTH_WORDS[known]
+
+
+def _documented(status: int, descriptions: Mapping[str, list[str]]) -> dict[str, Any]:
+    errors = sorted(descriptions)
+    response: dict[str, Any] = {
+        "description": " · ".join(text for error in errors for text in descriptions[error]),
+        "content": {
+            "application/json": {
+                "schema": {
+                    "allOf": [{"$ref": "#/components/schemas/OAuthError"}],
+                    "properties": {"error": {"type": "string", "enum": errors}},
+                },
+                "examples": {
+                    error: {"value": {"error": error, "error_description": descriptions[error][0]}}
+                    for error in errors
+                },
+            }
+        },
+    }
+    if status in HEADERS:
+        response["headers"] = HEADERS[status]
+    return response

@@ -1,0 +1,1 @@
+"""Logs, redaction and counters: ground that everybody may stand on."""
