@@ -16,7 +16,7 @@ from authsvc.settings import Settings, SettingsError
 from tests.browser.conftest import ROOT, node
 from tests.http.small import application, client_of
 
-STATIC = ROOT / "src" / "authsvc" / "http" / "static" / "demo"
+STATIC = ROOT / "src" / "authsvc" / "http" / "pages" / "static" / "demo"
 PRODUCTION = {
     "env": "production",
     "issuer": "https://auth.example.com",

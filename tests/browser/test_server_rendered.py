@@ -25,7 +25,7 @@ from tests.browser.conftest import ADA, ROOT, Scenario, node
 from tests.conftest import _admin, _url
 from tests.live import free_port, serving
 
-STATIC = ROOT / "src" / "authsvc" / "http" / "static" / "continue"
+STATIC = ROOT / "src" / "authsvc" / "http" / "pages" / "static" / "continue"
 SIGNED_OUT = "Failed to load resource: the server responded with a status of 401"
 
 

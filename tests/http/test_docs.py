@@ -18,7 +18,7 @@ from authsvc.http.wellknown.metadata import metadata_router
 from authsvc.settings import Settings
 from tests.http.small import application, client_of
 
-STATIC = files("authsvc.http") / "static"
+STATIC = files("authsvc.http.pages") / "static"
 
 
 def documented(**overrides: object) -> FastAPI:
