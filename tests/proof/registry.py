@@ -15,6 +15,7 @@ from tests.proof import (
     kill_the_service,
     lost_answers,
     malformed_input,
+    many_endings,
     mixed_schedule,
     races,
     revocation_races,
@@ -45,4 +46,5 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *floods.EXPERIMENTS,
     *slow_clients.EXPERIMENTS,
     *malformed_input.EXPERIMENTS,
+    *many_endings.EXPERIMENTS,
 )

@@ -9,6 +9,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from tests.proof.experiment import Experiment, Stage, stage
+from tests.proof.many_endings import ManyEndings
 from tests.proof.registry import EXPERIMENTS
 from tests.proof.slow_clients import SlowClients
 
@@ -47,6 +48,7 @@ SHORT = {
     "F26-rolling-restart": 1,
     "F30-malformed-input": 4_000,
     "F30-stateful-fuzzing": 30,
+    "A1-end-very-many-sessions": 3,
 }
 # Controls that take two seconds or less; `make prove` runs all of them.
 QUICK = (
@@ -61,9 +63,13 @@ QUICK = (
     "F22-migration-killed-at-every-statement",
     "F25-guesses-from-everywhere",
     "F26-rolling-restart",
+    "A1-end-very-many-sessions",
 )
-# The service's time-outs are 10 and 30 seconds; here they are a twentieth.
-HURRIED = {"F24-slow-clients": SlowClients(hurry=20.0)}
+HURRIED: dict[str, Experiment] = {
+    # The service's time-outs are 10 and 30 seconds; here they are a twentieth.
+    "F24-slow-clients": SlowClients(hurry=20.0),
+    "A1-end-very-many-sessions": ManyEndings(sessions=10_000),
+}
 
 
 def of(name: str) -> Experiment:
@@ -77,7 +83,10 @@ def _marked(name: str) -> ParameterSet:
         "F13-one-token-many-times": ("R1", "R2", "R3"),
         "F12-honest-browsers": ("R1", "R2", "R3", "R8"),
     }.get(name, ("R4", "D2", "D5") if name.startswith("F14") else ())
-    return pytest.param(name, marks=[pytest.mark.requirement(*rows)] if rows else [])
+    marks = [pytest.mark.requirement(*rows)] if rows else []
+    if name.startswith("A1"):
+        marks.append(pytest.mark.finding("11.1"))
+    return pytest.param(name, marks=marks)
 
 
 @pytest.fixture(scope="module")

@@ -202,6 +202,9 @@ async def create_family(
     password writes the user row first and revokes in a later statement, so a login in flight is
     either refused here or revoked there (SECURITY F14).
 
+    Logins of one account are optimistic: one that was overtaken by another, whose family it
+    cannot see, has changed nothing and is repeated.
+
     Args:
         verified_hash: The hash that the password was verified against.
         mac_key_id: The key that generation 0 will be sealed with.
@@ -215,36 +218,38 @@ async def create_family(
     Raises:
         TooManyAttempts: The account has logged in too often; nothing was changed.
     """
-    row = await _create_family().fetchrow(
-        connection,
-        user=user_id,
-        verified_hash=verified_hash,
-        new_id=uuid4(),
-        new_delivery=delivery,
-        new_remember=remember,
-        new_mac_key_id=mac_key_id,
-        idle=lifetimes.idle if remember else min(lifetimes.idle, lifetimes.short_idle),
-        absolute=lifetimes.absolute,
-        network=throttle_buckets.network_key(place.network),
-        max_networks=MAX_KNOWN_NETWORKS,
-        own_key=admission.own_key if admission else None,
-        own=admission.own_lost if admission else None,
-        account_key=admission.account_key if admission else None,
-        count=admission.account_lost if admission else 0,
-        logins_key=throttle_buckets.logins_key(place.email),
-        logins_leak=logins.leak if logins else NO_TIME,
-        logins_burst=logins.burst if logins else NO_TIME,
-        most_sessions=lifetimes.most_sessions,
-        caller_ip=caller.ip,
-        caller_agent=caller.user_agent,
-        request_id=caller.request_id,
-        now=now,
-    )
-    if row is None:
-        return None
-    if row["id"] is None:
-        raise TooManyAttempts("too_many_logins", retry_after=logins.leak if logins else AT_ONCE)
-    return family_of(row)
+    values = {
+        "user": user_id,
+        "verified_hash": verified_hash,
+        "new_id": uuid4(),
+        "new_delivery": delivery,
+        "new_remember": remember,
+        "new_mac_key_id": mac_key_id,
+        "idle": lifetimes.idle if remember else min(lifetimes.idle, lifetimes.short_idle),
+        "absolute": lifetimes.absolute,
+        "network": throttle_buckets.network_key(place.network),
+        "max_networks": MAX_KNOWN_NETWORKS,
+        "own_key": admission.own_key if admission else None,
+        "own": admission.own_lost if admission else None,
+        "account_key": admission.account_key if admission else None,
+        "count": admission.account_lost if admission else 0,
+        "logins_key": throttle_buckets.logins_key(place.email),
+        "logins_leak": logins.leak if logins else NO_TIME,
+        "logins_burst": logins.burst if logins else NO_TIME,
+        "most_sessions": lifetimes.most_sessions,
+        "caller_ip": caller.ip,
+        "caller_agent": caller.user_agent,
+        "request_id": caller.request_id,
+    }
+    while True:  # each time another login has succeeded, of which there are so many a minute
+        row = await _create_family().fetchrow(connection, now=now, **values)
+        if row is None:
+            return None
+        if row["id"] is not None:
+            return family_of(row)
+        if not row["had_room"]:
+            wait = logins.leak if logins else AT_ONCE
+            raise TooManyAttempts("too_many_logins", retry_after=wait)
 
 
 @cache
@@ -374,7 +379,12 @@ def _create_family() -> HotStatement:
         .with_for_update(read=True, of=users)
         .cte("account")
     )
-    admitted = _login_taken(account, now)
+    seen = (
+        select(buckets.c.empty_at)
+        .where(buckets.c.key == bindparam("logins_key", type_=LargeBinary))
+        .cte("seen")
+    )
+    admitted = _login_taken(account, seen, now)
     ip, agent = bindparam("caller_ip", type_=Text), bindparam("caller_agent", type_=Text)
     absolute = bindparam("absolute", type_=Interval)
     values = {
@@ -421,7 +431,7 @@ def _create_family() -> HotStatement:
     ).cte("audited")
     displaced = _displaced(account, admitted, one_row)
     return HotStatement(
-        select(*family.c, account.c.roles, account.c.ver, now)
+        select(*family.c, account.c.roles, account.c.ver, now, _had_room(seen, now))
         .select_from(account.outerjoin(family, true()))
         .add_cte(
             audited,
@@ -433,8 +443,13 @@ def _create_family() -> HotStatement:
     )
 
 
-def _login_taken(account: CTE, now: ColumnElement[datetime]) -> CTE:
-    """One successful login more, if the account is what it was and there is room for it."""
+def _login_taken(account: CTE, seen: CTE, now: ColumnElement[datetime]) -> CTE:
+    """
+    One successful login more, if the account is what it was and there is room for it.
+
+    The bucket is a compare-and-set as well: it must be as this statement has seen it. If it is
+    not, another login has begun a session that this statement does not count.
+    """
     b = buckets.c
     leak = bindparam("logins_leak", type_=Interval)
     taken = insert(buckets).from_select(
@@ -445,13 +460,21 @@ def _login_taken(account: CTE, now: ColumnElement[datetime]) -> CTE:
     # `excluded.empty_at` is now + leak.
     later = func.greatest(b.empty_at + leak, taken.excluded.empty_at)
     room = taken.excluded.empty_at - leak + bindparam("logins_burst", type_=Interval)
+    unchanged = b.empty_at == select(seen.c.empty_at).scalar_subquery()
     return (
         taken.on_conflict_do_update(
-            index_elements=[b.key], set_={"empty_at": later}, where=later <= room
+            index_elements=[b.key], set_={"empty_at": later}, where=(later <= room) & unchanged
         )
         .returning(b.key)
         .cte("admitted")
     )
+
+
+def _had_room(seen: CTE, now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether what this statement has seen would admit the login."""
+    leak = bindparam("logins_leak", type_=Interval)
+    later = func.greatest(select(seen.c.empty_at).scalar_subquery(), now) + leak
+    return (later <= now + bindparam("logins_burst", type_=Interval)).label("had_room")
 
 
 def _network_remembered(family: CTE, now: ColumnElement[datetime]) -> tuple[CTE, CTE]:
@@ -492,8 +515,8 @@ def _displaced(account: CTE, admitted: CTE, one_row: CTE) -> CTE:
     What ends to make room for an admitted login: those that have been idle for longest.
 
     It looks at so many as may be alive and a hundred more, in the order of an index; where there
-    are still more, each login ends a hundred of the oldest. It waits for nobody: of logins at once
-    each counts without the others.
+    are still more, each login ends a hundred of the oldest. It waits for no request: one that is
+    being refreshed has not been idle, and the next in the row ends in its place.
     """
     f, now = refresh_families.c, one_row.c.now
     most = bindparam("most_sessions", type_=Integer)
@@ -510,17 +533,28 @@ def _displaced(account: CTE, admitted: CTE, one_row: CTE) -> CTE:
     )
     n = not_revoked.c
     alive = (n.idle_expires_at > now) & (n.absolute_expires_at > now)
-    # One place is for the session that begins.
-    beyond = (
-        select(n.id)
+    counted = (
+        select(n.id, n.rotated_at, alive.label("alive"))
         .select_from(account.join(not_revoked, true()).join(admitted, true()).join(one_row, true()))
-        .order_by(alive.desc(), n.rotated_at.desc())
-        .offset(most - literal_column("1", Integer))
+        .cte("counted")
+    )
+    # One place is for the session that begins.
+    others = most - literal_column("1", Integer)
+    surplus = select(
+        func.greatest(func.count() - others, literal_column("0", Integer))
+    ).select_from(counted)
+    idle = select(counted).order_by(counted.c.alive, counted.c.rotated_at).subquery("idle")
+    # One after the other and in this order, until there are enough.
+    locked = (
+        select(f.id)
+        .where(f.id == idle.c.id, f.revoked_at.is_(None), f.rotated_at == idle.c.rotated_at)
+        .with_for_update(key_share=True, skip_locked=True)
+        .lateral("locked")
     )
     free = (
-        select(f.id)
-        .where(f.id.in_(beyond))
-        .with_for_update(key_share=True, skip_locked=True)
+        select(locked.c.id)
+        .select_from(idle.join(locked, true()))
+        .limit(surplus.scalar_subquery())
         .cte("free")
     )
     return (

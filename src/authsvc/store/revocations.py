@@ -65,12 +65,14 @@ def sessions_announced(ended: CTE) -> CTE:
     Args:
         ended: Returns id, revoked_at and idle_expires_at of each.
     """
-    return entries_from(
-        select(kind(Kind.SID), digest_of(ended.c.id), NO_VER, ended.c.revoked_at).where(
-            # It could not be refreshed after that, and its last token has expired since.
-            ended.c.idle_expires_at > ended.c.revoked_at - life()
-        )
-    ).cte("announced")
+    return entries_from(_sessions_of(ended)).cte("announced")
+
+
+def few_announced(ended: CTE, *, fewer_than: int) -> CTE:
+    """As `sessions_announced`, unless so many ended that one entry of their user speaks for all."""
+    counted = select(func.count()).select_from(ended).scalar_subquery()
+    few = counted < literal_column(str(fewer_than), Integer)
+    return entries_from(_sessions_of(ended).where(few)).cte("announced")
 
 
 def everybody_announced(ended: CTE) -> CTE:
@@ -160,6 +162,13 @@ async def prune(session: AsyncSession, *, batch: int, now: datetime | None = Non
         .with_for_update(skip_locked=True)
     )
     return (await session.exec(delete(revocations).where(r.seq.in_(dead)))).rowcount
+
+
+def _sessions_of(ended: CTE) -> Select[*tuple[object, ...]]:
+    return select(kind(Kind.SID), digest_of(ended.c.id), NO_VER, ended.c.revoked_at).where(
+        # It could not be refreshed after that, and its last token has expired since.
+        ended.c.idle_expires_at > ended.c.revoked_at - life()
+    )
 
 
 def _truncated(whole: ColumnElement[bytes]) -> ColumnElement[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import (
@@ -29,7 +30,7 @@ from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store import endings
 from authsvc.store.audit import audit_from
 from authsvc.store.refresh_families import of_epoch
-from authsvc.store.revocations import everybody_announced, sessions_announced
+from authsvc.store.revocations import everybody_announced, few_announced, sessions_announced
 from authsvc.store.tables import (
     RefreshFamily,
     User,
@@ -129,7 +130,14 @@ async def revoke_many(
         .where(f.user_id == user_id, f.epoch == epoch - 1, f.revoked_at.is_(None))
         .limit(endings.AT_ONCE)
     )
-    ended = await _revoke(session, f.id.in_(behind), reason=reason, caller=caller, now=now)
+    ended = await _revoke(
+        session,
+        f.id.in_(behind),
+        reason=reason,
+        caller=caller,
+        now=now,
+        announced=partial(few_announced, fewer_than=endings.AT_ONCE),
+    )
     if ended == endings.AT_ONCE:
         await endings.leave_rest(
             session, user_id, epoch=epoch, reason=reason, caller=caller, now=now
