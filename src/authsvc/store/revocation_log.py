@@ -19,10 +19,9 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
-    Text,
+    Interval,
     and_,
     bindparam,
-    cast,
     func,
     literal_column,
     select,
@@ -32,22 +31,34 @@ from sqlalchemy import (
 
 from authsvc.protocol import base64url
 from authsvc.protocol.errors import DatabaseUnavailable
-from authsvc.protocol.revocation_feed import CLIENT_VER
+from authsvc.protocol.revocation_feed import CLIENT_VER, STEP
 from authsvc.protocol.revocations import LIFE, Entry, Kind, everything_before, of_client_before
 from authsvc.store.database import RETRY_AFTER
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.revocations import contained, horizon
 from authsvc.store.tables import revocations
 
 EPOCH_BYTES = 12
+STEP_IN_SQL = literal_column(f"interval '{int(STEP.total_seconds())} seconds'", Interval)
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """An entry, with its number and when it was written."""
+    """
+    An entry, with its number and when it was written.
+
+    Args:
+        xid: Of the transaction that wrote it.
+        owner: The digest of the user whose tokens it concerns; None if that is not counted.
+        replaces: All of the owner with a lower `xid` are contained in it.
+    """
 
     seq: int
     revoked_at: datetime
     entry: Entry
+    xid: int = 0
+    owner: bytes | None = None
+    replaces: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,9 @@ async def newest(connection: HotConnection, *, most: int, now: datetime | None =
     """
     The first look: the newest entries of tokens, at most so many, and all others.
 
+    Entries that another contains are left out where that one is in the documents of this step:
+    they would push out those of others.
+
     Raises:
         DatabaseUnavailable: As `look`.
     """
@@ -116,11 +130,13 @@ def _logged(row: Row) -> Logged:
         entry = of_client_before(row["digest"], revoked_at, until=until)
     else:
         entry = Entry(kind, until, row["digest"], row["least_ver"])
-    return Logged(row["seq"], revoked_at, entry)
+    return Logged(
+        row["seq"], revoked_at, entry, xid=row["xid"], owner=row["owner"], replaces=row["replaces"]
+    )
 
 
 r = revocations.c
-ENTRY = (r.seq, r.kind, r.digest, r.least_ver, r.revoked_at)
+ENTRY = (r.seq, r.kind, r.digest, r.least_ver, r.revoked_at, r.xid, r.owner, r.replaces)
 
 
 @cache
@@ -140,7 +156,13 @@ def _newest() -> HotStatement:
         r.least_ver.is_distinct_from(literal_column(str(CLIENT_VER))),
     )
     limit = bindparam("most", type_=BigInteger)
-    found = select(*ENTRY).where(of_tokens).order_by(r.seq.desc()).limit(limit)
+    begun = select(one_row.c.now).scalar_subquery() - STEP_IN_SQL
+    found = (
+        select(*ENTRY)
+        .where(of_tokens, ~contained(revocations, begun))
+        .order_by(r.seq.desc())
+        .limit(limit)
+    )
     others = select(*ENTRY).where(~of_tokens)
     entries = union_all(select(found.subquery("newest")), others).subquery("entries")
     return HotStatement(
@@ -150,11 +172,10 @@ def _newest() -> HotStatement:
 
 def _about(one_row: CTE) -> tuple[ColumnElement[Any], ...]:
     """What a look says beside entries; an ordinary role may ask for all of it."""
-    snapshot = func.pg_snapshot_xmin(func.pg_current_snapshot())
     return (
         one_row.c.now,
         func.pg_is_in_recovery().label("standby"),
         func.pg_postmaster_start_time().label("started_at"),
         func.pg_relation_filenode(literal_column("'revocations'::regclass")).label("filenode"),
-        cast(cast(snapshot, Text), BigInteger).label("horizon"),
+        horizon().label("horizon"),
     )

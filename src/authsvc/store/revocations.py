@@ -2,6 +2,10 @@
 Revocations as other statements write them: an entry is there exactly when the change is.
 
 Nothing here revokes. What revokes adds one of these to its own statement.
+
+All users share the log, so each has a part of it: beyond `MAX_LIVE` entries, one entry of the
+user's `ver` replaces them. It makes the access tokens that the user has so far stale, so those of
+sessions that live on are refreshed early, once in so many revocations.
 """
 
 from __future__ import annotations
@@ -10,7 +14,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
+    CompoundSelect,
+    FromClause,
     Insert,
     Integer,
     Interval,
@@ -19,25 +26,34 @@ from sqlalchemy import (
     Text,
     cast,
     delete,
+    exists,
     func,
     insert,
     literal_column,
+    or_,
     select,
     true,
+    union_all,
+    update,
 )
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.revocation_feed import CLIENT_VER
 from authsvc.protocol.revocations import DIGEST_BYTES, LIFE, Kind, digest
 from authsvc.store.hot_statement import clock
-from authsvc.store.tables import revocations
+from authsvc.store.tables import revocations, users
 
-COLUMNS = ("kind", "digest", "least_ver", "revoked_at")
+COLUMNS = ("kind", "digest", "least_ver", "revoked_at", "owner", "replaces")
+# Live entries of one user; beyond it one speaks for them all.
+MAX_LIVE = 100
 # No longer than an entry lives, and a while for replicas that look at it later.
 PRUNE_AFTER = LIFE + timedelta(hours=1)
+# A replaced entry is in the documents up to the step after the one that replaces it.
+PRUNE_REPLACED_AFTER = timedelta(minutes=1)
 
 NO_VER = literal_column("NULL::integer", Integer)
 NO_DIGEST = literal_column("NULL::bytea", LargeBinary)
+NO_NUMBER = literal_column("NULL::bigint", BigInteger)
 SECONDS = int(LIFE.total_seconds())
 
 
@@ -47,30 +63,116 @@ def digest_of(identifier: ColumnElement[object]) -> ColumnElement[bytes]:
     return _truncated(func.sha256(text))
 
 
-def entries_from(rows: Select[*tuple[object, ...]]) -> Insert:
+def entries_from(
+    rows: Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]],
+) -> Insert:
     """
     An INSERT of one entry per row, for use inside or around the statement that revokes.
 
     Args:
-        rows: Selects kind, digest, least_ver, revoked_at.
+        rows: Selects `COLUMNS`.
     """
     # `seq` and `xid` are the database's.
     return insert(revocations).from_select(COLUMNS, rows, include_defaults=False)
 
 
-def sessions_announced(ended: CTE) -> CTE:
+def entries_coalesced(ended: CTE) -> CTE:
+    """
+    Raise the `ver` of each user who would have more than `MAX_LIVE` entries.
+
+    Args:
+        ended: As for `sessions_announced`.
+
+    Returns:
+        id, ver and revoked_at of each. Revocations at once count without one another, so there
+        may be as many more entries as are in flight.
+    """
+    r, u = revocations.c, users.c
+    of_user = (
+        select(
+            ended.c.user_id,
+            digest_of(ended.c.user_id).label("owner"),
+            func.count().label("more"),
+            func.max(ended.c.revoked_at).label("revoked_at"),
+        )
+        .where(_may_have_tokens(ended))
+        .group_by(ended.c.user_id)
+        .cte("of_user")
+    )
+    containing = revocations.alias("containing").c
+    contained_below = (
+        select(func.coalesce(func.max(containing.replaces), literal_column("0")))
+        .where(containing.owner == of_user.c.owner)
+        .correlate(of_user)
+        .scalar_subquery()
+    )
+    live = (
+        select(r.seq)
+        .where(
+            r.owner == of_user.c.owner,
+            r.xid >= contained_below,
+            r.revoked_at > of_user.c.revoked_at - life(),
+        )
+        .limit(literal_column(str(MAX_LIVE)))
+        .correlate(of_user)
+        .subquery("live")
+    )
+    so_far = select(func.count()).select_from(live).correlate(of_user).scalar_subquery()
+    # Nobody is waited for: two statements that hold a family each and want the row of its user
+    # could deadlock. Where another has it, this revocation is an entry more, and the next tries.
+    crowded = (
+        select(u.id, of_user.c.revoked_at)
+        .join(of_user, of_user.c.user_id == u.id)
+        .where(so_far + of_user.c.more > literal_column(str(MAX_LIVE)))
+        .with_for_update(of=users, key_share=True, skip_locked=True)
+        .cte("crowded")
+    )
+    return (
+        update(users)
+        .values(ver=u.ver + literal_column("1"))
+        .where(u.id == crowded.c.id)
+        .returning(u.id, u.ver, crowded.c.revoked_at)
+        .cte("coalesced_entries")
+    )
+
+
+def sessions_announced(ended: CTE, coalesced: CTE) -> CTE:
     """
     One `sid` entry for each family that ended and may have tokens alive.
 
     Args:
-        ended: Returns id, revoked_at and idle_expires_at of each.
+        ended: Returns id, user_id, revoked_at and idle_expires_at of each.
+        coalesced: `entries_coalesced`; of these users there is one entry instead.
     """
-    return entries_from(
-        select(kind(Kind.SID), digest_of(ended.c.id), NO_VER, ended.c.revoked_at).where(
-            # It could not be refreshed after that, and its last token has expired since.
-            ended.c.idle_expires_at > ended.c.revoked_at - life()
-        )
-    ).cte("announced")
+    sessions = select(
+        kind(Kind.SID),
+        digest_of(ended.c.id),
+        NO_VER,
+        ended.c.revoked_at,
+        digest_of(ended.c.user_id),
+        NO_NUMBER,
+    ).where(_may_have_tokens(ended), ended.c.user_id.not_in(select(coalesced.c.id)))
+    versions = of_versions(coalesced, coalesced.c.revoked_at)
+    return entries_from(union_all(sessions, versions)).cte("announced")
+
+
+def _may_have_tokens(ended: CTE) -> ColumnElement[bool]:
+    # Otherwise it could not be refreshed after that, and its last token has expired since.
+    return ended.c.idle_expires_at > ended.c.revoked_at - life()
+
+
+def of_versions(changed: CTE, revoked_at: ColumnElement[datetime]) -> Select[*tuple[object, ...]]:
+    """
+    The rows of `ver` entries, each of which makes all that a user has so far stale.
+
+    So it contains every entry of this user that was committed before the snapshot of this
+    statement: no token of those sessions has the new `ver`, since they had ended before it.
+
+    Args:
+        changed: Returns id and ver of each user whose `ver` was raised.
+    """
+    sub = digest_of(changed.c.id)
+    return select(kind(Kind.VER), sub, changed.c.ver, revoked_at, sub, horizon())
 
 
 def everybody_announced(ended: CTE) -> CTE:
@@ -81,9 +183,14 @@ def everybody_announced(ended: CTE) -> CTE:
         ended: Returns revoked_at of each.
     """
     return entries_from(
-        select(kind(Kind.ISSUED_BEFORE), NO_DIGEST, NO_VER, func.max(ended.c.revoked_at)).having(
-            func.count() > literal_column("0")
-        )
+        select(
+            kind(Kind.ISSUED_BEFORE),
+            NO_DIGEST,
+            NO_VER,
+            func.max(ended.c.revoked_at),
+            NO_DIGEST,
+            NO_NUMBER,
+        ).having(func.count() > literal_column("0"))
     ).cte("announced")
 
 
@@ -96,9 +203,14 @@ def token_announced(spent: CTE) -> CTE:
     """
     one_row = clock()
     return entries_from(
-        select(kind(Kind.JTI), _truncated(spent.c.digest), NO_VER, one_row.c.now).select_from(
-            spent.join(one_row, true())
-        )
+        select(
+            kind(Kind.JTI),
+            _truncated(spent.c.digest),
+            NO_VER,
+            one_row.c.now,
+            NO_DIGEST,
+            NO_NUMBER,
+        ).select_from(spent.join(one_row, true()))
     ).cte("announced")
 
 
@@ -116,7 +228,7 @@ def client_announced(coalesced: CTE, client: ColumnElement[bytes], one_row: CTE)
     """
     version = literal_column(str(CLIENT_VER), Integer)
     return entries_from(
-        select(kind(Kind.VER), client, version, one_row.c.now).select_from(
+        select(kind(Kind.VER), client, version, one_row.c.now, NO_DIGEST, NO_NUMBER).select_from(
             coalesced.join(one_row, true())
         )
     ).cte("announced")
@@ -132,6 +244,24 @@ def life() -> ColumnElement[timedelta]:
     return literal_column(f"interval '{SECONDS} seconds'", Interval)
 
 
+def horizon() -> ColumnElement[int]:
+    """All transactions below it had ended before the snapshot of the statement."""
+    snapshot = func.pg_snapshot_xmin(func.pg_current_snapshot())
+    return cast(cast(snapshot, Text), BigInteger)
+
+
+def contained(entry: FromClause, moment: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether an entry is contained in another one of its owner, revoked before the moment."""
+    other = revocations.alias("containing").c
+    return exists(
+        select(other.seq).where(
+            other.owner == entry.c.owner,
+            other.replaces > entry.c.xid,
+            other.revoked_at < moment,
+        )
+    )
+
+
 async def announce_key(session: AsyncSession, kid: str, *, now: datetime | None = None) -> None:
     """Add the entry of a signing key that is being revoked."""
     await session.exec(
@@ -145,7 +275,7 @@ async def announce_key(session: AsyncSession, kid: str, *, now: datetime | None 
 
 async def prune(session: AsyncSession, *, batch: int, now: datetime | None = None) -> int:
     """
-    Delete entries that concern no token any more; at most `batch`.
+    Delete entries that concern no token any more, or that another contains; at most `batch`.
 
     The newest stays for ever, so that a process which starts knows how far the numbers are.
     """
@@ -154,7 +284,13 @@ async def prune(session: AsyncSession, *, batch: int, now: datetime | None = Non
     newest = select(func.max(r.seq)).scalar_subquery()
     dead = (
         select(r.seq)
-        .where(r.revoked_at < moment - PRUNE_AFTER, r.seq < newest)
+        .where(
+            or_(
+                r.revoked_at < moment - PRUNE_AFTER,
+                contained(revocations, moment - PRUNE_REPLACED_AFTER),
+            ),
+            r.seq < newest,
+        )
         .order_by(r.seq)
         .limit(batch)
         .with_for_update(skip_locked=True)
