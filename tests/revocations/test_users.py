@@ -236,6 +236,23 @@ async def test_what_is_replaced_is_in_every_document_until_that_which_replaces_i
     assert process.document(7) == fresh.document(7)
 
 
+@pytest.mark.parametrize("seconds", [4, 6], ids=["replaced in this step", "in no document yet"])
+async def test_a_process_that_starts_lacks_nothing_of_others(
+    db: Database, new_process: NewProcess, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """What it reads is limited; the limit is for what is in the document."""
+    monkeypatch.setattr(follow_revocations, "MOST_ENTRIES", 50)
+    process = new_process()
+    await in_and_out(db, await a_user(db, "other"), 1)
+    await in_and_out(db, await a_user(db), MAX_LIVE + 1, seconds)
+    await process.look(7)
+    fresh = new_process()
+    await fresh.look(7)
+
+    assert Kind.SID in {entry.kind for entry in fresh.feed(7).entries}
+    assert process.document(7) == fresh.document(7)
+
+
 async def test_a_verifier_that_asks_for_parts_learns_no_less(
     db: Database, process: Process
 ) -> None:

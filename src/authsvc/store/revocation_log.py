@@ -19,11 +19,12 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
-    Interval,
+    Integer,
     and_,
     bindparam,
     func,
     literal_column,
+    or_,
     select,
     true,
     union_all,
@@ -35,11 +36,11 @@ from authsvc.protocol.revocation_feed import CLIENT_VER, STEP
 from authsvc.protocol.revocations import LIFE, Entry, Kind, everything_before, of_client_before
 from authsvc.store.database import RETRY_AFTER
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
-from authsvc.store.revocations import contained, horizon
+from authsvc.store.revocations import contained_below, horizon
 from authsvc.store.tables import revocations
 
 EPOCH_BYTES = 12
-STEP_IN_SQL = literal_column(f"interval '{int(STEP.total_seconds())} seconds'", Interval)
+STEP_SECONDS = literal_column(str(int(STEP.total_seconds())), Integer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,11 @@ async def look(connection: HotConnection, horizon: int, *, now: datetime | None 
 
 async def newest(connection: HotConnection, *, most: int, now: datetime | None = None) -> Look:
     """
-    The first look: the newest entries of tokens, at most so many, and all others.
+    The first look: the newest entries of tokens in this step's document, at most so many, and
+    all others.
 
-    Entries that another contains are left out where that one is in the documents of this step:
-    they would push out those of others.
+    Those that another entry in this document contains are left out: they would push out the
+    entries of others.
 
     Raises:
         DatabaseUnavailable: As `look`.
@@ -151,19 +153,23 @@ def _since() -> HotStatement:
 @cache
 def _newest() -> HotStatement:
     one_row = clock()
-    of_tokens = and_(
+    # As `Revocations` counts: what was revoked since the step began is in no document yet.
+    seconds = func.floor(func.extract("epoch", one_row.c.now) / STEP_SECONDS) * STEP_SECONDS
+    begun = select(func.to_timestamp(seconds)).scalar_subquery()
+    below = contained_below(begun)
+    counted = and_(
         r.kind.in_([literal_column(f"'{kind}'") for kind in Kind if kind.of_tokens]),
         r.least_ver.is_distinct_from(literal_column(str(CLIENT_VER))),
+        r.revoked_at < begun,
     )
-    limit = bindparam("most", type_=BigInteger)
-    begun = select(one_row.c.now).scalar_subquery() - STEP_IN_SQL
     found = (
         select(*ENTRY)
-        .where(of_tokens, ~contained(revocations, begun))
+        .outerjoin(below, below.c.owner == r.owner)
+        .where(counted, or_(below.c.xid.is_(None), r.xid >= below.c.xid))
         .order_by(r.seq.desc())
-        .limit(limit)
+        .limit(bindparam("most", type_=BigInteger))
     )
-    others = select(*ENTRY).where(~of_tokens)
+    others = select(*ENTRY).where(~counted)
     entries = union_all(select(found.subquery("newest")), others).subquery("entries")
     return HotStatement(
         select(*_about(one_row), *entries.c).select_from(one_row.outerjoin(entries, true()))

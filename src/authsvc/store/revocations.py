@@ -17,16 +17,15 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     CompoundSelect,
-    FromClause,
     Insert,
     Integer,
     Interval,
     LargeBinary,
     Select,
+    Subquery,
     Text,
     cast,
     delete,
-    exists,
     func,
     insert,
     literal_column,
@@ -250,15 +249,14 @@ def horizon() -> ColumnElement[int]:
     return cast(cast(snapshot, Text), BigInteger)
 
 
-def contained(entry: FromClause, moment: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Whether an entry is contained in another one of its owner, revoked before the moment."""
-    other = revocations.alias("containing").c
-    return exists(
-        select(other.seq).where(
-            other.owner == entry.c.owner,
-            other.replaces > entry.c.xid,
-            other.revoked_at < moment,
-        )
+def contained_below(moment: ColumnElement[datetime]) -> Subquery:
+    """Of each owner: below which `xid` its entries are contained in one from before a moment."""
+    r = revocations.c
+    return (
+        select(r.owner, func.max(r.replaces).label("xid"))
+        .where(r.replaces.is_not(None), r.revoked_at < moment)
+        .group_by(r.owner)
+        .subquery("contained_below")
     )
 
 
@@ -282,18 +280,14 @@ async def prune(session: AsyncSession, *, batch: int, now: datetime | None = Non
     r = revocations.c
     moment = select(func.coalesce(now, func.clock_timestamp())).scalar_subquery()
     newest = select(func.max(r.seq)).scalar_subquery()
+    below = contained_below(moment - PRUNE_REPLACED_AFTER)
     dead = (
         select(r.seq)
-        .where(
-            or_(
-                r.revoked_at < moment - PRUNE_AFTER,
-                contained(revocations, moment - PRUNE_REPLACED_AFTER),
-            ),
-            r.seq < newest,
-        )
+        .outerjoin(below, below.c.owner == r.owner)
+        .where(or_(r.revoked_at < moment - PRUNE_AFTER, r.xid < below.c.xid), r.seq < newest)
         .order_by(r.seq)
         .limit(batch)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=revocations, skip_locked=True)
     )
     return (await session.exec(delete(revocations).where(r.seq.in_(dead)))).rowcount
 
