@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tests.proof import (
+    abandoned_replays,
     client_aborts,
     clock_skew,
+    crowded_log,
     database_link,
     disk_faults,
     failover,
@@ -45,4 +47,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *floods.EXPERIMENTS,
     *slow_clients.EXPERIMENTS,
     *malformed_input.EXPERIMENTS,
+    *crowded_log.EXPERIMENTS,
+    *abandoned_replays.EXPERIMENTS,
 )
