@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlmodel import func, select
 
 from authsvc.flows import follow_revocations
 from authsvc.flows.maintain import prune
@@ -281,6 +282,25 @@ async def test_what_is_replaced_is_deleted(db: Database) -> None:
     assert MAX_LIVE + 1 == len(await entries(db))
     await prune(db, audit_retention=timedelta(days=1), database_now=at(61))
     assert ["ver"] == await kinds(db)
+
+
+async def test_a_long_transaction_beside_lets_nobody_fill_the_log(
+    db: Database, new_process: NewProcess
+) -> None:
+    """While any runs in the server, none that began later counts as seen by all."""
+    process = new_process()
+    user_id = await a_user(db)
+    async with db.transaction() as session:
+        await session.exec(select(func.pg_current_xact_id()))
+        await in_and_out(db, user_id, 2 * MAX_LIVE, 4)
+        await process.look(5)
+        fresh = new_process()
+        await fresh.look(5)
+
+        assert MAX_LIVE + 1 == len(process.feed(5).entries)
+        assert process.document(5) == fresh.document(5)
+        await prune(db, audit_retention=timedelta(days=1), database_now=at(65))
+        assert MAX_LIVE + 1 == len(await entries(db))
 
 
 async def test_who_has_the_row_of_the_user_is_not_waited_for(db: Database) -> None:

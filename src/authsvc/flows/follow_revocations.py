@@ -333,19 +333,22 @@ class Revocations:
 
     def _drop_contained(self, iat: datetime) -> None:
         """What the user's part of the log was replaced by is in the documents from now on."""
-        below: dict[bytes, int] = {}
+        below: dict[bytes, tuple[int, int]] = {}
         for held in self._held:
             if held.owner is not None and held.replaces is not None and held.revoked_at < iat:
-                below[held.owner] = max(held.replaces, below.get(held.owner, 0))
+                xid, ver = below.get(held.owner, (0, 0))
+                least_ver = held.entry.least_ver or 0
+                below[held.owner] = (max(xid, held.replaces), max(ver, least_ver))
         if not below:
             return
         stay: list[Held] = []
         for held in self._held:
-            if held.owner is None or held.xid >= below.get(held.owner, 0):
-                stay.append(held)
-            else:
+            xid, ver = (0, 0) if held.owner is None else below.get(held.owner, (0, 0))
+            if held.xid < xid or (held.entry.least_ver or ver) < ver:
                 self._numbers.discard(held.seq)
                 self._set.forget(held.entry)
+            else:
+                stay.append(held)
         self._held = stay
 
     def _collapse(self, content: list[Held], iat: datetime) -> list[Held]:

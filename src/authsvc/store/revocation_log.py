@@ -24,7 +24,6 @@ from sqlalchemy import (
     bindparam,
     func,
     literal_column,
-    or_,
     select,
     true,
     union_all,
@@ -36,7 +35,7 @@ from authsvc.protocol.revocation_feed import CLIENT_VER, STEP
 from authsvc.protocol.revocations import LIFE, Entry, Kind, everything_before, of_client_before
 from authsvc.store.database import RETRY_AFTER
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
-from authsvc.store.revocations import contained_below, horizon
+from authsvc.store.revocations import containing, horizon, is_contained
 from authsvc.store.tables import revocations
 
 EPOCH_BYTES = 12
@@ -156,7 +155,7 @@ def _newest() -> HotStatement:
     # As `Revocations` counts: what was revoked since the step began is in no document yet.
     seconds = func.floor(func.extract("epoch", one_row.c.now) / STEP_SECONDS) * STEP_SECONDS
     begun = select(func.to_timestamp(seconds)).scalar_subquery()
-    below = contained_below(begun)
+    by = containing(begun)
     counted = and_(
         r.kind.in_([literal_column(f"'{kind}'") for kind in Kind if kind.of_tokens]),
         r.least_ver.is_distinct_from(literal_column(str(CLIENT_VER))),
@@ -164,8 +163,8 @@ def _newest() -> HotStatement:
     )
     found = (
         select(*ENTRY)
-        .outerjoin(below, below.c.owner == r.owner)
-        .where(counted, or_(below.c.xid.is_(None), r.xid >= below.c.xid))
+        .outerjoin(by, by.c.owner == r.owner)
+        .where(counted, ~is_contained(by))
         .order_by(r.seq.desc())
         .limit(bindparam("most", type_=BigInteger))
     )

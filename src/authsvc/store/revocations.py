@@ -98,10 +98,10 @@ def entries_coalesced(ended: CTE) -> CTE:
         .group_by(ended.c.user_id)
         .cte("of_user")
     )
-    containing = revocations.alias("containing").c
+    other = revocations.alias("other").c
     contained_below = (
-        select(func.coalesce(func.max(containing.replaces), literal_column("0")))
-        .where(containing.owner == of_user.c.owner)
+        select(func.coalesce(func.max(other.replaces), literal_column("0")))
+        .where(other.owner == of_user.c.owner)
         .correlate(of_user)
         .scalar_subquery()
     )
@@ -249,15 +249,26 @@ def horizon() -> ColumnElement[int]:
     return cast(cast(snapshot, Text), BigInteger)
 
 
-def contained_below(moment: ColumnElement[datetime]) -> Subquery:
-    """Of each owner: below which `xid` its entries are contained in one from before a moment."""
+def containing(moment: ColumnElement[datetime]) -> Subquery:
+    """Of each owner: what the entries from before a moment contain, for `is_contained`."""
     r = revocations.c
     return (
-        select(r.owner, func.max(r.replaces).label("xid"))
+        select(r.owner, func.max(r.replaces).label("xid"), func.max(r.least_ver).label("ver"))
         .where(r.replaces.is_not(None), r.revoked_at < moment)
         .group_by(r.owner)
-        .subquery("contained_below")
+        .subquery("containing")
     )
+
+
+def is_contained(by: Subquery) -> ColumnElement[bool]:
+    """
+    Whether an entry, outer joined with `containing` by its owner, says nothing more.
+
+    A lower `ver` never does. Were it by `xid` alone, a long transaction beside would keep them all.
+    """
+    r = revocations.c
+    contained = or_(r.xid < by.c.xid, r.least_ver < by.c.ver)
+    return func.coalesce(contained, literal_column("FALSE"))
 
 
 async def announce_key(session: AsyncSession, kid: str, *, now: datetime | None = None) -> None:
@@ -280,11 +291,11 @@ async def prune(session: AsyncSession, *, batch: int, now: datetime | None = Non
     r = revocations.c
     moment = select(func.coalesce(now, func.clock_timestamp())).scalar_subquery()
     newest = select(func.max(r.seq)).scalar_subquery()
-    below = contained_below(moment - PRUNE_REPLACED_AFTER)
+    by = containing(moment - PRUNE_REPLACED_AFTER)
     dead = (
         select(r.seq)
-        .outerjoin(below, below.c.owner == r.owner)
-        .where(or_(r.revoked_at < moment - PRUNE_AFTER, r.xid < below.c.xid), r.seq < newest)
+        .outerjoin(by, by.c.owner == r.owner)
+        .where(or_(r.revoked_at < moment - PRUNE_AFTER, is_contained(by)), r.seq < newest)
         .order_by(r.seq)
         .limit(batch)
         .with_for_update(of=revocations, skip_locked=True)
