@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tests.proof import (
+    abandoned_replays,
     client_aborts,
     clock_skew,
+    crowded_log,
     database_link,
     disk_faults,
     failover,
@@ -47,4 +49,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *slow_clients.EXPERIMENTS,
     *malformed_input.EXPERIMENTS,
     *many_endings.EXPERIMENTS,
+    *crowded_log.EXPERIMENTS,
+    *abandoned_replays.EXPERIMENTS,
 )

@@ -17,9 +17,8 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
-from authsvc.protocol.revocations import Kind
 from authsvc.store import audit
-from authsvc.store.revocations import digest_of, entries_from, kind
+from authsvc.store.revocations import entries_from, of_versions
 from authsvc.store.tables import (
     UnfinishedEnding,
     refresh_families,
@@ -83,9 +82,7 @@ async def leave_rest(
     changed = (
         update(users).values(ver=u.ver + 1).where(u.id == user_id).returning(u.id, u.ver)
     ).cte("changed")
-    await session.exec(
-        entries_from(select(kind(Kind.VER), digest_of(changed.c.id), changed.c.ver, moment))
-    )
+    await session.exec(entries_from(of_versions(changed, moment)))
     details = {"reason": reason, "below_epoch": epoch}
     await audit.record(
         session,

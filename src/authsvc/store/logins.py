@@ -46,7 +46,7 @@ from authsvc.store import throttle_buckets
 from authsvc.store.audit import audit_from
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
 from authsvc.store.refresh_families import FAMILY_COLUMNS, Family, family_of
-from authsvc.store.revocations import sessions_announced
+from authsvc.store.revocations import entries_coalesced, sessions_announced
 from authsvc.store.tables import known_networks, refresh_families, users
 from authsvc.store.tables import throttle_buckets as buckets
 
@@ -430,13 +430,16 @@ def _create_family() -> HotStatement:
         )
     ).cte("audited")
     displaced = _displaced(account, admitted, one_row)
+    coalesced = entries_coalesced(displaced)
+    # The one that it was raised to by this statement: the first token must not be stale.
+    ver = func.coalesce(select(coalesced.c.ver).scalar_subquery(), account.c.ver).label("ver")
     return HotStatement(
-        select(*family.c, account.c.roles, account.c.ver, now, _had_room(seen, now))
+        select(*family.c, account.c.roles, ver, now, _had_room(seen, now))
         .select_from(account.outerjoin(family, true()))
         .add_cte(
             audited,
             _displacement_audited(displaced),
-            sessions_announced(displaced),
+            sessions_announced(displaced, coalesced),
             *throttle_buckets.paid_back(exists(select(family.c.id))),
             *_network_remembered(family, now),
         )

@@ -30,7 +30,12 @@ from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store import endings
 from authsvc.store.audit import audit_from
 from authsvc.store.refresh_families import of_epoch
-from authsvc.store.revocations import everybody_announced, few_announced, sessions_announced
+from authsvc.store.revocations import (
+    entries_coalesced,
+    everybody_announced,
+    few_announced,
+    sessions_announced,
+)
 from authsvc.store.tables import (
     RefreshFamily,
     User,
@@ -281,6 +286,10 @@ async def revoke_next(
     return ended, ids[-1]
 
 
+def _announced(ended: CTE) -> CTE:
+    return sessions_announced(ended, entries_coalesced(ended))
+
+
 async def _revoke(
     session: AsyncSession,
     condition: ColumnElement[bool],
@@ -288,7 +297,7 @@ async def _revoke(
     reason: str,
     caller: Caller | None,
     now: datetime | None,
-    announced: Callable[[CTE], CTE] = sessions_announced,
+    announced: Callable[[CTE], CTE] = _announced,
 ) -> int:
     """End every live family for which the condition holds, announce and audit each; how many."""
     f = refresh_families.c
