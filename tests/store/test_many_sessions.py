@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.flows import accounts, administer_sessions, maintain
 from authsvc.protocol.audit import RevokeReason
@@ -206,6 +208,42 @@ async def test_a_session_that_has_ended_does_not_come_back_as_the_one_that_is_ke
 
     assert 0 == await live(db, user_id)
     assert await refresh(db, family) is None
+
+
+async def _end_all(session: AsyncSession, user_id: UUID) -> None:
+    await sessions.revoke_many(session, reason="moved", caller=None, user_id=user_id)
+
+
+async def _tidy(session: AsyncSession, user_id: UUID) -> None:
+    del user_id
+    assert endings.AT_ONCE == await endings.finish(session, batch=endings.AT_ONCE)
+
+
+async def _delete_user(session: AsyncSession, user_id: UUID) -> None:
+    await users.remove(session, user_id)
+    await endings.forget_user(session, user_id, now=None)
+
+
+@pytest.mark.finding("11.1")
+async def test_no_row_is_looked_at_that_does_not_end(db: Database) -> None:
+    """Even where the account is most of the table, and most of its sessions ended long ago."""
+    user_id = await add_user(db)
+    family = await log_in(db, user_id)
+    await copy(db, family, MANY, revoked_at=START.isoformat(), revoke_reason="logout")
+    await copy(db, family, MANY // 4)
+
+    for act in (_end_all, _tidy, _delete_user, _tidy):
+        async with db.transaction() as session:
+            await act(session, user_id)
+            read = await (await session.connection()).scalar(text(READ))
+
+        assert 0 < read <= 10 * endings.AT_ONCE, act.__name__
+
+
+# How many rows this connection has read of late.
+READ = """
+SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'refresh_families'
+"""
 
 
 @pytest.mark.finding("11.1", "P38")

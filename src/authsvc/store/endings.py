@@ -163,6 +163,7 @@ async def _end_rows(session: AsyncSession, ending: UnfinishedEnding, most: int) 
             f.epoch < ending.epoch,
             f.revoked_at.is_(None),
         )
+        .order_by(f.epoch, f.created_at)  # of the index; else the planner may read all that is dead
         .limit(most)
         .with_for_update(skip_locked=True)
     )
