@@ -471,3 +471,31 @@ def test_every_id_is_explained_in_the_documentation_and_used() -> None:
     assert {id_.removeprefix("AUTHSVC-") for id_ in TITLES} == set(
         re.findall(r'"([A-Z]{2,3}-\d{3})"', source)
     )
+
+
+@pytest.mark.finding("11.2")
+@pytest.mark.usefixtures("production")
+@pytest.mark.parametrize(
+    ("networks", "severity"),
+    [(["198.51.100.1"] * 60, "warning"), ([f"198.51.100.{n // 2}" for n in range(60)], "ok")],
+    ids=["backend-for-frontend", "as-usual"],
+)
+async def test_accounts_that_all_sign_in_from_one_address_are_noticed(
+    run: Command, database_url: str, networks: list[str], severity: str
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        for number, network in enumerate(networks):
+            await connection.execute(
+                "WITH one AS (INSERT INTO users (id, email, password_hash) "
+                "VALUES (gen_random_uuid(), $1, '-') RETURNING id) "
+                "INSERT INTO known_networks SELECT id, $2, now() FROM one",
+                f"{number}@example.com",
+                network.encode(),
+            )
+    finally:
+        await connection.close()
+
+    done = await run("doctor", "--json")
+
+    assert severity == severities(done)["WEB-007"]

@@ -19,8 +19,8 @@ from authsvc.protocol.jwk import rsa_jwk
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.settings import Settings
 from authsvc.store import logins, spent_jtis, users
+from authsvc.store.admission import Place
 from authsvc.store.database import Database
-from authsvc.store.logins import Place
 from tests.cli.conftest import Command, Done
 from tests.conftest import CALLER, LIFETIMES
 from tests.keys.material import kid, put_mac, put_signing, rsa_key

@@ -16,10 +16,10 @@ from authsvc.flows import accounts, administer_sessions, maintain
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.refresh import Delivery, Verdict, verdict
 from authsvc.store import attempts, endings, logins, refresh_families, sessions, users
+from authsvc.store.admission import Place
 from authsvc.store.attempts import Attempt
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
-from authsvc.store.logins import Place
 from authsvc.store.refresh_families import Family
 from tests.conftest import CALLER, LIFETIMES, START, Statements
 

@@ -21,6 +21,7 @@ from authsvc.protocol.secret import Secret
 from authsvc.protocol.throttle import Bucket
 from authsvc.store import refresh_families, spent_jtis, throttle_buckets
 from authsvc.store.database import Database
+from authsvc.store.throttle_buckets import Counted, bucket_key
 
 # Of one client: each is a statement and a record of the audit trail. A client whose tokens leaked
 # all at once needs `spent_jtis.MAX_LIVE` of them, since after that one ends all.
@@ -103,7 +104,7 @@ async def revoke_client_token(
     async with db.autocommit() as connection:
         wait = await throttle_buckets.take(
             connection,
-            throttle_buckets.token_revocation_key(client.client_id),
+            bucket_key(Counted.REVOCATIONS, client.client_id),
             REVOCATIONS,
             now=database_now,
         )

@@ -15,10 +15,12 @@ from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.settings import Settings
 from authsvc.store.schema import SCHEMA_REVISION, Schema, current
 from authsvc.store.server import Server, encoding_fault, inspect
+from authsvc.store.sign_ins import SignIns, last_sign_ins
 
 OLDEST = 13  # gen_random_uuid() without an extension
 MAINTAINED = 15  # PostgreSQL 14 had its last release in November 2026
 MAX_SKEW = timedelta(seconds=2)
+ENOUGH = 50  # accounts; fewer may well be one office
 PER_PROCESS = 14  # connections: 8 for hot statements, 5 for the rest, 1 beside requests
 
 
@@ -28,12 +30,14 @@ class _Answer:
     Args:
         skew: The database's clock minus ours.
         uncertainty: By how much the skew may be wrong: half the round trip.
+        sign_ins: None where they cannot be read.
     """
 
     server: Server
     schema: Schema
     skew: timedelta
     uncertainty: timedelta
+    sign_ins: SignIns | None = None
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -65,6 +69,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _encryption(server)
     yield _connections(server, settings)
     yield _encoding(server)
+    if answer.sign_ins is not None:
+        yield _sign_ins(answer.sign_ins)
 
 
 async def _ask(settings: Settings) -> _Answer:
@@ -74,7 +80,11 @@ async def _ask(settings: Settings) -> _Answer:
         server = await inspect(db)
         took = timedelta(seconds=time.monotonic() - started)
         found = await current(db)
-    return _Answer(server, found, skew=server.now - before - took / 2, uncertainty=took / 2)
+        # Without the privilege it would be an error, which DB-007 tells.
+        readable = found.suffices and not server.missing
+        sign_ins = await last_sign_ins(db) if readable else None
+    skew = server.now - before - took / 2
+    return _Answer(server, found, skew, took / 2, sign_ins)
 
 
 def _version(server: Server) -> Finding:
@@ -207,3 +217,16 @@ def _encoding(server: Server) -> Finding:
         found, _, fix = fault.partition(": ")
         return error("DB-011", found, fix)
     return ok("DB-011", f"is {server.encoding}")
+
+
+def _sign_ins(last: SignIns) -> Finding:
+    """Whether the throttle can tell clients apart (decision 0018, backend for frontend)."""
+    of = f"{last.from_commonest} of the last {last.accounts} accounts"
+    if last.accounts < ENOUGH or 2 * last.from_commonest <= last.accounts:
+        return ok("WEB-007", f"{of} signed in from one network")
+    return warning(
+        "WEB-007",
+        f"{of} signed in from one network, which the throttle therefore never slows",
+        "if it is a proxy or a backend for frontend: have it pass X-Forwarded-For on, and list "
+        "its address in AUTHSVC_TRUSTED_PROXIES",
+    )

@@ -40,6 +40,7 @@ TITLES = {
     "AUTHSVC-WEB-004": "CORS",
     "AUTHSVC-WEB-005": "cookie domain",
     "AUTHSVC-WEB-006": "listening address",
+    "AUTHSVC-WEB-007": "sign-in networks",
     "AUTHSVC-PWD-001": "argon2 parameters",
     "AUTHSVC-PWD-002": "argon2 build",
     "AUTHSVC-PWD-003": "argon2 speed",
