@@ -275,6 +275,23 @@ def test_a_directory_in_which_others_can_put_keys_is_an_error(keys_dir: Path) ->
     assert (Severity.ERROR, f"chmod 700 {keys_dir}") == (found.severity, found.next_step)
 
 
+@pytest.mark.finding("11.8")
+def test_a_link_to_where_others_can_write_is_named_and_nobody_is_reassured(
+    keys_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "elsewhere"
+    name = put_signing(folder, NOW - timedelta(days=3), 1, public=True)
+    (keys_dir / name).symlink_to(folder / name)
+    assert "KEY-006" not in examine_keys(keys_dir, NOW)
+    folder.chmod(0o777)
+
+    found = examine_keys(keys_dir, NOW)
+
+    assert Severity.WARNING == found["KEY-006"].severity
+    assert f"{folder}, and others can write it (mode 0777)" in found["KEY-006"].found
+    assert "KEY-007" not in found
+
+
 @pytest.mark.parametrize(
     ("changed", "severity"),
     [

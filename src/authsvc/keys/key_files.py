@@ -25,6 +25,7 @@ PRIVATE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 OTHERS = 0o077
 OTHERS_WRITE = 0o022
+MAX_LINKS = 8  # to a key; the kubelet needs one, and the kernel follows 40
 
 
 class Kind(StrEnum):
@@ -74,6 +75,7 @@ class KeyFile:
     Args:
         content: None if it could not be read; then `refusal` says why. Not in the `repr`.
         mode: Permission bits.
+        lax_folder: If it is a link: who else could exchange what it leads to, and the remedy.
     """
 
     name: str
@@ -83,6 +85,7 @@ class KeyFile:
     mode: int = PRIVATE_MODE
     owner: int = 0
     refusal: tuple[str, str] | None = None
+    lax_folder: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
         """Without the content."""
@@ -207,11 +210,34 @@ def _read(path: Path, kind: Kind, activation: datetime) -> KeyFile:
             refusal = (f"it has {found.st_size} bytes, more than any key", "remove it")
         else:
             content = os.read(fd, MAX_SIZE + 1)
+        lax_folder = _lax_folder(path)
     except OSError as exc:
         return KeyFile(path.name, kind, activation, None, refusal=_unreadable(path, exc))
     finally:
         os.close(fd)
-    return KeyFile(path.name, kind, activation, content, mode, found.st_uid, refusal)
+    return KeyFile(path.name, kind, activation, content, mode, found.st_uid, refusal, lax_folder)
+
+
+def _lax_folder(path: Path) -> tuple[str, str] | None:
+    """
+    As `planted`, for the folders that a link leads through: to write there is to write the key.
+
+    A read-only mount, such as a secret volume's, needs no look: its modes permit nothing.
+
+    Raises:
+        OSError: A link or folder has gone, as when the kubelet swaps a volume.
+    """
+    for _ in range(MAX_LINKS):
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+        folder = path.parent
+        found = folder.stat()
+        lax = planted(str(folder.resolve()), stat.S_IMODE(found.st_mode), found.st_uid)
+        if lax is not None and not on_read_only_mount(folder):
+            problem, fix = lax
+            return f"it is a link into {folder.resolve()}, and {problem}", fix
+    return f"it leads over more than {MAX_LINKS} links", "link to the file itself"
 
 
 def _unreadable(path: Path, exc: OSError) -> tuple[str, str]:

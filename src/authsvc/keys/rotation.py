@@ -137,7 +137,7 @@ def import_key(
         _check_lead(activation, now)
     with writing(path):
         kid = thumbprint(key.public_key())
-        reading = read(path, passphrase=passphrase, strict_modes=False)
+        reading = read(path, now=now, passphrase=passphrase, strict_modes=False)
         for name, present in reading.signing_keys.items():
             if present.kid == kid:
                 raise KeyDirectoryError(f"the key is here already, as {name}; nothing to do")

@@ -53,7 +53,8 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
             yield warning("KEY-005", f"{problem.file}: {problem.problem}", problem.fix)
         elif not problem.refused:
             yield warning("KEY-006", f"{problem.file}: {problem.problem}", problem.fix)
-    yield from _writers(path)
+    verdicts = inventory.reading.verdicts.values()
+    yield from _writers(path, linked=any(verdict.file.lax_folder for verdict in verdicts))
     expired = [key for key in inventory.keys if key.state is State.EXPIRED]
     if expired:
         yield info(
@@ -132,8 +133,13 @@ def _refused(settings: Settings, passphrase: str | None, now: datetime) -> tuple
     return ()
 
 
-def _writers(path: Path) -> Iterator[Finding]:
-    """Whoever can write a file here can sign as us."""
+def _writers(path: Path, *, linked: bool) -> Iterator[Finding]:
+    """
+    Whoever can write a file here can sign as us.
+
+    Args:
+        linked: A link leads where others can write; the finding on the file has said so.
+    """
     if not hasattr(os, "geteuid") or on_read_only_mount(path):
         return
     found = path.stat()
@@ -150,5 +156,5 @@ def _writers(path: Path) -> Iterator[Finding]:
             f"{path.absolute()} belongs to another user (uid {found.st_uid})",
             "run this as the user that runs authsvc, or chown it to that user",
         )
-    else:
+    elif not linked:
         yield ok("KEY-007", "only the user that runs authsvc")
