@@ -67,6 +67,7 @@ class Settings(BaseSettings):
 
     cors_origins: Annotated[CommaSeparated, AfterValidator(values.origins)] = ()
     cookie_domain: Annotated[str | None, AfterValidator(values.cookie_domain)] = None
+    cookie_suffix: Annotated[str | None, AfterValidator(values.cookie_suffix)] = None
     cookie_secure: Annotated[Literal["auto", "on", "off"], Lower] = "auto"
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(values.host_names)] = ()
     trusted_proxies: Networks = ()

@@ -192,6 +192,15 @@ def cookie_domain(value: str | None) -> str | None:
     return value
 
 
+def cookie_suffix(value: str | None) -> str | None:
+    """What tells the cookies of two instances on one host apart; browsers limit a name's length."""
+    if value is not None and not re.fullmatch(r"[a-z0-9-]{1,16}", value):
+        raise ValueError(
+            "is not 1 to 16 lower-case letters, digits and hyphens; write one such as staging"
+        )
+    return value
+
+
 def host_names(value: tuple[str, ...]) -> tuple[str, ...]:
     """Hosts as a Host header names them, in lower case."""
     for host in value:
