@@ -29,7 +29,7 @@ def names_in(answer: httpx.Response) -> set[str]:
 def to(client: httpx.AsyncClient, app: FastAPI) -> httpx.AsyncClient:
     """The same browser, which asks another instance: one cookie jar."""
     other = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=client.base_url)
-    other.cookies = client.cookies
+    other.cookies = client.cookies.jar
     return other
 
 
