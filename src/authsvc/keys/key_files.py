@@ -122,7 +122,7 @@ def read_directory(path: Path) -> tuple[tuple[KeyFile, ...], tuple[KeyProblem, .
     try:
         names = sorted(os.listdir(path))  # noqa: PTH208 - only names are wanted
     except OSError as exc:
-        raise KeyDirectoryError(_no_directory(path, exc)) from exc
+        raise KeyDirectoryError(no_directory(path, exc)) from exc
     files, problems = [], []
     for name in names:
         parsed = parse_name(name)
@@ -170,7 +170,7 @@ def planted_directory(path: Path) -> tuple[str, str] | None:
     try:
         found = path.stat()
     except OSError as exc:
-        raise KeyDirectoryError(_no_directory(path, exc)) from exc
+        raise KeyDirectoryError(no_directory(path, exc)) from exc
     return planted(str(path.absolute()), stat.S_IMODE(found.st_mode), found.st_uid)
 
 
@@ -258,11 +258,12 @@ def _stray(name: str) -> KeyProblem:
     )
 
 
-def _no_directory(path: Path, exc: OSError) -> str:
+def no_directory(path: Path, exc: OSError) -> str:
+    """Why a key directory cannot be read, and what to do."""
     if isinstance(exc, FileNotFoundError):
         return (
-            f"{path}: the key directory does not exist; set AUTHSVC_KEYS_DIR, or create the "
-            "first keys with `authsvc keys add --first`"
+            f"{path}: the key directory does not exist; set AUTHSVC_KEYS_DIR, which is relative "
+            "to the working directory, or create the first keys with `authsvc keys add --first`"
         )
     return (
         f"{path}: the key directory cannot be read ({exc.strerror}); set AUTHSVC_KEYS_DIR, or "

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     env: Annotated[Literal["development", "production"], Lower] = "development"
     database_url: Annotated[SecretStr | None, AfterValidator(values.database_url)] = None
     data_dir: Path = Field(default_factory=values.default_data_dir)
-    keys_dir: Path = Path("keys")
+    keys_dir: Annotated[Path, AfterValidator(values.absolute)] = Path("keys")
     keys_passphrase: SecretStr | None = None
 
     host: Annotated[str | None, AfterValidator(values.host)] = None

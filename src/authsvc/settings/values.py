@@ -156,6 +156,11 @@ def database_hosts(url: str) -> tuple[str, ...]:
     return tuple(name for name in named if name and not name.startswith("/"))
 
 
+def absolute(value: Path) -> Path:
+    """From the root, so that a message says which directory a relative name has meant."""
+    return value.absolute()
+
+
 def host(value: str | None) -> str | None:
     """An address to listen on; None for loopback."""
     if value is None or value == "localhost":
