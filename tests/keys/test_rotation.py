@@ -21,7 +21,7 @@ SECOND = timedelta(seconds=1)
 
 
 def look(path: Path, passphrase: str | None = None) -> Reading:
-    return read(path, passphrase=passphrase, strict_modes=True)
+    return read(path, now=T0, passphrase=passphrase, strict_modes=True)
 
 
 def mode(path: Path) -> int:

@@ -13,6 +13,7 @@ import typer
 from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import plural, print_json, print_table, printable, progress, timestamp
 from authsvc.cli.database import with_database
+from authsvc.cli.group import group
 from authsvc.protocol.audit import AuditEvent, AuditFilter
 
 if TYPE_CHECKING:
@@ -25,11 +26,7 @@ DETAILS_WIDTH = 60  # characters of them in a table; --json has all
 SPAN = re.compile(r"([0-9]{1,5})([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-app = typer.Typer(
-    help="The audit trail: logins, refusals, ends of sessions, acts of operators.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = group("The audit trail: logins, refusals, ends of sessions, acts of operators.")
 
 
 def moment(text: str) -> datetime:

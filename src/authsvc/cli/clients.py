@@ -15,17 +15,14 @@ from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import print_json, print_table, timestamp
 from authsvc.cli.database import with_database
 from authsvc.cli.errors import CommandError
+from authsvc.cli.group import group
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys, Listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-app = typer.Typer(
-    help="Clients: services with tokens of their own.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = group("Clients: services with tokens of their own.")
 
 MAX_JWKS = 65_536  # bytes; 20 keys of 8192 bits take half of it
 SHOWN_ONCE = "The secret is not shown again: authsvc keeps only its hash."
@@ -211,7 +208,8 @@ def set_keys(
 def set_scopes(
     client_id: TheClient,
     scopes: Annotated[
-        list[str] | None, typer.Argument(help="All it may have; none takes all away.")
+        list[str] | None,
+        typer.Argument(metavar="SCOPE", help="All it may have; none takes all away."),
     ] = None,
 ) -> None:
     """Replace the scopes that a client may have."""
@@ -224,7 +222,8 @@ def set_scopes(
 def set_resources(
     client_id: TheClient,
     resources: Annotated[
-        list[str] | None, typer.Argument(help="All its tokens may be for; none: no tokens.")
+        list[str] | None,
+        typer.Argument(metavar="RESOURCE", help="All its tokens may be for; none: no tokens."),
     ] = None,
 ) -> None:
     """Replace the services that a client's tokens may be for."""
@@ -238,7 +237,8 @@ def set_resources(
 def set_audiences(
     client_id: TheClient,
     audiences: Annotated[
-        list[str] | None, typer.Argument(help="All it is; none: it introspects nothing.")
+        list[str] | None,
+        typer.Argument(metavar="AUDIENCE", help="All it is; none: it introspects nothing."),
     ] = None,
 ) -> None:
     """Replace what a client is: it introspects tokens for these audiences."""

@@ -12,14 +12,13 @@ from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import confirm, print_json
 from authsvc.cli.database import database_url, open_database, refusals
 from authsvc.cli.errors import CommandError
+from authsvc.cli.group import group
 
 if TYPE_CHECKING:
     from authsvc.settings import Settings
     from authsvc.store.schema import Schema
 
-app = typer.Typer(
-    help="The schema of the database.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = group("The schema of the database.")
 
 
 @app.command(epilog="Example: authsvc db upgrade && authsvc serve")
@@ -72,7 +71,9 @@ def current(
 
 @app.command(epilog="Example: authsvc db downgrade base --yes")
 def downgrade(
-    revision: Annotated[str, typer.Argument(help="A revision, or `base` for none at all.")],
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="A revision, or `base` for none at all.")
+    ],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:

@@ -20,6 +20,7 @@ import typer
 from authsvc.cli.configuration import load_settings
 from authsvc.cli.database import database_url, with_database
 from authsvc.cli.errors import CommandError
+from authsvc.cli.group import KEY_ID_MAY_BEGIN_WITH_A_DASH, group
 from authsvc.cli.key_texts import as_json, table, text, what_breaks
 
 if TYPE_CHECKING:
@@ -38,17 +39,10 @@ UNANNOUNCED = (
 )
 WITHIN_15_S = "Running services read it within 15 s."
 
-# One kid in 64 does.
-KEY_ID_MAY_BEGIN_WITH_A_DASH = {"ignore_unknown_options": True}
-
-app = typer.Typer(
-    help="Signing keys and refresh MAC keys.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = group("Signing keys and refresh MAC keys.")
 
 
-@app.command("list")
+@app.command("list", epilog="Example: authsvc keys list --json")
 def list_keys(
     *, json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
@@ -71,7 +65,7 @@ def list_keys(
         typer.echo(str(problem), err=True)
 
 
-@app.command()
+@app.command(epilog="Example: authsvc keys add --at 2026-12-01T10:00:00Z")
 def add(
     *,
     refresh: Annotated[
@@ -132,7 +126,10 @@ def add(
         typer.echo("No key signs until then; for the first key use --now.", err=True)
 
 
-@app.command(context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH)
+@app.command(
+    context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH,
+    epilog="Example: authsvc keys revoke 20261122T100000Z.pem",
+)
 def revoke(
     key: Annotated[
         str, typer.Argument(metavar="KID", help="kid, MAC-key id, either's beginning, or file.")
@@ -186,7 +183,7 @@ def revoke(
             typer.echo(CACHED)
 
 
-@app.command()
+@app.command(epilog="Example: authsvc keys prune")
 def prune() -> None:
     """Remove keys that no live token needs, and the private half of retired ones."""
     from authsvc.keys import retirement  # noqa: PLC0415 - see cli/main.py
@@ -207,9 +204,9 @@ def prune() -> None:
         typer.echo("Nothing to prune.")
 
 
-@app.command("import")
+@app.command("import", epilog="Example: authsvc keys import old-key.pem --at 2026-12-01T10:00:00Z")
 def import_key(
-    file: Annotated[Path, typer.Argument(help="PEM with an RSA private key.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="PEM with an RSA private key.")],
     *,
     now: Annotated[bool, typer.Option("--now", help="Active at once.")] = False,
     at: Annotated[
@@ -256,7 +253,11 @@ def import_key(
     typer.echo(f"Delete {file}: what others can read is not a secret.", err=True)
 
 
-@app.command("export-public", context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH)
+@app.command(
+    "export-public",
+    context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH,
+    epilog="Example: authsvc keys export-public > jwks.json",
+)
 def export_public(
     key: Annotated[
         str | None, typer.Argument(metavar="KID", help="Only this key, or its beginning.")

@@ -66,7 +66,7 @@ def _explain(exc: OSError, address: str, port: int) -> str:
     if exc.errno == errno.EADDRINUSE:
         return (
             f"Port {port} is taken on {address}. Stop the program that has it, or choose another "
-            "port with AUTHSVC_PORT, such as AUTHSVC_PORT=8001 make run"
+            "port with AUTHSVC_PORT, or with --port of `authsvc serve`."
         )
     if exc.errno == errno.EACCES:
         return f"Port {port} is for root only. Choose one above 1023, such as AUTHSVC_PORT=8000."

@@ -213,7 +213,7 @@ def _print_pages(settings: Settings, place: str) -> None:
         f"  {url}/healthz                 health",
         "",
         f"  data  {place}",
-        f"  keys  {settings.keys_dir.absolute()}",
+        f"  keys  {settings.keys_dir}",
         "",
         "Ctrl-C stops it.",
     ]

@@ -19,6 +19,7 @@ from authsvc.cli.console import (
     timestamp,
 )
 from authsvc.cli.database import refusals, with_database
+from authsvc.cli.group import group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 USER_AGENT_WIDTH = 40  # characters of it in a table; --json has all
 
-app = typer.Typer(
-    help="Sessions: logins on devices.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = group("Sessions: logins on devices.")
 
 
 @app.command("list", epilog="Example: authsvc sessions list --user alice@example.com")

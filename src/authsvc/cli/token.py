@@ -10,6 +10,7 @@ import typer
 
 from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import duration, print_json, printable, timestamp
+from authsvc.cli.group import group
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -23,7 +24,7 @@ STDIN = "-"
 DATES = ("exp", "iat", "nbf", "auth_time")
 MARKS = {True: "ok", False: "REFUSED", None: "unknown"}
 
-app = typer.Typer(help="Tokens.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = group("Tokens.")
 
 
 @app.callback()
@@ -36,8 +37,9 @@ def inspect(
     token: Annotated[
         str,
         typer.Argument(
+            metavar="TOKEN",
             help="An access or refresh token; - reads standard input, which keeps it out of the "
-            "shell's history."
+            "shell's history.",
         ),
     ],
     *,
@@ -60,8 +62,8 @@ def inspect(
     """
     Decode a token and say what a verifier would accept or refuse, and why.
 
-    Exit code 0 if it would be accepted, else 1. Nothing secret in it is printed, and it is used
-    up by nothing here.
+    Exit code 0 if it would be accepted, else 1. Prints nothing secret, and changes nothing: a
+    refresh token can still be used afterwards.
     """
     from authsvc.cli.token_explained import explain  # noqa: PLC0415 - see cli/main.py
     from authsvc.cli.token_keys import keys_of_directory, keys_of_jwks  # noqa: PLC0415

@@ -18,6 +18,7 @@ from authsvc.cli.console import (
     timestamp,
 )
 from authsvc.cli.database import with_database
+from authsvc.cli.group import group
 from authsvc.protocol.errors import EmailTaken, NotFound
 from authsvc.protocol.secret import Secret
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from authsvc.store.database import Database
     from authsvc.store.tables import User
 
-app = typer.Typer(help="Accounts.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = group("Accounts.")
 
 TheUser = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -38,7 +39,7 @@ PasswordStdin = Annotated[
 
 @app.command(epilog="Example: authsvc users create alice@example.com --role admin")
 def create(
-    email: Annotated[str, typer.Argument(help="E-mail address.")],
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail address.")],
     *,
     role: Annotated[list[str] | None, typer.Option(help="A role; repeat it for more.")] = None,
     password_stdin: PasswordStdin = False,
@@ -188,7 +189,8 @@ def delete(
 def set_roles(
     user: TheUser,
     roles: Annotated[
-        list[str] | None, typer.Argument(help="All roles it shall have; none takes all away.")
+        list[str] | None,
+        typer.Argument(metavar="ROLE", help="All roles it shall have; none takes all away."),
     ] = None,
 ) -> None:
     """Replace the roles of an account."""
@@ -232,7 +234,9 @@ def set_password(user: TheUser, *, password_stdin: PasswordStdin = False) -> Non
 
 @app.command("import", epilog="Example: authsvc users import users.jsonl --skip-existing")
 def import_users(
-    file: Annotated[Path, typer.Argument(help="JSON lines, UTF-8; - is standard input.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON lines, UTF-8; - is standard input.")
+    ],
     *,
     skip_existing: Annotated[
         bool,

@@ -79,7 +79,7 @@ def revoke(
         inventory = take_inventory(
             path, now=now, passphrase=passphrase, refresh_absolute_ttl=refresh_absolute_ttl
         )
-        doomed = _find(inventory.keys, identifier)
+        doomed = _find(path, inventory.keys, identifier)
         files = [entry.file for entry in doomed]
         key = next((entry for entry in doomed if entry.state is not State.REFUSED), None)
         state = key.state if key else None
@@ -140,7 +140,7 @@ def prune(
     return Pruned(tuple(removed), tuple(halved))
 
 
-def _find(listed: tuple[ListedKey, ...], identifier: str) -> list[ListedKey]:
+def _find(path: Path, listed: tuple[ListedKey, ...], identifier: str) -> list[ListedKey]:
     """Every file of the key that is meant: a copy under another name must not outlive it."""
     named = [key for key in listed if key.file == identifier]
     if named and named[0].key_id is None:
@@ -155,7 +155,9 @@ def _find(listed: tuple[ListedKey, ...], identifier: str) -> list[ListedKey]:
             f"{identifier}: too short to name a key; give {MIN_PREFIX} characters or more of its id"
         )
     if not ids:
-        raise KeyDirectoryError(f"{identifier}: there is no such key; see `authsvc keys list`")
+        raise KeyDirectoryError(
+            f"{identifier}: there is no such key in {path}; see `authsvc keys list`"
+        )
     return [key for key in listed if key.key_id in ids]
 
 

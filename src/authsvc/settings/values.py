@@ -156,6 +156,11 @@ def database_hosts(url: str) -> tuple[str, ...]:
     return tuple(name for name in named if name and not name.startswith("/"))
 
 
+def absolute(value: Path) -> Path:
+    """From the root, so that a message says which directory a relative name has meant."""
+    return value.absolute()
+
+
 def host(value: str | None) -> str | None:
     """An address to listen on; None for loopback."""
     if value is None or value == "localhost":
@@ -188,6 +193,15 @@ def cookie_domain(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]*[a-z][a-z0-9-]*)+", value):
         raise ValueError(
             "is not a domain name; write one such as example.com, without a dot in front"
+        )
+    return value
+
+
+def cookie_suffix(value: str | None) -> str | None:
+    """What tells the cookies of two instances on one host apart; browsers limit a name's length."""
+    if value is not None and not re.fullmatch(r"[a-z0-9-]{1,16}", value):
+        raise ValueError(
+            "is not 1 to 16 lower-case letters, digits and hyphens; write one such as staging"
         )
     return value
 

@@ -49,7 +49,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield info(
             "DB-001",
             "AUTHSVC_DATABASE_URL is not set, and the embedded database does not run now",
-            "start `make run`, then ask again",
+            "start `authsvc serve` (or `make run`), then ask again",
         )
         return
     except DatabaseUnavailable as exc:

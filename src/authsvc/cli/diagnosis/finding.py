@@ -23,6 +23,7 @@ TITLES = {
     "AUTHSVC-KEY-006": "key file warnings",
     "AUTHSVC-KEY-007": "who can write keys",
     "AUTHSVC-KEY-008": "old keys",
+    "AUTHSVC-KEY-009": "encryption of keys",
     "AUTHSVC-DB-001": "database",
     "AUTHSVC-DB-002": "PostgreSQL version",
     "AUTHSVC-DB-003": "durability",
