@@ -16,12 +16,14 @@ from typing import Any
 from starlette import status as http
 from starlette.responses import Response
 
-from authsvc.http.problem_schema import RETRY_AFTER_HEADER, STATUS
+from authsvc.http.problem_schema import RETRY_AFTER_HEADER, status_of
 from authsvc.protocol.errors import (
     BadRequest,
+    CompressedBody,
     DatabaseUnavailable,
     InternalError,
     MethodNotAllowed,
+    OtherCharset,
     PayloadTooLarge,
     Refusal,
     TooManyAttempts,
@@ -55,6 +57,14 @@ IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
     UnsupportedMediaType: (
         "invalid_request",
         "Send the parameters as application/x-www-form-urlencoded.",
+    ),
+    CompressedBody: (
+        "invalid_request",
+        "Send the form uncompressed, without Content-Encoding.",
+    ),
+    OtherCharset: (
+        "invalid_request",
+        "Send the form as application/x-www-form-urlencoded in UTF-8, without another charset.",
     ),
     MethodNotAllowed: ("invalid_request", "This endpoint takes POST only."),
     TooManyAttempts: (
@@ -134,7 +144,7 @@ def _in_words(refusal: type[Refusal]) -> tuple[int, str, str]:
         return OAUTH_STATUS.get(refusal, 400), refusal.code, refusal.description
     # Whatever else is raised here is a mistake of ours.
     known = next((c for c in refusal.__mro__ if c in IN_OAUTH_WORDS), InternalError)
-    return STATUS[known], *IN_OAUTH_WORDS[known]
+    return status_of(known), *IN_OAUTH_WORDS[known]
 
 
 def _documented(status: int, descriptions: Mapping[str, list[str]]) -> dict[str, Any]:
