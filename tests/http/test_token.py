@@ -336,9 +336,8 @@ async def test_another_content_type_is_415(
         ({"headers": {**FORM, **basic("shop", "x")}, "content": b"client_secret=x"}, "exactly one"),
         ({"headers": {**FORM, **basic("shop", "x")}, "content": b"client_id=y"}, "client_id"),
     ],
-    ids=["compressed", "charset", "type", "bytes", "mark", "semicolon", "twice", "query", "credentials",
-         "names"],
-)  # fmt: skip
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 async def test_a_refused_form_is_told_its_own_cause(
     client: httpx.AsyncClient, path: str, request_: dict[str, Any], cause: str
 ) -> None:
