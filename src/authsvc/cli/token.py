@@ -42,14 +42,16 @@ def inspect(
     ],
     *,
     audience: Annotated[
-        str | None, typer.Option(help="The verifier's own name; else AUTHSVC_AUDIENCE.")
+        str | None, typer.Option(help="The verifier's own name; by default AUTHSVC_AUDIENCE.")
     ] = None,
     issuer: Annotated[
-        str | None, typer.Option(help="The issuer it trusts; else AUTHSVC_ISSUER.")
+        str | None, typer.Option(help="The issuer it trusts; by default AUTHSVC_ISSUER.")
     ] = None,
     jwks: Annotated[
         str | None,
-        typer.Option(help="URL or file of the keys it trusts; else those of AUTHSVC_KEYS_DIR."),
+        typer.Option(
+            help="URL or file of the keys it trusts; by default those of AUTHSVC_KEYS_DIR."
+        ),
     ] = None,
     session: Annotated[
         bool,
@@ -60,8 +62,8 @@ def inspect(
     """
     Decode a token and say what a verifier would accept or refuse, and why.
 
-    Exit code 0 if it would be accepted, else 1. Nothing secret in it is printed, and it is used
-    up by nothing here.
+    Exit code 0 if it would be accepted, else 1. Signatures and MACs are not printed, and
+    the token is not spent.
     """
     from authsvc.cli.token_explained import explain  # noqa: PLC0415 - see cli/main.py
     from authsvc.cli.token_keys import keys_of_directory, keys_of_jwks  # noqa: PLC0415
@@ -132,7 +134,7 @@ def _print(explanation: Explanation, now: datetime) -> None:
     for title, members in (("Header", explanation.header), ("Claims", explanation.claims)):
         if members is None:
             continue
-        typer.echo(f"{title}, not to be trusted before the checks below:")
+        typer.echo(f"{title}, not verified until the checks below:")
         for name, value in members.items():
             shown = json.dumps(value)
             typer.echo(f"  {printable(name):<12}{shown}{_date(name, value, now)}")
