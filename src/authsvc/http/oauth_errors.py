@@ -66,7 +66,7 @@ IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
         "invalid_request",
         "Send the form as application/x-www-form-urlencoded in UTF-8, without another charset.",
     ),
-    MethodNotAllowed: ("invalid_request", "This endpoint takes POST only."),
+    MethodNotAllowed: ("invalid_request", "This endpoint accepts only POST."),
     TooManyAttempts: (
         "temporarily_unavailable",
         "Too many attempts of this client. Wait as long as Retry-After says.",
@@ -93,7 +93,7 @@ OAUTH_ERROR: dict[str, Any] = {
     "type": "object",
     "required": ["error", "error_description"],
     "properties": {
-        "error": {"type": "string", "description": "Stable; what a program decides by."},
+        "error": {"type": "string", "description": "Stable; programs decide by it."},
         "error_description": {"type": "string", "description": "For people."},
     },
 }

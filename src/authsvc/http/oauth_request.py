@@ -25,7 +25,7 @@ FORM = "application/x-www-form-urlencoded"
 CREDENTIALS: dict[str, Any] = {
     "client_id": {
         "type": "string",
-        "description": "With `client_secret_post`; beside another credential it must be the same.",
+        "description": "With `client_secret_post`; beside another credential, the same client.",
         "examples": ["shop"],
     },
     "client_secret": {

@@ -140,7 +140,7 @@ def import_key(
         reading = read(path, passphrase=passphrase, strict_modes=False)
         for name, present in reading.signing_keys.items():
             if present.kid == kid:
-                raise KeyDirectoryError(f"the key is here already, as {name}; nothing to do")
+                raise KeyDirectoryError(f"the key exists already, as {name}; nothing to do")
         return create_signing_key(path, key, activation=activation, passphrase=passphrase)
 
 
