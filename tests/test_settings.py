@@ -285,7 +285,7 @@ def test_what_that_refuses_says_why_it_is_production(monkeypatch: pytest.MonkeyP
 
     names = [line.partition(":")[0] for line in str(refused.value).split("\n")]
     assert ["AUTHSVC_DATABASE_URL", "AUTHSVC_ENV"] == names
-    assert "write development if this is none" in str(refused.value)
+    assert "write development if this is not production" in str(refused.value)
 
 
 @pytest.mark.finding("11.15")

@@ -141,7 +141,7 @@ async def test_every_warning_and_error_says_what_to_do_next(
     )
     assert {"CFG-004", "CFG-005", "DB-001", "WEB-003", "WEB-006", "PWD-001"} <= set(bad(machines))
     assert "error    AUTHSVC-DB-001  database: cannot be used: nothing listens there" in people.out
-    assert "→ list in AUTHSVC_TRUSTED_PROXIES exactly where" in people.out
+    assert "→ list in AUTHSVC_TRUSTED_PROXIES exactly the addresses" in people.out
 
 
 @pytest.mark.usefixtures("keys_dir")

@@ -211,7 +211,7 @@ async def test_another_service_sees_through_its_own_eyes(run: Command, tmp_path:
 
     assert (1, 0, 1) == (ours.code, theirs.code, stale.code)
     assert f"is a key of {jwks}" in theirs.out
-    assert f"is no RSA key of {jwks}" in stale.out
+    assert f"is not an RSA key of {jwks}" in stale.out
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "<html>", '{"keys": [{"kty": "RSA"}]}', ""])

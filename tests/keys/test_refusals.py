@@ -225,7 +225,7 @@ def test_a_private_file_that_others_can_read_is_repaired_where_it_is_ours(
     problem = only_problem(directory)
 
     assert (name, False) == (problem.file, problem.refused)
-    assert "taken the permission away" in problem.problem
+    assert "removed the permission" in problem.problem
     assert 0o600 == (directory / name).stat().st_mode & 0o777
     assert () == look(directory).problems
 
@@ -299,7 +299,7 @@ def test_an_unreadable_file_is_refused_by_name(directory: Path) -> None:
         problem = only_problem(path)
 
     assert (name, True) == (problem.file, problem.refused)
-    assert "may not read it" in problem.problem
+    assert "cannot read it" in problem.problem
 
 
 def test_no_secret_is_shown(directory: Path) -> None:

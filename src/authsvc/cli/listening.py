@@ -73,6 +73,6 @@ def _explain(exc: OSError, address: str, port: int) -> str:
     if exc.errno == errno.EADDRNOTAVAIL:
         return (
             f"{address} is not an address of this machine. Set AUTHSVC_HOST to one that is, to "
-            "0.0.0.0 for all of them, or leave it out for loopback."
+            "0.0.0.0 for all of them, or unset it for loopback."
         )
     return f"Cannot listen on {address} port {port}: {exc.strerror}."

@@ -44,14 +44,16 @@ def inspect(
     ],
     *,
     audience: Annotated[
-        str | None, typer.Option(help="The verifier's own name; else AUTHSVC_AUDIENCE.")
+        str | None, typer.Option(help="The verifier's own name; by default AUTHSVC_AUDIENCE.")
     ] = None,
     issuer: Annotated[
-        str | None, typer.Option(help="The issuer it trusts; else AUTHSVC_ISSUER.")
+        str | None, typer.Option(help="The issuer it trusts; by default AUTHSVC_ISSUER.")
     ] = None,
     jwks: Annotated[
         str | None,
-        typer.Option(help="URL or file of the keys it trusts; else those of AUTHSVC_KEYS_DIR."),
+        typer.Option(
+            help="URL or file of the keys it trusts; by default those of AUTHSVC_KEYS_DIR."
+        ),
     ] = None,
     session: Annotated[
         bool,
@@ -134,7 +136,7 @@ def _print(explanation: Explanation, now: datetime) -> None:
     for title, members in (("Header", explanation.header), ("Claims", explanation.claims)):
         if members is None:
             continue
-        typer.echo(f"{title}, not to be trusted before the checks below:")
+        typer.echo(f"{title}, not verified until the checks below:")
         for name, value in members.items():
             shown = json.dumps(value)
             typer.echo(f"  {printable(name):<12}{shown}{_date(name, value, now)}")

@@ -84,7 +84,7 @@ def create(
 def list_users(
     *,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
-    after: Annotated[str, typer.Option(help="The last address of the page before.")] = "",
+    after: Annotated[str, typer.Option(help="The last address of the previous page.")] = "",
     json_wanted: Json = False,
 ) -> None:
     """List accounts in the order of their addresses."""
@@ -158,7 +158,7 @@ def disable(user: TheUser) -> None:
 
 @app.command(epilog="Example: authsvc users enable alice@example.com")
 def enable(user: TheUser) -> None:
-    """Let a disabled account log in again; its old sessions stay dead."""
+    """Let a disabled account log in again; its old sessions stay ended."""
     from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
 
     async def act(db: Database) -> tuple[User, accounts.Changed]:
@@ -190,7 +190,7 @@ def set_roles(
     user: TheUser,
     roles: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ROLE", help="All roles it shall have; none takes all away."),
+        typer.Argument(metavar="ROLE", help="All roles that it should have; none removes all."),
     ] = None,
 ) -> None:
     """Replace the roles of an account."""
@@ -210,13 +210,13 @@ def set_roles(
     typer.echo(
         f"{found.email} now has the roles: {named}. Access tokens carry them from the next "
         f"refresh on, within {int(settings.access_ttl.total_seconds())} s; /auth/verify and "
-        "whoever follows the revocation feed ask for it at once."
+        "verifiers that follow the revocation feed ask for it at once."
     )
 
 
 @app.command("set-password", epilog="Example: authsvc users set-password alice@example.com")
 def set_password(user: TheUser, *, password_stdin: PasswordStdin = False) -> None:
-    """Give an account another password and end every session of it."""
+    """Set a new password for an account and end all its sessions."""
     from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
 
     settings = load_settings()
@@ -240,11 +240,11 @@ def import_users(
     *,
     skip_existing: Annotated[
         bool,
-        typer.Option("--skip-existing", help="Leave accounts that exist as they are, and go on."),
+        typer.Option("--skip-existing", help="Leave existing accounts unchanged, and continue."),
     ] = False,
 ) -> None:
     """
-    Take over accounts with their argon2 hashes: all of the file, or nothing.
+    Import accounts with their argon2 hashes: the whole file, or nothing.
 
     One JSON object a line: email, password_hash (PHC), and optionally roles, created_at and
     disabled.

@@ -111,7 +111,7 @@ class NativeSession:
                 raise _refused(answer, LoginRefused)
             session = self._session(answer, now=now)
             if session is None:
-                raise AuthsvcUnavailable("what answered the login is not authsvc")
+                raise AuthsvcUnavailable("the answer to the login is not from authsvc")
             self._keep(session)
             if before is not None:
                 # If nobody hears it, it idles out.

@@ -165,7 +165,7 @@ key_problems_total = Counter(
 )
 _log_lines_dropped = Counter(
     "authsvc_log_lines_dropped_total",
-    "Log lines that were lost, since what reads them was too slow or refused them.",
+    "Log lines that were lost, because their reader was too slow or refused them.",
     registry=REGISTRY,
 )
 _requests = Counter(
@@ -183,7 +183,7 @@ _seconds = Histogram(
 )
 _password_queued = Gauge(
     "authsvc_password_hashing_queued",
-    "Passwords that wait for their turn to be hashed.",
+    "Passwords waiting to be hashed.",
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
@@ -213,13 +213,13 @@ _pool_in_use = Gauge(
 )
 _signing_key_age = Gauge(
     "authsvc_signing_key_age_seconds",
-    "Since when the signing key signs; NaN without one.",
+    "How long the signing key has been signing; NaN without one.",
     multiprocess_mode="livemostrecent",
     registry=REGISTRY,
 )
 _next_activation = Gauge(
     "authsvc_signing_key_next_activation_seconds",
-    "Until the next signing key takes over; NaN when none is waiting.",
+    "Time until the next signing key takes over; NaN when none is waiting.",
     multiprocess_mode="livemostrecent",
     registry=REGISTRY,
 )

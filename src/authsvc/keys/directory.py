@@ -32,7 +32,7 @@ NO_SIGNING_KEY = KeyProblem(
 )
 NO_MAC_KEY = KeyProblem(
     "refresh-*.key",
-    "there is no MAC key, so no session can begin or go on",
+    "there is no MAC key, so no session can begin or continue",
     "create one with `authsvc keys add --refresh --now`",
 )
 _SIGNLESS = {NO_KEY, NO_SIGNING_KEY}

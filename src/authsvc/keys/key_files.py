@@ -138,7 +138,7 @@ def exposed(file: KeyFile) -> tuple[str, str] | None:
     if file.mode & OTHERS:
         return (
             f"others can read this private key (mode {file.mode:04o})",
-            f"chmod 600 it: chmod 600 {file.name}",
+            f"chmod 600 {file.name}",
         )
     if hasattr(os, "geteuid") and file.owner not in {0, os.geteuid()}:
         return (
@@ -155,12 +155,12 @@ def planted(name: str, mode: int, owner: int) -> tuple[str, str] | None:
     if owner not in {0, os.geteuid()}:
         return (
             f"it belongs to another user (uid {owner})",
-            f"see that it is yours, then: chown {os.geteuid()} {name}",
+            f"make sure that it is yours, then: chown {os.geteuid()} {name}",
         )
     if mode & OTHERS_WRITE:
         return (
             f"others can write it (mode {mode:04o})",
-            f"see that its content is yours, then: chmod go-w {name}",
+            f"make sure that its content is yours, then: chmod go-w {name}",
         )
     return None
 
@@ -242,14 +242,14 @@ def _lax_folder(path: Path) -> tuple[str, str] | None:
 
 def _unreadable(path: Path, exc: OSError) -> tuple[str, str]:
     if exc.errno in {errno.EACCES, errno.EPERM}:
-        return ("the user that runs authsvc may not read it", f"chown or chmod {path.name}")
+        return ("the user that runs authsvc cannot read it", f"chown or chmod {path.name}")
     return (f"it cannot be read ({exc.strerror})", "repair or remove it")
 
 
 def _stray(name: str) -> KeyProblem:
     return KeyProblem(
         file=name,
-        problem="its name is not the UTC second from which it works, so it is ignored",
+        problem="its name is not the UTC second at which it becomes active, so it is ignored",
         fix=(
             "move it elsewhere and import it with `authsvc keys import FILE`, or name it "
             "like 20261122T100000Z.pem (signing) or refresh-20261122T100000Z.key (MAC)"

@@ -189,7 +189,7 @@ def _exposure(path: Path, file: KeyFile, *, strict: bool) -> KeyProblem | None:
     if repair(path, file):
         return KeyProblem(
             file.name,
-            f"{problem}; authsvc has taken the permission away",
+            f"{problem}; authsvc has removed the permission",
             "if others used this machine, revoke the key: `authsvc keys revoke`",
             refused=False,
         )

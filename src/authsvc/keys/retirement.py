@@ -124,7 +124,7 @@ def prune(
         )
         if not any(key.state is State.SIGNING for key in inventory.keys):
             raise KeyDirectoryError(
-                f"{path}: no key signs, so nothing is known to be old and nothing was pruned; "
+                f"{path}: no key signs, so no key is known to be old, and none was pruned; "
                 "see `authsvc keys list`"
             )
         signing = inventory.reading.signing_keys
@@ -149,7 +149,9 @@ def _find(path: Path, listed: tuple[ListedKey, ...], identifier: str) -> list[Li
         key.key_id for key in listed if key.key_id and _names(identifier, key.key_id)
     }
     if len(ids) > 1:
-        raise KeyDirectoryError(f"{identifier}: several keys begin so; write more of the key id")
+        raise KeyDirectoryError(
+            f"{identifier}: several keys begin like this; write more of the key id"
+        )
     if not ids and len(identifier) < MIN_PREFIX:
         raise KeyDirectoryError(
             f"{identifier}: too short to name a key; give {MIN_PREFIX} characters or more of its id"

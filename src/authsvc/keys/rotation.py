@@ -141,7 +141,7 @@ def import_key(
         reading = read(path, now=now, passphrase=passphrase, strict_modes=False)
         for name, present in reading.signing_keys.items():
             if present.kid == kid:
-                raise KeyDirectoryError(f"the key is here already, as {name}; nothing to do")
+                raise KeyDirectoryError(f"the key exists already, as {name}; nothing to do")
         return create_signing_key(path, key, activation=activation, passphrase=passphrase)
 
 

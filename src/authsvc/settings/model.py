@@ -244,7 +244,7 @@ class Settings(BaseSettings):
             if problems and "env" not in self.model_fields_set:
                 problems.append(
                     f"{PREFIX}ENV: is not set, so an https issuer that is not this machine means "
-                    "production; write development if this is none"
+                    "production; write development if this is not production"
                 )
         if problems:
             raise ValueError("\n".join(problems))

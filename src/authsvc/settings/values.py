@@ -39,7 +39,7 @@ URL_PARAMETERS = frozenset(
 # What libpq knows and the URLs of managed databases carry; here it is decided already.
 IGNORED_PARAMETERS = {
     "application_name": "authsvc names its connections itself",
-    "channel_binding": "the driver cannot; sslmode=verify-full keeps others from between",
+    "channel_binding": "the driver cannot do that; sslmode=verify-full prevents interception",
     "client_encoding": "it is always UTF8",
     "connect_timeout": "it is 1.5 s, so that a request is answered in time",
     "fallback_application_name": "authsvc names its connections itself",
@@ -169,7 +169,7 @@ def host(value: str | None) -> str | None:
         ip_address(value)
     except ValueError:
         raise ValueError(
-            "is not an IP address; write 0.0.0.0 for every interface, or leave it out for loopback"
+            "is not an IP address; write 0.0.0.0 for every interface, or unset it for loopback"
         ) from None
     return value
 

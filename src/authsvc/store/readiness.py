@@ -33,7 +33,7 @@ async def examine(db: Database, *, production: bool) -> dict[str, str]:
         checks["database"] = fault
     elif production and "off" in {row["fsync"], row["synchronous_commit"]}:
         checks["database"] = (
-            "runs with fsync or synchronous_commit off and would forget revocations: switch both on"
+            "runs with fsync or synchronous_commit off and would lose revocations: switch both on"
         )
     else:
         checks["schema"] = (await schema.current(db)).fault or OK

@@ -112,7 +112,7 @@ def _durability(server: Server, settings: Settings) -> Finding:
     severe = error if settings.production else warning
     return severe(
         "DB-003",
-        f"{' and '.join(off)} off: a crash forgets revocations that were acknowledged",
+        f"{' and '.join(off)} off: a crash loses revocations that were acknowledged",
         f"switch {' and '.join(off)} on in postgresql.conf",
     )
 
@@ -152,7 +152,7 @@ def _privileges(server: Server) -> Finding:
         return error(
             "DB-007",
             f"cannot be judged, as there is no table {', '.join(server.absent)}",
-            "see to the schema first",
+            "repair the schema first",
         )
     if not server.missing:
         return ok("DB-007", f"{server.role} may do all that `authsvc serve` does")
@@ -171,17 +171,17 @@ def _least_privilege(server: Server, *, expected: bool) -> Finding:
     if server.superuser and not expected:
         return warning(
             "DB-008",
-            f"{server.role} is a superuser: a hole in authsvc is one in the whole server",
-            "give `authsvc serve` a role of its own, as docs/deployment.md shows",
+            f"{server.role} is a superuser: a hole in authsvc would open the whole server",
+            "give `authsvc serve` its own role, as docs/deployment.md shows",
         )
     if server.creates and not expected:
         return info(
             "DB-008",
             f"{server.role} may create and alter tables, which only `authsvc db upgrade` needs",
-            "give `authsvc serve` a role of its own, as docs/deployment.md shows",
+            "give `authsvc serve` its own role, as docs/deployment.md shows",
         )
     if expected:
-        return ok("DB-008", "the embedded database has one role, on a socket of its own")
+        return ok("DB-008", "the embedded database has one role, on its own socket")
     return ok("DB-008", f"{server.role} may use the tables and not change them")
 
 
@@ -192,7 +192,7 @@ def _encryption(server: Server) -> Finding:
         return ok("DB-009", "is on")
     return warning(
         "DB-009",
-        "is off: whoever sees the network reads password hashes",
+        "is off: anyone who can read the network traffic sees password hashes",
         "add ?sslmode=verify-full to AUTHSVC_DATABASE_URL",
     )
 
@@ -203,7 +203,7 @@ def _connections(server: Server, settings: Settings) -> Finding:
         return warning(
             "DB-010",
             f"{settings.workers} workers may open {needed}, the server takes {server.connections}",
-            "raise max_connections, lower AUTHSVC_WORKERS, or put PgBouncer between",
+            "raise max_connections, lower AUTHSVC_WORKERS, or use PgBouncer",
         )
     return ok(
         "DB-010",

@@ -64,7 +64,7 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
         yield info(
             "KEY-008",
             f"{plural(len(expired), 'key')} that no live token needs",
-            "remove what is useless with `authsvc keys prune`",
+            "remove them with `authsvc keys prune`",
         )
 
 
@@ -97,10 +97,10 @@ def _signing(keys: tuple[ListedKey, ...], now: datetime) -> Iterator[Finding]:
         yield info(
             "KEY-003",
             f"the signing key is {duration(age)} old and has no successor",
-            "create one with `authsvc keys add`, and get used to doing so",
+            "create one with `authsvc keys add`, and do so regularly",
         )
     else:
-        yield ok("KEY-003", "no successor is waiting, nor needed yet")
+        yield ok("KEY-003", "no successor is waiting, and none is needed yet")
 
 
 def _sealing(keys: tuple[ListedKey, ...]) -> Iterator[Finding]:
@@ -109,7 +109,7 @@ def _sealing(keys: tuple[ListedKey, ...]) -> Iterator[Finding]:
         refused = any(key.kind is Kind.MAC and key.state is State.REFUSED for key in keys)
         yield error(
             "KEY-004",
-            "there is none, so no session can begin or go on",
+            "there is none, so no session can begin or continue",
             REPAIR if refused else "create one with `authsvc keys add --refresh --now`",
         )
     else:
@@ -168,7 +168,7 @@ def _writers(path: Path, *, linked: bool) -> Iterator[Finding]:
         yield error(
             "KEY-007",
             f"other users can write {path} (mode {stat.S_IMODE(found.st_mode):04o}), "
-            "and a key that they put there signs",
+            "and a key that they put there would sign tokens",
             f"chmod 700 {path}",
         )
     elif found.st_uid not in {0, os.geteuid()}:
