@@ -294,7 +294,7 @@ def test_this_machine_is_development(monkeypatch: pytest.MonkeyPatch, issuer: st
     assert "development" == load(monkeypatch, ISSUER=issuer).env
 
 
-@pytest.mark.finding("P01")
+@pytest.mark.finding("P01", "N02")
 def test_what_kubernetes_sets_for_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     links = {
         "AUTHSVC_PORT": "tcp://10.96.14.7:8000",
