@@ -27,8 +27,8 @@ from authsvc.protocol.errors import DatabaseUnavailable, InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, Lifetimes
 from authsvc.protocol.secret import Secret
 from authsvc.store import logins, refresh_families, users
+from authsvc.store.admission import Place
 from authsvc.store.database import Database
-from authsvc.store.logins import Place
 from tests.proof.experiment import Experiment, Findings, Stage
 
 DAY = timedelta(days=1)

@@ -31,8 +31,8 @@ from authsvc.protocol.revocation_feed import MOST_ENTRIES, STEP, VALID, read_fee
 from authsvc.protocol.revocations import Kind, RevocationSet, Standing
 from authsvc.protocol.throttle import Limits
 from authsvc.store import logins, refresh_families, revocations, spent_jtis, users
-from authsvc.store.database import Database
 from authsvc.store.admission import Place
+from authsvc.store.database import Database
 from authsvc.store.refresh_families import Family
 from tests.proof.experiment import Experiment, Findings, Stage
 

@@ -18,8 +18,8 @@ from authsvc.protocol.refresh import Delivery
 from authsvc.protocol.revocation_feed import STEP
 from authsvc.protocol.revocations import LIFE, Entry, Kind, RevocationSet, Standing, digest
 from authsvc.store import logins, refresh_families, sessions, users
-from authsvc.store.database import Database
 from authsvc.store.admission import Place
+from authsvc.store.database import Database
 from authsvc.store.refresh_families import Family
 from tests.conftest import CALLER, LIFETIMES
 from tests.revocations.conftest import NewProcess, Process, at, claims
