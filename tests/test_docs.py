@@ -122,3 +122,25 @@ def test_the_table_of_requirements_names_the_tests_that_there_are() -> None:
     )
 
     assert "" == checked.stderr
+
+
+# Phrases that stopped new users, in what they read: pages, help, messages, the OpenAPI document.
+ODD = (
+    "the own ", "of his own making", "used up by nothing", "it introspects nothing", "belongs into",
+    "has made of them", "whose name is not a second", "Bring a key from elsewhere",
+    "nobody can say", 'or go on"', "for want of",
+)  # fmt: skip
+
+
+def test_what_users_read_is_in_plain_words() -> None:
+    pages = [ROOT / "README.md", ROOT / ".env.example", *(ROOT / "docs").glob("*.md")]
+    sources = [*(ROOT / "src/authsvc/cli").rglob("*.py"), ROOT / "src/authsvc/http/openapi.py"]
+
+    found = [
+        (path.name, phrase)
+        for path in pages + sources
+        for phrase in ODD
+        if phrase in path.read_text(encoding="utf-8")
+    ]
+
+    assert not found

@@ -105,6 +105,10 @@ def test_the_database_url_is(
         ("CORS_ORIGINS", "null"),
         ("COOKIE_DOMAIN", "other.example"),
         ("COOKIE_SECURE", "maybe"),
+        ("COOKIE_SUFFIX", "Staging"),
+        ("COOKIE_SUFFIX", "a=b"),
+        ("COOKIE_SUFFIX", "a b"),
+        ("COOKIE_SUFFIX", "seventeen-letters"),
         ("ALLOWED_HOSTS", "https://auth.example.com"),
         ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
         ("ASSERTION_UPSTREAMS", "orders,Billing"),
@@ -281,7 +285,7 @@ def test_what_that_refuses_says_why_it_is_production(monkeypatch: pytest.MonkeyP
 
     names = [line.partition(":")[0] for line in str(refused.value).split("\n")]
     assert ["AUTHSVC_DATABASE_URL", "AUTHSVC_ENV"] == names
-    assert "write development if this is none" in str(refused.value)
+    assert "write development if this is not production" in str(refused.value)
 
 
 @pytest.mark.finding("11.15")
@@ -290,7 +294,7 @@ def test_this_machine_is_development(monkeypatch: pytest.MonkeyPatch, issuer: st
     assert "development" == load(monkeypatch, ISSUER=issuer).env
 
 
-@pytest.mark.finding("P01")
+@pytest.mark.finding("P01", "N02")
 def test_what_kubernetes_sets_for_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     links = {
         "AUTHSVC_PORT": "tcp://10.96.14.7:8000",

@@ -122,7 +122,9 @@ def sign_in(request: Request, email: Text, password: Text) -> Response:
     """Log in here, and give the browser a name that nobody knew before."""
     name = secrets.token_urlsafe(32)
     try:
-        tokens_of(file_of(name)).login(email, password)
+        # Or all customers would share one network in authsvc's throttle (see the README).
+        address = request.client.host if request.client else None
+        tokens_of(file_of(name)).login(email, password, client_address=address)
     except LoginRefused as refusal:
         status = 429 if refusal.code == "too_many_attempts" else 403
         return sign_in_page(refusal.description, status)

@@ -28,8 +28,10 @@ AUDIENCE = os.environ.get("AUDIENCE", "authsvc")
 ORIGIN = os.environ.get("ORIGIN", "http://localhost:8001")
 # Whether authsvc has AUTHSVC_COOKIE_DOMAIN set, to share its cookies with this host.
 SHARED = os.environ.get("SHARED") == "yes"
+# What authsvc has as AUTHSVC_COOKIE_SUFFIX.
+SUFFIX = os.environ.get("SUFFIX")
 
-cookies = CookieSessions(origins=[ORIGIN], shared=SHARED)
+cookies = CookieSessions(origins=[ORIGIN], shared=SHARED, suffix=SUFFIX)
 app = FastAPI(title="Notes", docs_url=None, redoc_url=None, openapi_url=None)
 protect(app, TokenVerifier(issuer=ISSUER, audience=AUDIENCE), cookies=cookies)
 app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import measurements as m
+from tests.bench.endings import measure_endings
 from tests.bench.machine import ROOT, machine
 from tests.bench.page import write_page
 from tests.bench.profile import profile_refresh
@@ -83,6 +84,7 @@ MEASUREMENTS: dict[str, Callable[[World], Awaitable[Any]]] = {
     "refresh": lambda on: m.measure_refresh(on, seconds=SECONDS),
     "others": lambda on: m.measure_others(on, seconds=SECONDS),
     "isolation": lambda on: m.measure_isolation(on, seconds=SECONDS),
+    "endings": measure_endings,
     "orm": lambda on: m.measure_orm(on, seconds=SECONDS),
     "avx2": _login_with_avx2,
     "verifier": _verifier,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.bench import measurements, page
 from tests.bench.charts import line_chart
+from tests.bench.endings import measure_endings
 from tests.bench.profile import shares
 from tests.bench.scale import measure_scale
 from tests.bench.verification import measure_verifier
@@ -90,3 +91,22 @@ def test_the_verifier_is_measured_against_its_limit_and_another() -> None:
         page._verifier({"verifier": {"machine": machine, "seconds": 1, "found": found}})
     )
     assert "| plain PyJWT |" in text
+
+
+@pytest.mark.finding("11.1")
+async def test_the_end_of_many_sessions_is_measured_by_its_answer(tmp_path: Path) -> None:
+    async with world(tmp_path, 10) as on:
+        found = await measure_endings(on, sizes=(3, 300), rounds=1)
+
+    machine = dict.fromkeys(
+        ("date", "commit", "cpu", "memory", "system", "python", "libraries"), ""
+    )
+    results = {"endings": {"machine": machine, "seconds": 1, "found": found}}
+    ways = ["logout all", "logout others", "disable"]
+    assert [(way, size) for way in ways for size in (3, 300)] == [
+        (run["way"], run["sessions"]) for run in found
+    ]
+    assert [f"{way} with 300 sessions" for way in ways] == [
+        target.name for target in page.targets(results)
+    ]
+    assert "| disable | 300 |" in "\n".join(page._endings(results))

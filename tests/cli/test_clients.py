@@ -157,9 +157,9 @@ async def test_two_secrets_overlap_and_never_three(authsvc: Command, db: Databas
     ends = datetime.fromisoformat(rotated.json["previous_secret_expires_at"])
     assert timedelta(hours=23) < ends - datetime.now(UTC) <= timedelta(hours=24)
     assert ([True, True], [False, True, True]) == (during, after)
-    assert "never more than two" in again.err
+    assert "at most two are valid" in again.err
     assert "never more than two" not in rotated.err
-    assert "the one before is good until" in shown.out
+    assert "the previous one is valid until" in shown.out
 
 
 @pytest.mark.requirement("A4")
@@ -214,7 +214,7 @@ async def test_a_client_has_a_secret_or_keys(authsvc: Command, tmp_path: Path) -
 
     assert ("Created billing.\n", "") == (created.out, created.err)
     assert "ES256 keys: k1" in shown.out
-    assert "billing has new keys; they count from now on.\n" == piped.out
+    assert "billing has new keys; they are used from now on.\n" == piped.out
     assert ["k1", "k2"] == [key["kid"] for key in after.json["jwks"]["keys"]]
     assert ["see rotate-secret.", "see set-keys."] == [
         done.err.strip().partition("; ")[2] for done in wrong

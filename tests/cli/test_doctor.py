@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -140,7 +141,7 @@ async def test_every_warning_and_error_says_what_to_do_next(
     )
     assert {"CFG-004", "CFG-005", "DB-001", "WEB-003", "WEB-006", "PWD-001"} <= set(bad(machines))
     assert "error    AUTHSVC-DB-001  database: cannot be used: nothing listens there" in people.out
-    assert "→ list in AUTHSVC_TRUSTED_PROXIES exactly where" in people.out
+    assert "→ list in AUTHSVC_TRUSTED_PROXIES exactly the addresses" in people.out
 
 
 @pytest.mark.usefixtures("keys_dir")
@@ -273,6 +274,46 @@ def test_a_directory_in_which_others_can_put_keys_is_an_error(keys_dir: Path) ->
     found = examine_keys(keys_dir, datetime.now(UTC))["KEY-007"]
 
     assert (Severity.ERROR, f"chmod 700 {keys_dir}") == (found.severity, found.next_step)
+
+
+@pytest.mark.finding("N15")
+def test_a_plain_key_beside_a_passphrase_is_named_until_it_is_encrypted_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = put_signing(tmp_path / "keys", NOW - DAY)
+    put_mac(tmp_path / "keys", NOW - DAY)
+    assert "KEY-009" not in examine_keys(tmp_path / "keys", NOW)
+
+    plain = examine_keys(tmp_path / "keys", NOW, keys_passphrase="horse")
+    page = (ROOT / "docs" / "keys.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^umask 077\n(?:.*\n)+?(?=```)", page, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTHSVC_KEYS_PASSPHRASE", "horse")
+    subprocess.run(["sh", "-ec", command.replace("20261122T100000Z.pem", name)], check=True)
+    encrypted = examine_keys(tmp_path / "keys", NOW, keys_passphrase="horse")
+
+    assert Severity.WARNING == plain["KEY-009"].severity
+    assert plain["KEY-009"].found.endswith(f"not encrypted: {name}")
+    assert Severity.OK == encrypted["KEY-009"].severity
+    assert Severity.OK == encrypted["KEY-002"].severity
+    assert {"KEY-005", "KEY-006"}.isdisjoint(encrypted)
+
+
+@pytest.mark.finding("11.8")
+def test_a_link_to_where_others_can_write_is_named_and_nobody_is_reassured(
+    keys_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "elsewhere"
+    name = put_signing(folder, NOW - timedelta(days=3), 1, public=True)
+    (keys_dir / name).symlink_to(folder / name)
+    assert "KEY-006" not in examine_keys(keys_dir, NOW)
+    folder.chmod(0o777)
+
+    found = examine_keys(keys_dir, NOW)
+
+    assert Severity.WARNING == found["KEY-006"].severity
+    assert f"{folder}, and others can write it (mode 0777)" in found["KEY-006"].found
+    assert "KEY-007" not in found
 
 
 @pytest.mark.parametrize(
@@ -471,3 +512,31 @@ def test_every_id_is_explained_in_the_documentation_and_used() -> None:
     assert {id_.removeprefix("AUTHSVC-") for id_ in TITLES} == set(
         re.findall(r'"([A-Z]{2,3}-\d{3})"', source)
     )
+
+
+@pytest.mark.finding("11.2")
+@pytest.mark.usefixtures("production")
+@pytest.mark.parametrize(
+    ("networks", "severity"),
+    [(["198.51.100.1"] * 60, "warning"), ([f"198.51.100.{n // 2}" for n in range(60)], "ok")],
+    ids=["backend-for-frontend", "as-usual"],
+)
+async def test_accounts_that_all_sign_in_from_one_address_are_noticed(
+    run: Command, database_url: str, networks: list[str], severity: str
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        for number, network in enumerate(networks):
+            await connection.execute(
+                "WITH one AS (INSERT INTO users (id, email, password_hash) "
+                "VALUES (gen_random_uuid(), $1, '-') RETURNING id) "
+                "INSERT INTO known_networks SELECT id, $2, now() FROM one",
+                f"{number}@example.com",
+                network.encode(),
+            )
+    finally:
+        await connection.close()
+
+    done = await run("doctor", "--json")
+
+    assert severity == severities(done)["WEB-007"]

@@ -259,7 +259,7 @@ def test_revoke_of_a_mac_key_says_what_breaks(run: Run) -> None:
 
     ran = run("revoke", mac["key_id"])
 
-    assert "Every session whose refresh token it sealed last has ended" in ran.out
+    assert "Every session whose newest refresh token it sealed has ended" in ran.out
     assert "seals refresh tokens from now on" in ran.out
 
 
@@ -269,11 +269,11 @@ def test_revoke_of_a_waiting_key_breaks_nothing(run: Run, path: Path) -> None:
     assert "nothing else changes" in run("revoke", name).out
 
 
-def test_revoke_of_an_unknown_key_is_refused_in_one_line(run: Run) -> None:
+def test_revoke_of_an_unknown_key_is_refused_in_one_line(run: Run, path: Path) -> None:
     ran = run("revoke", "no-such-key")
 
     assert (1, "") == (ran.code, ran.out)
-    assert "no-such-key: there is no such key; see `authsvc keys list`\n" == ran.err
+    assert f"no-such-key: there is no such key in {path}; see `authsvc keys list`\n" == ran.err
 
 
 def test_a_kid_that_begins_with_a_dash_is_no_option(run: Run) -> None:
@@ -313,7 +313,7 @@ def test_import_takes_a_key_over(run: Run, tmp_path: Path) -> None:
     assert f"Delete {source}" in ran.err
     again = run("import", str(source), "--passphrase-file", str(tmp_path / "passphrase"))
     assert 1 == again.code
-    assert "here already" in again.err
+    assert "exists already" in again.err
 
 
 def test_import_of_what_is_not_there_is_refused_in_one_line(run: Run) -> None:
@@ -367,6 +367,50 @@ def test_without_a_directory_every_command_says_what_to_do(
         assert 1 == ran.code
         assert "authsvc keys add --first" in ran.err
         assert 1 == len(ran.err.splitlines())
+
+
+@pytest.mark.finding("N09")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("add",),
+        ("add", "--now"),
+        ("add", "--refresh"),
+        ("import", "old.pem", "--now"),
+        ("revoke", "20261122T100000Z.pem", "--without-feed"),
+        ("prune",),
+    ],
+    ids=" ".join,
+)
+def test_elsewhere_no_command_makes_a_second_directory(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "old.pem").write_bytes(pem.private_pem(rsa_key(1)))
+    monkeypatch.setenv("AUTHSVC_KEYS_DIR", "missing")
+
+    ran = run(*arguments)
+
+    assert 1 == ran.code
+    assert not (tmp_path / "missing").exists()
+    assert f"{tmp_path / 'missing'}: the key directory does not exist" in ran.err
+    assert "authsvc keys add --first" in ran.err
+    assert 1 == len(ran.err.splitlines())
+    assert "within 15 s" not in ran.out
+
+
+@pytest.mark.finding("N09")
+def test_a_relative_directory_is_named_from_the_root(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AUTHSVC_KEYS_DIR", "other/keys")
+
+    first = run("add", "--first")
+    again = run("add", "--first")
+    unknown = run("revoke", "ABCDEF", "--without-feed")
+
+    assert 2 == first.out.count(f"Created {tmp_path}/other/keys/")
+    assert f"{tmp_path}/other/keys: the first keys are there already" in again.out
+    assert f"{tmp_path}/other/keys" in unknown.err
 
 
 def test_a_bad_setting_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from authsvc.flows import administer_sessions
 from authsvc.protocol.audit import Caller
 from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, users
+from authsvc.store.admission import Place
 from authsvc.store.database import Database
-from authsvc.store.logins import Place
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
 from tests.cli.conftest import Command
 from tests.conftest import LIFETIMES

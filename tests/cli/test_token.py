@@ -18,8 +18,8 @@ from authsvc.keys.refresh_tokens import RefreshKeys, seal
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.settings import Settings
 from authsvc.store import logins, spent_jtis, users
+from authsvc.store.admission import Place
 from authsvc.store.database import Database
-from authsvc.store.logins import Place
 from authsvc_client.tokens.jwk import rsa_jwk
 from tests.cli.conftest import Command, Done
 from tests.conftest import CALLER, LIFETIMES
@@ -211,7 +211,7 @@ async def test_another_service_sees_through_its_own_eyes(run: Command, tmp_path:
 
     assert (1, 0, 1) == (ours.code, theirs.code, stale.code)
     assert f"is a key of {jwks}" in theirs.out
-    assert f"is no RSA key of {jwks}" in stale.out
+    assert f"is not an RSA key of {jwks}" in stale.out
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "<html>", '{"keys": [{"kty": "RSA"}]}', ""])

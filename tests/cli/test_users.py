@@ -102,7 +102,7 @@ async def test_created_account_as_json_has_its_id(authsvc: Command, db: Database
     [
         ("b@example.com", "short", "password: Use at least 8 characters."),
         ("b@example.com", "x" * 129, "password: Use at most 128 characters."),
-        ("b@example.com", "password123", "password: It is among the commonest passwords."),
+        ("b@example.com", "password123", "password: It is one of the most common passwords."),
         ("b@example.com", "", "Standard input is empty"),
         ("b@example.com", "two\nlines here", "more than one line"),
         ("b@example.com", b"\xff\xfe not utf-8", "not UTF-8"),

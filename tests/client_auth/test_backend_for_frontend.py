@@ -203,3 +203,21 @@ async def test_a_service_that_is_away_is_503_and_signs_nobody_out(
     assert (503, "5") == (away.status_code, away.headers.get("retry-after"))
     assert "still signed in" in away.text
     assert 1 == len(held(tmp_path))
+
+
+@pytest.mark.finding("11.2")
+async def test_the_address_of_the_browser_is_passed_on(database_url: str, tmp_path: Path) -> None:
+    """Uvicorn believes the proxy before it (here: this test), authsvc believes the example."""
+    trusted = {"TRUSTED_PROXIES": "127.0.0.1/32,::1/128"}
+    async with serving(database_url, tmp_path, **trusted) as ports:
+        issuer = f"http://localhost:{ports[0]}"
+        async with backend(tmp_path, issuer, issuer) as browser:
+            browser.headers["x-forwarded-for"] = "203.0.113.9"
+            assert 303 == (await sign_in(browser)).status_code
+
+    connection = await asyncpg.connect(database_url)
+    try:
+        seen = await connection.fetch("SELECT ip FROM refresh_families")
+    finally:
+        await connection.close()
+    assert ["203.0.113.9"] == [row["ip"] for row in seen]

@@ -7,19 +7,21 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
+SPRING = pytest.mark.finding("N03")
+ASSERTIONS = pytest.mark.finding("N14")
 
 
 @pytest.mark.parametrize(
     ("page", "text"),
     [
-        pytest.param(page, text, marks=pytest.mark.finding(finding))
+        pytest.param(page, text, marks=finding)
         for finding, page, text in (
-            ("N03", "protect-a-service.md", "JOSE header typ (type) at+jwt not allowed"),
-            ("N03", "protect-a-service.md", "the given typ value needs to be one of [JWT]"),
-            ("N03", "protect-a-service.md", "createAtJwtValidator()"),
-            ("N14", "service-to-service.md", "setJwtClientAssertionCustomizer"),
-            ("N14", "service-to-service.md", "ECKey"),
-            ("N14", "service-to-service.md", "ClientSecretBasic"),
+            (SPRING, "protect-a-service.md", "JOSE header typ (type) at+jwt not allowed"),
+            (SPRING, "protect-a-service.md", "the given typ value needs to be one of [JWT]"),
+            (SPRING, "protect-a-service.md", "createAtJwtValidator()"),
+            (ASSERTIONS, "service-to-service.md", "setJwtClientAssertionCustomizer"),
+            (ASSERTIONS, "service-to-service.md", "ECKey"),
+            (ASSERTIONS, "service-to-service.md", "ClientSecretBasic"),
         )
     ],
 )

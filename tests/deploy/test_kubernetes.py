@@ -112,7 +112,7 @@ def test_patches_and_images_name_what_there_is() -> None:
     assert images == {image["name"] for image in settings["images"]}
 
 
-@pytest.mark.finding("P01")
+@pytest.mark.finding("P01", "N02")
 @each_pod
 def test_no_service_link_becomes_a_setting(pod: dict[str, Any]) -> None:
     """A Service `authsvc` would set AUTHSVC_PORT=tcp://… in every pod of the namespace."""

@@ -19,8 +19,8 @@ from authsvc.protocol.errors import EmailTaken, NotFound, ValidationFailed, Weak
 from authsvc.protocol.refresh import Delivery
 from authsvc.protocol.roles import MAX_ROLES
 from authsvc.store import logins
+from authsvc.store.admission import Place
 from authsvc.store.database import Database
-from authsvc.store.logins import Place
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
 from authsvc.store.users import NewUser
 from authsvc_client.tokens.secret import Secret

@@ -14,8 +14,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, sessions, users
+from authsvc.store.admission import Place
 from authsvc.store.database import Database
-from authsvc.store.logins import Place
 from authsvc.store.refresh_families import Family
 from tests.conftest import CALLER, LIFETIMES
 

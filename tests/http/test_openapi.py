@@ -205,6 +205,13 @@ def test_whoever_needs_a_credential_says_which(document: dict[str, Any]) -> None
             marks=pytest.mark.settings(issuer="https://auth.example.com"),
             id="https",
         ),
+        pytest.param(
+            (),
+            "authsvc_refresh_blue",
+            "authsvc_access_blue",
+            marks=[pytest.mark.settings(cookie_suffix="blue"), pytest.mark.finding("P30")],
+            id="suffix",
+        ),
     ],
 )
 def test_cookies_are_named_as_they_are_spelled(

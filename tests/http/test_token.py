@@ -22,7 +22,9 @@ from tests.http.conftest import BASE_URL, ClientFactory, MovableClock
 from tests.http.oauth import (
     BILLING,
     GRANT,
+    INTROSPECT,
     ORDERS,
+    REVOKE,
     TOKEN,
     ask,
     assertion,
@@ -316,6 +318,48 @@ async def test_another_content_type_is_415(
     answer = await client.post(TOKEN, content=urlencode(GRANT).encode(), headers=headers)
 
     assert (415, "invalid_request") == error(answer)
+
+
+@pytest.mark.finding("P27")
+@pytest.mark.parametrize("path", [TOKEN, INTROSPECT, REVOKE])
+@pytest.mark.parametrize(
+    ("request_", "cause"),
+    [
+        ({"headers": {**FORM, "content-encoding": "gzip"}}, "Content-Encoding"),
+        ({"headers": {"content-type": f"{FORM['content-type']}; charset=iso-8859-1"}}, "charset"),
+        ({"headers": {"content-type": "text/plain"}}, "x-www-form-urlencoded."),
+        ({"content": b"a=\xfc"}, "percent-encode"),
+        ({"content": b"\xef\xbb\xbfa=1"}, "percent-encode"),
+        ({"content": b"a=1;b=2"}, "percent-encode"),
+        ({"content": b"a=1&a=2"}, "more than once"),
+        ({"params": {"a": "1"}}, "query"),
+        ({"headers": {**FORM, **basic("shop", "x")}, "content": b"client_secret=x"}, "exactly one"),
+        ({"headers": {**FORM, **basic("shop", "x")}, "content": b"client_id=y"}, "client_id"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_refused_form_is_told_its_own_cause(
+    client: httpx.AsyncClient, path: str, request_: dict[str, Any], cause: str
+) -> None:
+    answer = await client.post(path, **{"content": b"a=1", "headers": FORM, **request_})
+
+    assert "invalid_request" == error(answer)[1]
+    assert cause in answer.json()["error_description"]
+
+
+@pytest.mark.finding("P27")
+@pytest.mark.parametrize(
+    ("path", "name"), [(TOKEN, "grant_type"), (INTROSPECT, "token"), (REVOKE, "token")]
+)
+async def test_a_missing_parameter_is_named(
+    client: httpx.AsyncClient, app: FastAPI, path: str, name: str
+) -> None:
+    secret = await register(app)
+
+    answer = await client.post(path, content=b"", headers={**FORM, **basic("shop", secret)})
+
+    assert (400, "invalid_request") == error(answer)
+    assert f"'{name}'" in answer.json()["error_description"]
 
 
 async def test_the_content_type_may_name_its_charset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from authsvc.keys import key_files, pem
 from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.inventory import State, take_inventory
 from authsvc.keys.key_files import KeyProblem, Kind, file_name, parse_name
 from authsvc.keys.reading import Reading, read
 from tests.keys.material import T0, as_nobody, kid, put, put_mac, put_signing, rsa_key
 
 HOUR = timedelta(hours=1)
+LATER = T0 + timedelta(days=1)
 NAME = "20261122T093000Z.pem"
 MAC_NAME = "refresh-20261122T093000Z.key"
 
@@ -28,8 +30,15 @@ def read_only(*_: object, **__: object) -> None:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
-def look(path: Path, *, passphrase: str | None = None, strict: bool = True) -> Reading:
-    return read(path, passphrase=passphrase, strict_modes=strict)
+def look(
+    path: Path,
+    *,
+    passphrase: str | None = None,
+    strict: bool = True,
+    now: datetime = LATER,
+    previous: Reading | None = None,
+) -> Reading:
+    return read(path, now=now, passphrase=passphrase, strict_modes=strict, previous=previous)
 
 
 def only_problem(path: Path, *, passphrase: str | None = None, strict: bool = True) -> KeyProblem:
@@ -88,7 +97,7 @@ def test_a_duplicate_serves_when_the_earlier_file_is_gone(directory: Path) -> No
     before = look(directory)
     (directory / "20261121T100000Z.pem").unlink()
 
-    after = read(directory, passphrase=None, strict_modes=True, previous=before)
+    after = look(directory, previous=before)
 
     assert [twin] == list(after.signing_keys)
     assert () == after.problems
@@ -216,7 +225,7 @@ def test_a_private_file_that_others_can_read_is_repaired_where_it_is_ours(
     problem = only_problem(directory)
 
     assert (name, False) == (problem.file, problem.refused)
-    assert "taken the permission away" in problem.problem
+    assert "removed the permission" in problem.problem
     assert 0o600 == (directory / name).stat().st_mode & 0o777
     assert () == look(directory).problems
 
@@ -290,7 +299,7 @@ def test_an_unreadable_file_is_refused_by_name(directory: Path) -> None:
         problem = only_problem(path)
 
     assert (name, True) == (problem.file, problem.refused)
-    assert "may not read it" in problem.problem
+    assert "cannot read it" in problem.problem
 
 
 def test_no_secret_is_shown(directory: Path) -> None:
@@ -335,7 +344,7 @@ def test_nothing_new_is_taken_from_a_directory_that_others_can_write(
 
     assert only_problem(directory).refused
     assert {} == look(directory).signing_keys
-    after = read(directory, passphrase=None, strict_modes=True, previous=before)
+    after = look(directory, previous=before)
     assert [kid(0)] == [key.kid for key in after.signing_keys.values()]
     assert not only_problem(directory, strict=False).refused
 
@@ -359,10 +368,133 @@ def test_a_public_half_is_judged_anew_when_a_newer_private_key_appears(directory
     before = look(directory)
     put_signing(directory, T0 + HOUR, 2)
 
-    after = read(directory, passphrase=None, strict_modes=True, previous=before)
+    after = look(directory, previous=before)
 
     assert () == after.problems
     assert [kid(0), kid(1), kid(2)] == [key.kid for key in after.signing_keys.values()]
+
+
+@pytest.mark.finding("11.8")
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_public_half_that_lies_in_the_future_is_refused_until_then(
+    directory: Path, *, strict: bool
+) -> None:
+    """Beside a newer private key too: what remains of a key has signed before."""
+    name = put_signing(directory, T0 + 2 * HOUR, 1, public=True)
+    put_signing(directory, T0 + 3 * HOUR, 2)
+
+    before = look(directory, strict=strict, now=T0 + HOUR)
+    then = look(directory, strict=strict, now=T0 + 2 * HOUR, previous=before)
+
+    (problem,) = before.problems
+    assert (name, True) == (problem.file, problem.refused)
+    assert [kid(0), kid(2)] == [key.kid for key in before.signing_keys.values()]
+    assert () == then.problems
+    assert [kid(0), kid(1), kid(2)] == [key.kid for key in then.signing_keys.values()]
+
+
+@pytest.mark.finding("11.8")
+def test_the_inventory_and_a_start_refuse_a_public_half_of_the_future(directory: Path) -> None:
+    """Every reader of key files has the same rule."""
+    name = put_signing(directory, T0 + 2 * HOUR, 1, public=True)
+    put_signing(directory, T0 + 3 * HOUR, 2)
+
+    inventory = take_inventory(
+        directory, now=T0, passphrase=None, refresh_absolute_ttl=timedelta(days=30)
+    )
+    keys = KeyDirectory(
+        directory, passphrase=None, refresh_absolute_ttl=timedelta(days=30), strict_modes=True
+    )
+
+    assert State.REFUSED == {key.file: key.state for key in inventory.keys}[name]
+    with pytest.raises(key_files.KeyDirectoryError, match=name):
+        keys.load(T0)
+
+
+def link_into(directory: Path, folder: Path, *, public: bool) -> str:
+    """Key 1 in the directory, which is a link to a file in a folder elsewhere; its name."""
+    name = put_signing(folder, T0 - timedelta(days=2), 1, public=public)
+    (directory / name).symlink_to(folder / name)
+    return name
+
+
+@pytest.mark.finding("11.8")
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+@pytest.mark.parametrize("public", [True, False])
+def test_a_link_into_a_folder_that_others_can_write_is_refused_in_production(
+    directory: Path, tmp_path: Path, mode: int, *, public: bool
+) -> None:
+    """Else the check of the directory would be worth nothing: they exchange the target."""
+    folder = tmp_path / "elsewhere"
+    name = link_into(directory, folder, public=public)
+    assert () == look(directory).problems
+    before = look(directory)
+    folder.chmod(mode)
+
+    problem = only_problem(directory)
+
+    assert (name, True) == (problem.file, problem.refused)
+    assert str(folder) in f"{problem.problem} {problem.fix}"
+    assert [kid(0)] == [key.kid for key in look(directory).signing_keys.values()]
+    # The key that was read before others could write there stays, as for every file that breaks.
+    assert {kid(0), kid(1)} == {
+        key.kid for key in look(directory, previous=before).signing_keys.values()
+    }
+    assert not only_problem(directory, strict=False).refused
+
+
+@pytest.mark.finding("11.8")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_a_link_into_a_folder_of_another_user_is_refused_in_production(
+    directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "elsewhere"
+    name = link_into(directory, folder, public=True)
+    os.chown(folder, 12_345, -1)
+
+    problem = only_problem(directory)
+
+    assert (name, True) == (problem.file, problem.refused)
+    assert "uid 12345" in problem.problem
+
+
+@pytest.mark.finding("11.8")
+def test_every_link_on_the_way_to_a_key_lies_where_only_we_can_write(
+    directory: Path, tmp_path: Path
+) -> None:
+    put_signing(tmp_path / "target", T0, 1)
+    between = tmp_path / "between"
+    between.mkdir(mode=0o700)
+    (between / "link").symlink_to(tmp_path / "target" / file_name(Kind.SIGNING, T0))
+    (directory / NAME).symlink_to(between / "link")
+    assert () == look(directory).problems
+    between.chmod(0o777)
+
+    assert (NAME, True) == (only_problem(directory).file, only_problem(directory).refused)
+
+
+@pytest.mark.finding("11.8")
+@pytest.mark.parametrize("read_only_mount", [True, False])
+def test_the_links_of_a_secret_volume_are_keys_in_production(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, read_only_mount: bool
+) -> None:
+    """The kubelet's layout: a link per key into `..data`, a link to a folder that it swaps."""
+    volume = tmp_path / "keys"
+    volume.mkdir(mode=0o700)
+    versioned = volume / "..2026_11_22_09_30_00.1"
+    put_signing(versioned, T0)
+    versioned.chmod(0o755)
+    (volume / "..data").symlink_to(versioned.name)
+    (volume / file_name(Kind.SIGNING, T0)).symlink_to(Path("..data") / file_name(Kind.SIGNING, T0))
+    if read_only_mount:
+        volume.chmod(0o1777)
+        versioned.chmod(0o2775)
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+
+    found = look(volume)
+
+    assert [kid(0)] == [key.kid for key in found.signing_keys.values()]
+    assert not [problem for problem in found.problems if problem.refused]
 
 
 @pytest.mark.finding("P26")

@@ -265,7 +265,7 @@ def test_without_a_signing_key_nothing_is_pruned(directory: Path) -> None:
     (directory / "20261121T100000Z.pem").write_bytes(b"broken")
     put_signing(directory, T0 - 30 * DAY, 1, public=True)
 
-    with pytest.raises(KeyDirectoryError, match="nothing was pruned"):
+    with pytest.raises(KeyDirectoryError, match="none was pruned"):
         prune(directory)
 
 

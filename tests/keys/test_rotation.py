@@ -21,7 +21,7 @@ SECOND = timedelta(seconds=1)
 
 
 def look(path: Path, passphrase: str | None = None) -> Reading:
-    return read(path, passphrase=passphrase, strict_modes=True)
+    return read(path, now=T0, passphrase=passphrase, strict_modes=True)
 
 
 def mode(path: Path) -> int:
@@ -166,7 +166,7 @@ def test_an_import_says_why_it_is_refused(directory: Path) -> None:
         (encrypted, HOUR, "encrypted"),
         (weak, HOUR, "1024 bits"),
         (b"x", HOUR, "not a readable PEM"),
-        (present, HOUR, "here already, as 20261121T100000Z.pem"),
+        (present, HOUR, "exists already, as 20261121T100000Z.pem"),
         (pem.private_pem(rsa_key(1)), SECOND, "16 minutes"),
     ]
     before = names(directory)

@@ -31,7 +31,7 @@ CONNECTIONS = 8  # to each replica
 BURST = 1_000  # guesses in what counts as a minute
 DEADLINE = 5.0  # seconds, for every answer
 EMAIL, PASSWORD = "victim@example.com", "correct horse battery staple"
-OWNER = "203.0.113.7"
+OWNER, ABROAD = "203.0.113.7", "192.0.2.9"
 PER_DAY = Limits().strangers_per_day
 SETTINGS = {"ISSUER": "http://localhost:8000", "TRUSTED_PROXIES": "127.0.0.1/32", "THROTTLE": "on"}
 MOVE = """
@@ -65,14 +65,14 @@ class Siege:
             self.findings.violations.append(sentence)
 
     async def minute(self, guesses: int) -> None:
-        """A burst of guesses; meanwhile the owner logs in on a device that is known."""
+        """A burst of guesses; meanwhile the owner logs in on a known device and on a new one."""
         bodies = iter(range(guesses))
         async with asyncio.TaskGroup() as group:
             for port in self.ports:
                 for _ in range(CONNECTIONS):
                     group.create_task(self._guess(port, bodies))
-            home = group.create_task(self._at_home())
-            del home
+            group.create_task(self._on_the_known_device())
+            group.create_task(self._on_a_new_device_at_home())
         self.findings.done += guesses
         self.minutes += 1
         allowed = PER_DAY * (1 + self.minutes // (24 * 60))
@@ -99,14 +99,21 @@ class Siege:
                 self.demand(wait <= A_DAY, f"the account has to wait {wait} s")
         await connection.close()
 
-    async def _at_home(self) -> None:
+    async def _on_the_known_device(self) -> None:
         for port in self.ports:
             connection = await Connection.open(port)
-            answer = await self._login(connection, PASSWORD, OWNER, device=self.device)
+            answer = await self._login(connection, PASSWORD, ABROAD, device=self.device)
             await connection.close()
             self.demand(answer.status == 200, f"the owner's device got {answer.status}")
             self.findings.counted["logins on a known device"] += 1
             self.device = answer.cookie("authsvc_device") or self.device
+
+    async def _on_a_new_device_at_home(self) -> None:
+        connection = await Connection.open(self.ports[0])
+        answer = await self._login(connection, PASSWORD, OWNER)
+        await connection.close()
+        self.demand(answer.status == 200, f"the owner's network got {answer.status}")
+        self.findings.counted["logins from a known network"] += 1
 
     async def go_abroad(self) -> None:
         """A day after the last guess the owner gets in without a device, in a new network."""
@@ -156,8 +163,8 @@ class GuessingFlood:
     name = "F25-guesses-from-everywhere"
     promise = (
         "Guesses at one account from 20,000 addresses: at most 100 in 24 hours are tried, the "
-        "owner logs in at any moment on a known device, and elsewhere a day after it ends; "
-        "counters grow with the tried guesses only, and are forgotten."
+        "owner logs in at any moment on a known device and from a known network, and elsewhere a "
+        "day after it ends; counters grow with the tried guesses only, and are forgotten."
     )
     unit = "guesses"
     goal = 100_000

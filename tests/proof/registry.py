@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tests.proof import (
+    abandoned_replays,
     client_aborts,
     clock_skew,
+    crowded_log,
     database_link,
     disk_faults,
     failover,
@@ -15,6 +17,7 @@ from tests.proof import (
     kill_the_service,
     lost_answers,
     malformed_input,
+    many_endings,
     mixed_schedule,
     races,
     revocation_races,
@@ -45,4 +48,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *floods.EXPERIMENTS,
     *slow_clients.EXPERIMENTS,
     *malformed_input.EXPERIMENTS,
+    *many_endings.EXPERIMENTS,
+    *crowded_log.EXPERIMENTS,
+    *abandoned_replays.EXPERIMENTS,
 )

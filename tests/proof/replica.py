@@ -18,6 +18,7 @@ CHEAP = {
     "ISSUER": "http://localhost:8000",
     "THROTTLE": "off",
     "MAX_CONNECTIONS_PER_ADDRESS": "100000",  # all clients are on this machine
+    "MAX_SESSIONS": "10000",  # one account has a session for each round
     "ARGON2_MEMORY_KIB": "8",
     "ARGON2_TIME": "1",
     "LOG_LEVEL": "warning",

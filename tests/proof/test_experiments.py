@@ -9,6 +9,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from tests.proof.experiment import Experiment, Stage, stage
+from tests.proof.many_endings import ManyEndings
 from tests.proof.registry import EXPERIMENTS
 from tests.proof.slow_clients import SlowClients
 
@@ -47,8 +48,11 @@ SHORT = {
     "F26-rolling-restart": 1,
     "F30-malformed-input": 4_000,
     "F30-stateful-fuzzing": 30,
+    "A1-end-very-many-sessions": 3,
+    "A4-a-crowded-revocation-log": 1_500,
+    "A7-abandoned-replays": 100,
 }
-# Controls that take two seconds or less; `make prove` runs all of them.
+# Controls that take few seconds; `make prove` runs all of them.
 QUICK = (
     "F08-client-aborts",
     "F12-honest-browsers",
@@ -61,9 +65,15 @@ QUICK = (
     "F22-migration-killed-at-every-statement",
     "F25-guesses-from-everywhere",
     "F26-rolling-restart",
+    "A1-end-very-many-sessions",
+    "A4-a-crowded-revocation-log",
+    "A7-abandoned-replays",
 )
-# The service's time-outs are 10 and 30 seconds; here they are a twentieth.
-HURRIED = {"F24-slow-clients": SlowClients(hurry=20.0)}
+HURRIED: dict[str, Experiment] = {
+    # The service's time-outs are 10 and 30 seconds; here they are a twentieth.
+    "F24-slow-clients": SlowClients(hurry=20.0),
+    "A1-end-very-many-sessions": ManyEndings(sessions=10_000),
+}
 
 
 def of(name: str) -> Experiment:
@@ -71,13 +81,17 @@ def of(name: str) -> Experiment:
 
 
 def _marked(name: str) -> ParameterSet:
-    """With the rows of docs/security.md that the experiment covers."""
+    """With the rows of docs/security.md that the experiment covers, and the finding."""
     rows = {
         "F12-two-to-ten-tabs": ("R1", "R3"),
         "F13-one-token-many-times": ("R1", "R2", "R3"),
         "F12-honest-browsers": ("R1", "R2", "R3", "R8"),
     }.get(name, ("R4", "D2", "D5") if name.startswith("F14") else ())
-    return pytest.param(name, marks=[pytest.mark.requirement(*rows)] if rows else [])
+    marks = [pytest.mark.requirement(*rows)] if rows else []
+    number = name.partition("-")[0]
+    if number in {"A1", "A4", "A7"}:
+        marks.append(pytest.mark.finding(f"11.{number[1:]}"))
+    return pytest.param(name, marks=marks)
 
 
 @pytest.fixture(scope="module")

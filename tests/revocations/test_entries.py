@@ -16,8 +16,8 @@ from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import DatabaseUnavailable, SchemaMismatch
 from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, refresh_families, sessions, spent_jtis, users
+from authsvc.store.admission import Place
 from authsvc.store.database import Database
-from authsvc.store.logins import Place
 from authsvc.store.refresh_families import Family
 from authsvc.store.revocations import PRUNE_AFTER
 from authsvc.store.tables import User

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from authsvc.cli.database import unreachable
 from authsvc.embedded_postgres import start_temporary
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.store import migrate
 from authsvc.store.connections import CONNECT_TIMEOUT, connector, normalise
 from authsvc.store.database import Database
 from tests.live import free_port
+from tests.remote.web import certificate_for
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,9 @@ async def closing() -> AsyncIterator[int]:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+
+
+TCP = "postgresql://postgres@127.0.0.1:{}/authsvc"
 
 
 def url(*ports: int, user: str = "postgres") -> str:
@@ -139,6 +147,93 @@ async def test_a_failure_of_tls_names_its_cause(
         async with db.autocommit():
             pass
 
+    await db.close()
+
+
+@asynccontextmanager
+async def offering_tls(context: ssl.SSLContext) -> AsyncIterator[int]:
+    """A server that takes PostgreSQL's request for TLS, and shows its certificate."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # SSLRequest
+        writer.write(b"S")
+        with suppress(OSError):
+            await writer.start_tls(context)
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.finding("P16")
+@pytest.mark.parametrize(
+    ("host", "advice"),
+    [
+        ("localhost", "not valid for 'localhost'; connect to a host name that the certificate has"),
+        ("127.0.0.1", "not valid for '127.0.0.1'; connect to a host name that the certificate has"),
+    ],
+)
+async def test_a_certificate_of_another_host_names_ours_and_what_to_do(
+    tmp_path: Path, host: str, advice: str
+) -> None:
+    server, _ = certificate_for("db.internal", tmp_path)
+    query = f"sslmode=verify-full&sslrootcert={tmp_path / 'server.pem'}"
+
+    async with offering_tls(server) as port:
+        db = await Database.open(f"postgresql://postgres@{host}:{port}/authsvc?{query}")
+        with pytest.raises(DatabaseUnavailable, match=re.escape(advice)):
+            async with db.autocommit():
+                pass
+        await db.close()
+
+
+@pytest.mark.finding("P16")
+async def test_a_certificate_of_an_unknown_authority_names_the_setting(tmp_path: Path) -> None:
+    server, _ = certificate_for("localhost", tmp_path)
+    (tmp_path / "other").mkdir()
+    certificate_for("localhost", tmp_path / "other")
+    query = f"sslmode=verify-ca&sslrootcert={tmp_path / 'other' / 'server.pem'}"
+
+    async with offering_tls(server) as port:
+        db = await Database.open(f"postgresql://postgres@localhost:{port}/authsvc?{query}")
+        with pytest.raises(DatabaseUnavailable, match="sslrootcert"):
+            async with db.autocommit():
+                pass
+        await db.close()
+
+
+@pytest.mark.finding("P16")
+async def test_a_file_without_a_certificate_is_no_mere_sslerror(port: int, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    query = f"sslmode=verify-ca&sslrootcert={tmp_path / 'ca.pem'}"
+    db = await Database.open(f"postgresql://postgres@127.0.0.1:{port}/authsvc?{query}")
+
+    with pytest.raises(DatabaseUnavailable, match="TLS failed: NO_CERTIFICATE"):
+        async with db.autocommit():
+            pass
+
+    await db.close()
+
+
+@pytest.mark.finding("P16")
+@pytest.mark.parametrize(
+    "query",
+    ["sslcert=/absent/it", "sslcert=/dev/null&sslkey=/absent/it", "sslcrl=/absent/it",
+     "sslrootcert=system&sslcrl=/absent/it"],
+)  # fmt: skip
+async def test_a_file_of_tls_that_is_missing_is_named_and_not_taken_for_a_socket(
+    port: int, query: str
+) -> None:
+    name = query.rpartition("&")[2].partition("=")[0]
+    db = await Database.open(f"{TCP.format(port)}?sslmode=require&{query}")
+
+    with pytest.raises(DatabaseUnavailable, match=rf'"/absent/it" \({name}') as refused:
+        async with db.autocommit():
+            pass
+
+    assert "socket" not in unreachable(refused.value)
     await db.close()
 
 

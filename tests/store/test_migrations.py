@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 
 from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, migrate, users
+from authsvc.store.admission import Place
 from authsvc.store.database import Database
-from authsvc.store.logins import Place
 from authsvc.store.schema import SCHEMA_REVISION, current
 from tests.conftest import CALLER, LIFETIMES
 

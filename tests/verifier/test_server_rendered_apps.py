@@ -76,7 +76,7 @@ async def test_the_backend_of_the_page_keeps_the_tokens(
             backend = module_of(
                 source.replace("http://localhost:8000", issuer).replace(APP, origin)
             )
-            name = backend.sign_in(EMAIL, PASSWORD)
+            name = backend.sign_in(EMAIL, PASSWORD, address="203.0.113.9")
 
             assert [] == backend.ask(name, "/notes").json()
             assert name not in str(list((tmp_path / "state").iterdir()))

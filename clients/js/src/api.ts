@@ -44,7 +44,7 @@ export interface Auth {
   logout(scope?: "session" | "others" | "all"): Promise<void>;
   /** The account as it is now. */
   me(): Promise<Account>;
-  /** Every other session of the account ends; this one goes on. */
+  /** Every other session of the account ends; this one continues. */
   changePassword(currentPassword: string, newPassword: string): Promise<void>;
   /** A hundred sessions of the account, the one used last first; `next` of a page asks for the following one. */
   sessions(next?: string): Promise<Sessions>;

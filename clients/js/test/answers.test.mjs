@@ -154,3 +154,26 @@ test("another session than the page's stops the client and tells the application
   assert.equal(others, 1);
   assert.equal(auth.session, null);
 });
+
+test("P31: in a worker another session stops the client, and no page is sought that could be loaded anew", async () => {
+  let sid = "s-1";
+  const { document } = globalThis;
+  delete globalThis.document;
+  globalThis.WorkerGlobalScope = class {};
+  globalThis.location = new URL("https://app.example/worker.js"); // as a WorkerLocation, without reload()
+  try {
+    service = await serve(() => ({ body: tokens({ sid }) }));
+    auth = createAuth({ url: service.url });
+    await passUntil(() => auth.session);
+    sid = "s-2";
+    const refused = assert.rejects(auth.refresh(), { code: "session_changed" });
+    await passUntil(() => service.seen.length === 2);
+
+    await refused;
+    await assert.rejects(auth.token(), { code: "session_changed" });
+  } finally {
+    delete globalThis.location;
+    delete globalThis.WorkerGlobalScope;
+    globalThis.document = document;
+  }
+});

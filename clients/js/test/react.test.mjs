@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { transformSync } from "esbuild";
-import { serve, tokens } from "./service.mjs";
+import { problem, serve, tokens } from "./service.mjs";
 
 const page = readFileSync(new URL("../../../docs/single-page-apps.md", import.meta.url), "utf8");
 const [, recipe] = page.match(/^```ts\n(.*?)^```$/ms);
@@ -47,17 +47,37 @@ test("N10: the React recipe has the types that it shows", () =>
     assert.equal(status, 0, stdout);
   }));
 
+/** The recipe's module against a service, and what its hook gave to React. */
+async function running(write, service) {
+  const react = pathToFileURL(write("react.mjs", HOOK)).href;
+  const { code } = transformSync(recipe, { loader: "ts" });
+  const module = code
+    .replace('"react"', JSON.stringify(react))
+    .replace('"@authsvc/client"', JSON.stringify(pathToFileURL(join(dist, "index.js")).href))
+    .replace("http://localhost:8000", service.url);
+  const { auth, useSession } = await import(pathToFileURL(write("recipe.mjs", module)).href);
+  useSession();
+  const { hook } = await import(react);
+  return { auth, useSession, hook };
+}
+
+test("N10: the React recipe says null when there is no session, though onChange is silent", () =>
+  inDirectory(async (write) => {
+    const service = await serve(() => ({ status: 401, body: problem("invalid_refresh_token") }));
+    const { auth, useSession, hook } = await running(write, service);
+
+    await new Promise((tell) => hook.subscribe(tell));
+
+    assert.equal(useSession(), null);
+    assert.equal(hook.onServer(), undefined); // a server does not know its visitor
+    auth.close();
+    service.close();
+  }));
+
 test("N10: the React recipe knows nobody until ready, then the session", () =>
   inDirectory(async (write) => {
     const service = await serve(({ path }) => (path === "/auth/logout" ? { status: 204 } : { body: tokens() }));
-    const react = pathToFileURL(write("react.mjs", HOOK)).href;
-    const { code } = transformSync(recipe, { loader: "ts" });
-    const module = code
-      .replace('"react"', JSON.stringify(react))
-      .replace('"@authsvc/client"', JSON.stringify(pathToFileURL(join(dist, "index.js")).href))
-      .replace("http://localhost:8000", service.url);
-    const { auth, useSession } = await import(pathToFileURL(write("recipe.mjs", module)).href);
-    const { hook } = await import(react).then((it) => (useSession(), it));
+    const { auth, useSession, hook } = await running(write, service);
     let rendered;
     const told = new Promise((tell) => hook.subscribe(() => tell((rendered = useSession()))));
 

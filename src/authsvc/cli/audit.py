@@ -13,6 +13,7 @@ import typer
 from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import plural, print_json, print_table, printable, progress, timestamp
 from authsvc.cli.database import with_database
+from authsvc.cli.group import group
 from authsvc.protocol.audit import AuditEvent, AuditFilter
 
 if TYPE_CHECKING:
@@ -25,11 +26,7 @@ DETAILS_WIDTH = 60  # characters of them in a table; --json has all
 SPAN = re.compile(r"([0-9]{1,5})([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-app = typer.Typer(
-    help="The audit trail: logins, refusals, ends of sessions, acts of operators.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = group("The audit trail: logins, refusals, ended sessions, acts of operators.")
 
 
 def moment(text: str) -> datetime:
@@ -74,10 +71,12 @@ def list_records(
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
-    after: Annotated[UUID | None, typer.Option(help="The last record of the page before.")] = None,
+    after: Annotated[
+        UUID | None, typer.Option(help="The last record of the previous page.")
+    ] = None,
     json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List records of the audit trail, the newest first."""
+    """List records of the audit trail, newest first."""
     from authsvc.flows import administer_audit  # noqa: PLC0415 - see cli/main.py
 
     async def act(db: Database) -> Sequence[AuditRecord]:
@@ -113,9 +112,9 @@ def export(
     until: Until = None,
 ) -> None:
     """
-    Write records of the audit trail as JSON Lines, the oldest first.
+    Write records of the audit trail as JSON Lines, oldest first.
 
-    Repeat it with --since the last `at`; records of that second come again, and `id` tells them.
+    Repeat it with --since the last `at`; records of that second come again, with the same `id`.
     """
     from authsvc.flows import administer_audit  # noqa: PLC0415 - see cli/main.py
 

@@ -38,7 +38,7 @@ def facts(client: ClientRow) -> list[tuple[str, str]]:
         ("method", client.auth_method),
         ("resources", " ".join(client.resources) or "none: it gets no tokens"),
         ("scopes", " ".join(client.scopes) or "none"),
-        ("audiences", " ".join(client.audiences) or "none: it introspects nothing"),
+        ("audiences", " ".join(client.audiences) or "none: it may not introspect tokens"),
         ("credential", _credential(client)),
         ("created", timestamp(client.created_at)),
         ("disabled", timestamp(client.disabled_at) if client.disabled_at else "no"),
@@ -72,7 +72,9 @@ def _credential(client: ClientRow) -> str:
         return f"{client.assertion_alg} keys: {where}"
     made = timestamp(client.secret_created_at or client.created_at)
     previous = _previous_until(client)
-    return f"secret of {made}" + (f"; the one before is good until {previous}" if previous else "")
+    return f"secret created {made}" + (
+        f"; the previous one is valid until {previous}" if previous else ""
+    )
 
 
 def _previous_until(client: ClientRow) -> str | None:

@@ -15,17 +15,14 @@ from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import print_json, print_table, timestamp
 from authsvc.cli.database import with_database
 from authsvc.cli.errors import CommandError
+from authsvc.cli.group import group
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys, Listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-app = typer.Typer(
-    help="Clients: services with tokens of their own.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = group("Clients: services with their own tokens.")
 
 MAX_JWKS = 65_536  # bytes; 20 keys of 8192 bits take half of it
 SHOWN_ONCE = "The secret is not shown again: authsvc keeps only its hash."
@@ -44,7 +41,7 @@ Jwks = Annotated[
 ]
 
 JwksUri = Annotated[
-    str | None, typer.Option(metavar="URL", help="Or where it publishes them, by https.")
+    str | None, typer.Option(metavar="URL", help="Or the https URL where it publishes them.")
 ]
 
 
@@ -54,12 +51,13 @@ JwksUri = Annotated[
 )
 def create(
     client_id: Annotated[
-        str, typer.Argument(metavar="CLIENT", help="Its id, for ever: a-z 0-9 . _ and -.")
+        str,
+        typer.Argument(metavar="CLIENT", help="Its id, which never changes: a-z 0-9 . _ and -."),
     ],
     *,
-    name: Annotated[str | None, typer.Option(help="For people; else the id.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name for people; by default the id.")] = None,
     auth_method: Annotated[
-        AuthMethod, typer.Option(help="How it authenticates, always.")
+        AuthMethod, typer.Option(help="The one way in which it authenticates.")
     ] = AuthMethod.CLIENT_SECRET_BASIC,
     resource: Annotated[
         list[str] | None,
@@ -70,14 +68,14 @@ def create(
     ] = None,
     audience: Annotated[
         list[str] | None,
-        typer.Option(help="What it is itself: it introspects tokens for this `aud`."),
+        typer.Option(help="An `aud` whose tokens it may introspect; repeat it for more."),
     ] = None,
     alg: Alg = None,
     jwks: Jwks = None,
     jwks_uri: JwksUri = None,
     json_wanted: Json = False,
 ) -> None:
-    """Register a client; shows its secret, this once."""
+    """Register a client and show its secret, only once."""
     from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
 
     client = Client(
@@ -110,7 +108,7 @@ def create(
 def list_clients(
     *,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
-    after: Annotated[str, typer.Option(help="The last id of the page before.")] = "",
+    after: Annotated[str, typer.Option(help="The last id of the previous page.")] = "",
     json_wanted: Json = False,
 ) -> None:
     """List clients in the order of their ids."""
@@ -155,12 +153,12 @@ def rotate_secret(
         typer.Option(
             min=0,
             max=24 * 90,
-            help="Hours for which the old secret stays good; 0 ends it now (a leak).",
+            help="Hours for which the old secret stays valid; 0 ends it now (a leak).",
         ),
     ] = 24,
     json_wanted: Json = False,
 ) -> None:
-    """Make a new secret; the old one stays good for a while."""
+    """Make a new secret; the old one stays valid for a while."""
     from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
 
     rotated = with_database(
@@ -179,12 +177,11 @@ def rotate_secret(
         )
     else:
         _show_secret(client_id, rotated.secret)
-        until = f"is good until {timestamp(rotated.old_until)}" if overlap else "has ended"
+        until = f"is valid until {timestamp(rotated.old_until)}" if overlap else "has ended"
         typer.echo(f"The old secret {until}.", err=True)
     if rotated.ended_early:
         typer.echo(
-            "The secret before the old one was still good, and has ended: there are never "
-            "more than two.",
+            "The secret before the old one was still valid and has ended: at most two are valid.",
             err=True,
         )
 
@@ -204,14 +201,15 @@ def set_keys(
             db, client_id, keys, loopback=not settings.production
         ),
     )
-    typer.echo(f"{client_id} has new keys; they count from now on.")
+    typer.echo(f"{client_id} has new keys; they are used from now on.")
 
 
 @app.command("set-scopes", epilog="Example: authsvc clients set-scopes shop orders:read")
 def set_scopes(
     client_id: TheClient,
     scopes: Annotated[
-        list[str] | None, typer.Argument(help="All it may have; none takes all away.")
+        list[str] | None,
+        typer.Argument(metavar="SCOPE", help="All scopes that it may have; none removes all."),
     ] = None,
 ) -> None:
     """Replace the scopes that a client may have."""
@@ -224,7 +222,11 @@ def set_scopes(
 def set_resources(
     client_id: TheClient,
     resources: Annotated[
-        list[str] | None, typer.Argument(help="All its tokens may be for; none: no tokens.")
+        list[str] | None,
+        typer.Argument(
+            metavar="RESOURCE",
+            help="All services that its tokens may be for; none: it gets no tokens.",
+        ),
     ] = None,
 ) -> None:
     """Replace the services that a client's tokens may be for."""
@@ -238,10 +240,13 @@ def set_resources(
 def set_audiences(
     client_id: TheClient,
     audiences: Annotated[
-        list[str] | None, typer.Argument(help="All it is; none: it introspects nothing.")
+        list[str] | None,
+        typer.Argument(
+            metavar="AUDIENCE", help="All audiences; none: it may not introspect tokens."
+        ),
     ] = None,
 ) -> None:
-    """Replace what a client is: it introspects tokens for these audiences."""
+    """Replace the audiences whose tokens a client may introspect."""
     _set_list(client_id, Listed.AUDIENCES, audiences)
 
 
@@ -254,7 +259,7 @@ def disable(client_id: TheClient) -> None:
     if changed:
         typer.echo(
             f"Disabled {client_id}. Introspection refuses its access tokens from now on; "
-            f"services that verify them by themselves, within {left} s."
+            f"services that verify them themselves, within {left} s."
         )
     else:
         typer.echo(f"{client_id} was disabled already.")
@@ -262,7 +267,7 @@ def disable(client_id: TheClient) -> None:
 
 @app.command(epilog="Example: authsvc clients enable shop")
 def enable(client_id: TheClient) -> None:
-    """Let a disabled client in again, with the credential it had."""
+    """Enable a disabled client again, with the credential it had."""
     changed = _set_disabled(client_id, disabled=False)
     typer.echo(f"Enabled {client_id}." if changed else f"{client_id} is not disabled.")
 
@@ -276,7 +281,7 @@ def _set_list(client_id: str, listed: Listed, values: Sequence[str] | None) -> N
     )
     named = " ".join(sorted(set(values or ()))) or "none"
     if changed:
-        typer.echo(f"{client_id} now has the {listed}: {named}. Tokens from now on say so.")
+        typer.echo(f"{client_id} now has the {listed}: {named}. New tokens have them.")
     else:
         typer.echo(f"{client_id} has these {listed} already: {named}.")
 
@@ -324,7 +329,7 @@ def _jwks(file: Path | None) -> str | None:
 
 
 def _show_secret(client_id: str, secret: str) -> None:
-    """What whoever runs the client has to be given."""
+    """What the operator of the client needs."""
     typer.echo(f"{'client_id':<15}{client_id}")
     typer.echo(f"{'client_secret':<15}{secret}")
     typer.echo(SHOWN_ONCE, err=True)

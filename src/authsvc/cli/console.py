@@ -123,7 +123,7 @@ def _password_from_stdin() -> str:
         raise CommandError("The password on standard input is not UTF-8.") from None
     line = text.removesuffix("\n").removesuffix("\r")
     if "\n" in line:
-        raise CommandError("Standard input has more than one line; give the password alone.")
+        raise CommandError("Standard input has more than one line; send only the password.")
     if not line:
         raise CommandError("Standard input is empty; pipe the password in.")
     return line

@@ -31,7 +31,7 @@ NO_DATABASE = (
 CAUSES = {
     "ConnectionRefusedError": "nothing listens there",
     "FileNotFoundError": "its socket does not exist",
-    "PermissionError": "this user may not use its socket",
+    "PermissionError": "this user has no permission for its socket",
     "TimeoutError": "it does not answer",
     "gaierror": "its host name is unknown",
     "28P01": "it refuses the password",
@@ -112,7 +112,7 @@ def in_words(refusal: Refusal) -> str:
     if isinstance(refusal, OutcomeUnknown):
         return (
             f"The connection to the database broke ({refusal.detail}); it is not known whether "
-            "the change was made. Look, and repeat it if it was not."
+            "the change was made. Check, and repeat it if it was not."
         )
     if isinstance(refusal, DatabaseUnavailable):
         return f"The database cannot be used: {unreachable(refusal)}"

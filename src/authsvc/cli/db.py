@@ -12,14 +12,13 @@ from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import confirm, print_json
 from authsvc.cli.database import database_url, open_database, refusals
 from authsvc.cli.errors import CommandError
+from authsvc.cli.group import group
 
 if TYPE_CHECKING:
     from authsvc.settings import Settings
     from authsvc.store.schema import Schema
 
-app = typer.Typer(
-    help="The schema of the database.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = group("The schema of the database.")
 
 
 @app.command(epilog="Example: authsvc db upgrade && authsvc serve")
@@ -47,7 +46,7 @@ def upgrade() -> None:
 def current(
     *,
     check: Annotated[
-        bool, typer.Option("--check", help="Fail unless this authsvc can run on it.")
+        bool, typer.Option("--check", help="Exit with 1 unless this authsvc can run on it.")
     ] = False,
     json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -61,7 +60,7 @@ def current(
     elif fits and found == needed:
         typer.echo(f"{found} (what this authsvc needs)")
     elif fits:
-        typer.echo(f"{found} (newer than the {needed} that this authsvc needs, and will do)")
+        typer.echo(f"{found} (newer than the {needed} that this authsvc needs, and compatible)")
     elif schema.missing:
         typer.echo(f"{found} (but there is no table {', '.join(schema.missing)})")
     else:
@@ -72,11 +71,13 @@ def current(
 
 @app.command(epilog="Example: authsvc db downgrade base --yes")
 def downgrade(
-    revision: Annotated[str, typer.Argument(help="A revision, or `base` for none at all.")],
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="A revision, or `base` to undo all.")
+    ],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Take migrations back; what they brought is deleted with all it holds."""
+    """Undo migrations; the tables and columns they added are deleted with their data."""
     from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
 
     settings = load_settings()
@@ -88,7 +89,7 @@ def downgrade(
     if not steps:
         typer.echo(f"The schema is {before} already; nothing to do.")
         return
-    typer.echo("This takes back, with all data in the tables and columns concerned:", err=True)
+    typer.echo("This undoes, with all data in the tables and columns concerned:", err=True)
     for step in steps:
         typer.echo(f"  {step}", err=True)
     if revision == "base":

@@ -56,7 +56,7 @@ def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
     except AddressesTaken as exc:
         problems = [f"{file}:{lines[email]}: {email} has an account" for email in exc.emails]
         raise CommandError(
-            _listing(problems, "nothing was imported; leave them alone with --skip-existing")
+            _listing(problems, "nothing was imported; skip existing accounts with --skip-existing")
         ) from exc
     skipped = f", {len(done.skipped)} skipped" if done.skipped else ""
     typer.echo(f"Imported {plural(done.created, 'account')}{skipped}.")
@@ -112,11 +112,11 @@ def _account(line: bytes, *, limit: WorkLimit, public_only: bool, now: datetime)
     email, password_hash = row.get("email"), row.get("password_hash")
     roles, disabled = row.get("roles", []), row.get("disabled", False)
     if not isinstance(email, str):
-        raise _BadLineError("email: is missing or no text")
+        raise _BadLineError("email: is missing or not a string")
     if not isinstance(password_hash, str):
-        raise _BadLineError("password_hash: is missing or no text")
+        raise _BadLineError("password_hash: is missing or not a string")
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise _BadLineError("roles: is no list of texts")
+        raise _BadLineError("roles: is not a list of strings")
     if not isinstance(disabled, bool):
         raise _BadLineError("disabled: is neither true nor false")
     unusable = why_unusable(password_hash, limit)
@@ -165,7 +165,7 @@ def _moment(value: object, now: datetime) -> datetime:
     if moment is None or moment.tzinfo is None:
         raise _BadLineError("created_at: write it with its time zone, as in 2026-11-22T10:00:00Z")
     if moment > now:
-        raise _BadLineError("created_at: lies in the future")
+        raise _BadLineError("created_at: is in the future")
     return moment.astimezone(UTC)
 
 

@@ -13,14 +13,14 @@ def what_breaks(state: str, *, kind: str) -> str:
     """What a revocation does to others."""
     if state in {"signing", "retired"} and kind == "signing":
         return (
-            "Every access token that it signed is refused from then on; clients get another "
-            "with their refresh token. Verifiers elsewhere trust it until they fetch the JWKS "
+            "Every access token that it signed is refused from now on; clients get another "
+            "with their refresh token. Other services trust it until they fetch the JWKS "
             "again: up to 15 minutes."
         )
     if state in {"sealing", "retired"}:
         return (
-            "Every session whose refresh token it sealed last has ended: log in again. Access "
-            "tokens live on to their end; if somebody else had the key, end them with "
+            "Every session whose newest refresh token it sealed has ended: those users must log in "
+            "again. Access tokens stay valid until they expire; after a leak end them with "
             "`authsvc sessions revoke --all`."
         )
     return "It was not in use, so nothing else changes."

@@ -20,6 +20,7 @@ import typer
 from authsvc.cli.configuration import load_settings
 from authsvc.cli.database import database_url, with_database
 from authsvc.cli.errors import CommandError
+from authsvc.cli.group import KEY_ID_MAY_BEGIN_WITH_A_DASH, group
 from authsvc.cli.key_texts import as_json, table, text, what_breaks
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 MINUTE = timedelta(minutes=1)
 CACHED = (
     "Verifiers that have cached the JWKS refuse its tokens until they fetch it again: up to "
-    "15 minutes, unless they refetch on an unknown kid."
+    "15 minutes, unless they fetch it again for an unknown kid."
 )
 UNANNOUNCED = (
     "The revocation feed was not told: verifiers that follow it trust the key until they fetch "
@@ -38,17 +39,10 @@ UNANNOUNCED = (
 )
 WITHIN_15_S = "Running services read it within 15 s."
 
-# One kid in 64 does.
-KEY_ID_MAY_BEGIN_WITH_A_DASH = {"ignore_unknown_options": True}
-
-app = typer.Typer(
-    help="Signing keys and refresh MAC keys.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = group("Signing keys and refresh MAC keys.")
 
 
-@app.command("list")
+@app.command("list", epilog="Example: authsvc keys list --json")
 def list_keys(
     *, json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
@@ -71,27 +65,33 @@ def list_keys(
         typer.echo(str(problem), err=True)
 
 
-@app.command()
+@app.command(epilog="Example: authsvc keys add --at 2026-12-01T10:00:00Z")
 def add(
     *,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="A MAC key for refresh tokens instead.")
+        bool, typer.Option("--refresh", help="Create a MAC key for refresh tokens instead.")
     ] = False,
     now: Annotated[
-        bool, typer.Option("--now", help="Active at once: for the first key, and emergencies.")
+        bool, typer.Option("--now", help="Active at once: for the first key, and for emergencies.")
     ] = False,
     at: Annotated[
         str | None,
-        typer.Option(help="Active from then on, such as 2026-11-22T10:00:00Z; else in an hour."),
+        typer.Option(
+            help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
+        ),
     ] = None,
     first: Annotated[
         bool,
         typer.Option(
-            "--first", help="Only what is missing of a first signing key and MAC key, at once."
+            "--first",
+            help="Create a first signing key and MAC key, active at once, if there is none.",
         ),
     ] = False,
     bits: Annotated[
-        int, typer.Option(min=2048, max=8192, help="RSA modulus; larger signs much slower.")
+        int,
+        typer.Option(
+            min=2048, max=8192, help="Bits of the RSA modulus; larger keys sign much more slowly."
+        ),
     ] = 2048,
 ) -> None:
     """Create the next key; it is published at once and used later."""
@@ -109,7 +109,7 @@ def add(
             for key in created:
                 _say_added(settings, key, clock)
             if not created:
-                typer.echo(f"{path}: the first keys are there already; nothing to do.")
+                typer.echo(f"{path}: the first keys exist already; nothing to do.")
             return
         signs_already = path.is_dir() and any(
             key.state == "signing" for key in _inventory(settings).keys
@@ -132,20 +132,25 @@ def add(
         typer.echo("No key signs until then; for the first key use --now.", err=True)
 
 
-@app.command(context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH)
+@app.command(
+    context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH,
+    epilog="Example: authsvc keys revoke 20261122T100000Z.pem",
+)
 def revoke(
     key: Annotated[
-        str, typer.Argument(metavar="KID", help="kid, MAC-key id, either's beginning, or file.")
+        str,
+        typer.Argument(
+            metavar="KID",
+            help="kid or MAC-key id, its beginning (6 characters or more), or the file.",
+        ),
     ],
     *,
     without_feed: Annotated[
         bool,
-        typer.Option(
-            "--without-feed", help="Do not tell the revocation feed: when no database answers."
-        ),
+        typer.Option("--without-feed", help="Skip the revocation feed, if no database answers."),
     ] = False,
 ) -> None:
-    """Take a leaked key out at once; one in use gets a successor first."""
+    """Revoke a leaked key at once; a key in use gets a successor first."""
     from authsvc.keys import retirement  # noqa: PLC0415 - see cli/main.py
 
     settings = load_settings()
@@ -186,7 +191,7 @@ def revoke(
             typer.echo(CACHED)
 
 
-@app.command()
+@app.command(epilog="Example: authsvc keys prune")
 def prune() -> None:
     """Remove keys that no live token needs, and the private half of retired ones."""
     from authsvc.keys import retirement  # noqa: PLC0415 - see cli/main.py
@@ -207,21 +212,23 @@ def prune() -> None:
         typer.echo("Nothing to prune.")
 
 
-@app.command("import")
+@app.command("import", epilog="Example: authsvc keys import old-key.pem --at 2026-12-01T10:00:00Z")
 def import_key(
-    file: Annotated[Path, typer.Argument(help="PEM with an RSA private key.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="PEM with an RSA private key.")],
     *,
     now: Annotated[bool, typer.Option("--now", help="Active at once.")] = False,
     at: Annotated[
         str | None,
-        typer.Option(help="Active from then on, such as 2026-11-22T10:00:00Z; else in an hour."),
+        typer.Option(
+            help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
+        ),
     ] = None,
     passphrase_file: Annotated[
         Path | None,
-        typer.Option(help="Holds the file's passphrase; else AUTHSVC_KEYS_PASSPHRASE is tried."),
+        typer.Option(help="File with the passphrase; by default AUTHSVC_KEYS_PASSPHRASE is tried."),
     ] = None,
 ) -> None:
-    """Take over a signing key that was made elsewhere."""
+    """Import an existing signing key."""
     from authsvc.keys import rotation  # noqa: PLC0415 - see cli/main.py
     from authsvc.keys.keyring import DEFAULT_LEAD  # noqa: PLC0415
 
@@ -239,7 +246,9 @@ def import_key(
             f"{exc.filename}: cannot be read ({exc.strerror}); name another file"
         ) from exc
     except UnicodeDecodeError as exc:
-        raise CommandError(f"{passphrase_file}: is not UTF-8; write the passphrase alone") from exc
+        raise CommandError(
+            f"{passphrase_file}: is not UTF-8; it must hold only the passphrase"
+        ) from exc
     activation = clock if now else clock + DEFAULT_LEAD
     with _refusals():
         key = rotation.import_key(
@@ -256,7 +265,11 @@ def import_key(
     typer.echo(f"Delete {file}: what others can read is not a secret.", err=True)
 
 
-@app.command("export-public", context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH)
+@app.command(
+    "export-public",
+    context_settings=KEY_ID_MAY_BEGIN_WITH_A_DASH,
+    epilog="Example: authsvc keys export-public > jwks.json",
+)
 def export_public(
     key: Annotated[
         str | None, typer.Argument(metavar="KID", help="Only this key, or its beginning.")
@@ -274,7 +287,7 @@ def export_public(
         published = _inventory(settings).ring.published(clock)
     chosen = [each for each in published if key is None or each.kid.startswith(key)]
     if not chosen:
-        named = f"{key}: no published key begins so" if key else "no key is published"
+        named = f"{key}: no published key begins like this" if key else "no key is published"
         raise CommandError(f"{settings.keys_dir}: {named}; see `authsvc keys list`")
     if as_pem:
         for each in chosen:
@@ -296,8 +309,8 @@ def _announce(settings: Settings, kid: str) -> None:
         with_database(settings, lambda db: announce_key(db, kid))
     except CommandError as exc:
         raise CommandError(
-            f"{exc}. The key is still there, since the revocation feed could not be told; "
-            "repeat this, or add --without-feed"
+            f"{exc}. The key is still there, since its entry for the revocation feed was not "
+            "written; repeat this, or add --without-feed"
         ) from exc
 
 
@@ -340,7 +353,7 @@ def _moment(text: str) -> datetime:
     if moment is None or moment.tzinfo is None:
         raise typer.BadParameter("write --at with its time zone, such as 2026-11-22T10:00:00Z")
     if moment.year >= LAST_YEAR:
-        raise typer.BadParameter(f"name a year before {LAST_YEAR}")
+        raise typer.BadParameter(f"choose a year before {LAST_YEAR}")
     return moment.astimezone(UTC)
 
 

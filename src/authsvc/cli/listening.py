@@ -66,13 +66,13 @@ def _explain(exc: OSError, address: str, port: int) -> str:
     if exc.errno == errno.EADDRINUSE:
         return (
             f"Port {port} is taken on {address}. Stop the program that has it, or choose another "
-            "port with AUTHSVC_PORT, such as AUTHSVC_PORT=8001 make run"
+            "port with AUTHSVC_PORT, or with --port of `authsvc serve`."
         )
     if exc.errno == errno.EACCES:
         return f"Port {port} is for root only. Choose one above 1023, such as AUTHSVC_PORT=8000."
     if exc.errno == errno.EADDRNOTAVAIL:
         return (
             f"{address} is not an address of this machine. Set AUTHSVC_HOST to one that is, to "
-            "0.0.0.0 for all of them, or leave it out for loopback."
+            "0.0.0.0 for all of them, or unset it for loopback."
         )
     return f"Cannot listen on {address} port {port}: {exc.strerror}."

@@ -17,17 +17,11 @@ import typer
 from authsvc.cli import audit, clients, db, keys, sessions, token, users
 from authsvc.cli.doctor import doctor
 from authsvc.cli.errors import CommandError
+from authsvc.cli.group import group
 from authsvc.cli.serve import serve
 
-app = typer.Typer(
-    name="authsvc",
-    help="One small, trustworthy auth server.",
-    no_args_is_help=True,
-    add_completion=False,
-    # A traceback with local variables could show a secret.
-    pretty_exceptions_enable=False,
-)
-app.command()(serve)
+app = group("One small, trustworthy auth server.")
+app.command(epilog="Example: authsvc serve --port 8001 --workers 2")(serve)
 app.command(epilog="Example: authsvc doctor --json")(doctor)
 app.add_typer(audit.app, name="audit")
 app.add_typer(clients.app, name="clients")

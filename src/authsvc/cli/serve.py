@@ -28,14 +28,12 @@ ROOM = 16 * 2**20  # bytes; a worker takes less than one
 def serve(
     *,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; both loopbacks if left out.")
+        str | None, typer.Option(help="Address to listen on; by default both loopbacks.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 if left out.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes; one per core if left out.")
-    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; by default 8000.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one per core.")] = None,
 ) -> None:
-    """Run the service until Ctrl-C; in development with a PostgreSQL of its own."""
+    """Run the service until Ctrl-C; in development with its own PostgreSQL."""
     # Through the environment, where the worker processes find them too.
     for name, value in {"HOST": host, "PORT": port, "WORKERS": workers}.items():
         if value is not None:
@@ -213,7 +211,7 @@ def _print_pages(settings: Settings, place: str) -> None:
         f"  {url}/healthz                 health",
         "",
         f"  data  {place}",
-        f"  keys  {settings.keys_dir.absolute()}",
+        f"  keys  {settings.keys_dir}",
         "",
         "Ctrl-C stops it.",
     ]

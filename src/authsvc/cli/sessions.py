@@ -19,6 +19,7 @@ from authsvc.cli.console import (
     timestamp,
 )
 from authsvc.cli.database import refusals, with_database
+from authsvc.cli.group import group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,20 +29,22 @@ if TYPE_CHECKING:
 
 USER_AGENT_WIDTH = 40  # characters of it in a table; --json has all
 
-app = typer.Typer(
-    help="Sessions: logins on devices.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = group("Sessions: logins on devices.")
 
 
 @app.command("list", epilog="Example: authsvc sessions list --user alice@example.com")
 def list_sessions(
     *,
-    user: Annotated[str | None, typer.Option(help="Only of this user: e-mail or id.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Only sessions of this user: e-mail or id.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
-    after: Annotated[UUID | None, typer.Option(help="The last session of the page before.")] = None,
+    after: Annotated[
+        UUID | None, typer.Option(help="The last session of the previous page.")
+    ] = None,
     json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List live sessions, the newest login first."""
+    """List live sessions, newest login first."""
     from authsvc.flows import accounts, administer_sessions  # noqa: PLC0415 - see cli/main.py
 
     async def act(db: Database) -> Sequence[tuple[RefreshFamily, str]]:
@@ -70,20 +73,23 @@ def list_sessions(
 @app.command(epilog="Example: authsvc sessions revoke --all --reason restored")
 def revoke(
     session: Annotated[
-        UUID | None, typer.Argument(metavar="ID", help="One session, as `sessions list` has it.")
+        UUID | None,
+        typer.Argument(metavar="ID", help="The id of one session, from `sessions list`."),
     ] = None,
     *,
-    user: Annotated[str | None, typer.Option(help="All of this user: e-mail or id.")] = None,
-    everybody: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
+    user: Annotated[
+        str | None, typer.Option(help="All sessions of this user: e-mail or id.")
+    ] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="All sessions of all users.")] = False,
     reason: Annotated[
-        str, typer.Option(help="A word or a line for the audit trail.")
+        str, typer.Option(help="The reason to record in the audit trail.")
     ] = "administrator",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
 ) -> None:
     """
-    End sessions at once: one, all of a user, or all there are.
+    End sessions at once: one, all of a user, or all of all users.
 
-    After any restore of a backup run it with --all --reason restored before there is traffic.
+    After restoring a backup, run it with --all --reason restored before any traffic.
     """
     from authsvc.flows import accounts, administer_sessions  # noqa: PLC0415 - see cli/main.py
 
@@ -115,7 +121,7 @@ def revoke(
         found, count = with_database(settings, of_user)
         typer.echo(f"Ended {sessions_ended(count)} of {found.email}.")
     else:
-        confirm("End the sessions of everybody? All have to log in again.", yes=yes)
+        confirm("End all sessions of all users? Everyone has to log in again.", yes=yes)
         typer.echo(f"Ended {plural(with_database(settings, of_everybody), 'session')}.")
 
 

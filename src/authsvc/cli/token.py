@@ -10,6 +10,7 @@ import typer
 
 from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import duration, print_json, printable, timestamp
+from authsvc.cli.group import group
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -23,7 +24,7 @@ STDIN = "-"
 DATES = ("exp", "iat", "nbf", "auth_time")
 MARKS = {True: "ok", False: "REFUSED", None: "unknown"}
 
-app = typer.Typer(help="Tokens.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = group("Tokens.")
 
 
 @app.callback()
@@ -36,20 +37,23 @@ def inspect(
     token: Annotated[
         str,
         typer.Argument(
+            metavar="TOKEN",
             help="An access or refresh token; - reads standard input, which keeps it out of the "
-            "shell's history."
+            "shell's history.",
         ),
     ],
     *,
     audience: Annotated[
-        str | None, typer.Option(help="The verifier's own name; else AUTHSVC_AUDIENCE.")
+        str | None, typer.Option(help="The verifier's own name; by default AUTHSVC_AUDIENCE.")
     ] = None,
     issuer: Annotated[
-        str | None, typer.Option(help="The issuer it trusts; else AUTHSVC_ISSUER.")
+        str | None, typer.Option(help="The issuer it trusts; by default AUTHSVC_ISSUER.")
     ] = None,
     jwks: Annotated[
         str | None,
-        typer.Option(help="URL or file of the keys it trusts; else those of AUTHSVC_KEYS_DIR."),
+        typer.Option(
+            help="URL or file of the keys it trusts; by default those of AUTHSVC_KEYS_DIR."
+        ),
     ] = None,
     session: Annotated[
         bool,
@@ -60,8 +64,8 @@ def inspect(
     """
     Decode a token and say what a verifier would accept or refuse, and why.
 
-    Exit code 0 if it would be accepted, else 1. Nothing secret in it is printed, and it is used
-    up by nothing here.
+    Exit code 0 if it would be accepted, else 1. Prints nothing secret, and changes nothing: a
+    refresh token can still be used afterwards.
     """
     from authsvc.cli.token_explained import explain  # noqa: PLC0415 - see cli/main.py
     from authsvc.cli.token_keys import keys_of_directory, keys_of_jwks  # noqa: PLC0415
@@ -132,7 +136,7 @@ def _print(explanation: Explanation, now: datetime) -> None:
     for title, members in (("Header", explanation.header), ("Claims", explanation.claims)):
         if members is None:
             continue
-        typer.echo(f"{title}, not to be trusted before the checks below:")
+        typer.echo(f"{title}, not verified until the checks below:")
         for name, value in members.items():
             shown = json.dumps(value)
             typer.echo(f"  {printable(name):<12}{shown}{_date(name, value, now)}")

@@ -120,9 +120,9 @@ def _header(header: dict[str, object]) -> Iterator[Check]:
     if alg == "RS256":
         yield Check("alg", passed=True, words="is RS256")
     elif isinstance(alg, str) and alg.lower() == "none":
-        yield Check("alg", passed=False, words="is none: unsigned, so anybody can write it")
+        yield Check("alg", passed=False, words="is none: unsigned, so it proves nothing")
     else:
-        words = f"is {_shown(alg)}; only RS256 is verified, whatever the key"
+        words = f"is {_shown(alg)}; only RS256 is accepted, for any key"
         yield Check("alg", passed=False, words=words)
     if typ == "at+jwt":
         yield Check("typ", passed=True, words="is at+jwt, an access token (RFC 9068)")
@@ -152,7 +152,7 @@ def _signature(token: str, kid: object, find_key: FindKey) -> Iterator[Check]:
             _bytes(signature) or b"", signed.encode("utf-8", "replace"), PKCS1v15(), SHA256()
         )
     except (InvalidSignature, ValueError):
-        words = "is not of that key: the token was changed, or made by somebody else"
+        words = "is not of that key: the token was changed, or made by another issuer"
         yield Check("signature", passed=False, words=words)
     else:
         yield Check("signature", passed=True, words="is of that key")

@@ -66,7 +66,7 @@ def explain(token: str, *, keys: Keys, issuer: str, audience: str, now: datetime
     return Explanation(
         "unknown",
         accepted=False,
-        summary=f"This is no token: it {words}.",
+        summary=f"This is not a token: it {words}.",
         checks=(Check("form", passed=False, words=words),),
     )
 
@@ -197,7 +197,7 @@ def _mac(token: str, read: RefreshToken, keys: Keys) -> list[Check]:
     try:
         open_token(keys.refresh, token)
     except UnknownMacKey:
-        words = f"{name} is unknown here: it was deleted, or the token is of another service"
+        words = f"{name} is unknown here: it was deleted, or the token belongs to another service"
         return [Check("MAC key", passed=False, words=words)]
     except InvalidRefreshToken:
         return [
@@ -206,7 +206,7 @@ def _mac(token: str, read: RefreshToken, keys: Keys) -> list[Check]:
         ]
     return [
         Check("MAC key", passed=True, words=f"{name} is known"),
-        Check("MAC", passed=True, words="is right: authsvc has made this token"),
+        Check("MAC", passed=True, words="is right: authsvc made this token"),
     ]
 
 

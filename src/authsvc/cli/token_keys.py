@@ -78,10 +78,10 @@ def keys_of_jwks(source: str) -> Keys:
     def find(kid: str) -> FoundKey:
         key = found.get(kid)
         if not isinstance(key, RSAPublicKey):
-            return FoundKey(None, f"is no RSA key of {source}: a verifier would not know it")
+            return FoundKey(None, f"is not an RSA key of {source}: a verifier would not know it")
         return FoundKey(key, f"is a key of {source}")
 
-    return Keys(find, None, "a JWKS holds no keys of refresh tokens; leave --jwks out")
+    return Keys(find, None, "a JWKS has no keys of refresh tokens; omit --jwks")
 
 
 def _find(inventory: Inventory, kid: str, directory: Path, now: datetime) -> FoundKey:

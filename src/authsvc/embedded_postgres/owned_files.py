@@ -24,8 +24,8 @@ def open_owned(path: Path, *, owner: int, flags: int = os.O_RDONLY) -> int:
         EmbeddedPostgresError: Something else has its name.
     """
     planted = EmbeddedPostgresError(
-        f"{path} is not a file of its database: somebody has put something else there. Find out "
-        "who, and remove it."
+        f"{path} is not a file of its database: something else was put there. Find out "
+        "by whom, and remove it."
     )
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)

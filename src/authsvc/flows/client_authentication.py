@@ -18,6 +18,7 @@ from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.store import clients, spent_jtis, throttle_buckets
 from authsvc.store.clients import Found
 from authsvc.store.database import Database
+from authsvc.store.throttle_buckets import Counted, bucket_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ async def authenticate_client(
             if limits is None
             else await throttle_buckets.take(
                 connection,
-                throttle_buckets.client_failures_key(attempt.network),
+                bucket_key(Counted.CLIENT_FAILURES, attempt.network),
                 limits.client_failures,
                 now=database_now,
             )

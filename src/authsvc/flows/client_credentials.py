@@ -9,7 +9,11 @@ from datetime import datetime
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.clients import Client, GrantType, granted_audience, granted_scope
 from authsvc.protocol.grants import ClientGrant
-from authsvc.protocol.oauth_errors import InvalidRequest, UnauthorizedClient, UnsupportedGrantType
+from authsvc.protocol.oauth_errors import (
+    MissingParameter,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+)
 from authsvc_client.tokens.secret import Secret
 
 
@@ -37,13 +41,13 @@ def client_credentials(
         resources: Every `resource` parameter (RFC 8707).
 
     Raises:
-        InvalidRequest, UnsupportedGrantType, UnauthorizedClient: The grant type is missing,
+        MissingParameter, UnsupportedGrantType, UnauthorizedClient: The grant type is missing,
             unknown, or not this client's.
         InvalidTarget, InvalidScope: More than the client was given.
         NoSigningKey: No key is active.
     """
     if grant_type is None:
-        raise InvalidRequest("no_grant_type")
+        raise MissingParameter("no_grant_type")
     if grant_type != GrantType.CLIENT_CREDENTIALS:
         raise UnsupportedGrantType
     if grant_type not in client.grant_types:

@@ -49,6 +49,7 @@ class Held:
     An entry in memory.
 
     Args:
+        xid, owner, replaces: As in `Logged`.
         seen_at: The database's clock at the look that first showed it.
         text: As the feed says it; encoded once.
         text_of_before: As it says it to verifiers that know no entries of clients.
@@ -60,6 +61,9 @@ class Held:
     entry: Entry
     text: str
     text_of_before: str
+    xid: int
+    owner: bytes | None
+    replaces: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +272,17 @@ class Revocations:
         entry = logged.entry
         text = entry_text(entry)
         of_before = entry_text_of_before(entry) if entry.kind is Kind.CLIENT else text
-        held = Held(logged.seq, logged.revoked_at, seen_at, entry, text, of_before)
+        held = Held(
+            logged.seq,
+            logged.revoked_at,
+            seen_at,
+            entry,
+            text,
+            of_before,
+            xid=logged.xid,
+            owner=logged.owner,
+            replaces=logged.replaces,
+        )
         self._numbers.add(held.seq)
         self._set.add(entry)
         where = self._moments if entry.kind is Kind.ISSUED_BEFORE else self._held
@@ -279,6 +293,7 @@ class Revocations:
         """The next step: what was revoked before this moment, and has not expired by then."""
         self._drop_expired(iat)
         moments = [held for held in self._moments if held.revoked_at < iat]
+        self._drop_contained(iat)
         content = self._collapse([held for held in self._held if held.revoked_at < iat], iat)
         self._seq = max(self._seq, *(part[-1].seq for part in (content, moments) if part), 0)
         latest = [held.entry for held in moments]
@@ -308,6 +323,26 @@ class Revocations:
             self._pruned_at = iat
         if self._collapsed is not None and self._collapsed.entry.expires_at <= iat:
             self._collapsed = None
+
+    def _drop_contained(self, iat: datetime) -> None:
+        """What the user's part of the log was replaced by is in the documents from now on."""
+        below: dict[bytes, tuple[int, int]] = {}
+        for held in self._held:
+            if held.owner is not None and held.replaces is not None and held.revoked_at < iat:
+                xid, ver = below.get(held.owner, (0, 0))
+                least_ver = held.entry.least_ver or 0
+                below[held.owner] = (max(xid, held.replaces), max(ver, least_ver))
+        if not below:
+            return
+        stay: list[Held] = []
+        for held in self._held:
+            xid, ver = (0, 0) if held.owner is None else below.get(held.owner, (0, 0))
+            if held.xid < xid or (held.entry.least_ver or ver) < ver:
+                self._numbers.discard(held.seq)
+                self._set.forget(held.entry)
+            else:
+                stay.append(held)
+        self._held = stay
 
     def _collapse(self, content: list[Held], iat: datetime) -> list[Held]:
         """Replace what is too much by the moment before which all tokens are refused."""

@@ -21,9 +21,10 @@ from authsvc.protocol.errors import (
 )
 from authsvc.protocol.refresh import Delivery, Lifetimes
 from authsvc.protocol.throttle import Limits
+from authsvc.store import admission as admissions
 from authsvc.store import logins, refresh_families, throttle_buckets, users
+from authsvc.store.admission import Admission, Credentials, Place
 from authsvc.store.database import Database
-from authsvc.store.logins import Admission, Credentials, Place
 from authsvc_client.tokens.secret import Secret
 
 # A rehash by a login next to this one changes the hash without changing the password.
@@ -156,7 +157,7 @@ async def verify_password(
         As `login`.
     """
     async with db.autocommit() as connection:
-        found = await logins.find_credentials(
+        found = await admissions.find_credentials(
             connection, attempt.place, limits=limits, now=database_now
         )
     admission = found.admission
@@ -189,13 +190,7 @@ async def pay_back(db: Database, admission: Admission | None) -> None:
     if admission is None:
         return
     async with db.autocommit() as connection:
-        await throttle_buckets.pay_back(
-            connection,
-            own_key=admission.own_key,
-            own=admission.own_lost,
-            account_key=admission.account_key,
-            count=admission.account_lost,
-        )
+        await admissions.pay_back(connection, admission)
 
 
 def _refusal(found: Credentials, *, right: bool) -> str | None:

@@ -14,6 +14,7 @@ from authsvc.protocol.throttle import Limits
 from authsvc.store import audit, throttle_buckets, users
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.tables import User
+from authsvc.store.throttle_buckets import Counted, bucket_key
 
 
 async def register(
@@ -44,7 +45,7 @@ async def register(
         async with db.autocommit() as connection:
             wait = await throttle_buckets.take(
                 connection,
-                throttle_buckets.registration_key(attempt.network),
+                bucket_key(Counted.REGISTRATIONS, attempt.network),
                 limits.registrations,
                 now=database_now,
             )

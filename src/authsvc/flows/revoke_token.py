@@ -19,6 +19,7 @@ from authsvc.protocol.oauth_errors import UnsupportedTokenType
 from authsvc.protocol.throttle import Bucket
 from authsvc.store import refresh_families, spent_jtis, throttle_buckets
 from authsvc.store.database import Database
+from authsvc.store.throttle_buckets import Counted, bucket_key
 from authsvc_client.tokens.access_token import LEEWAY
 from authsvc_client.tokens.secret import Secret
 
@@ -103,7 +104,7 @@ async def revoke_client_token(
     async with db.autocommit() as connection:
         wait = await throttle_buckets.take(
             connection,
-            throttle_buckets.token_revocation_key(client.client_id),
+            bucket_key(Counted.REVOCATIONS, client.client_id),
             REVOCATIONS,
             now=database_now,
         )

@@ -35,24 +35,24 @@ Json = dict[str, Any]
 
 SUMMARY = "Login, short-lived RS256 access tokens, refresh families that revoke on reuse."
 DESCRIPTION = """\
-**To begin**
+**Getting started**
 
 1. `POST /auth/register` with an e-mail address and a password.
 2. `POST /auth/login`; on this page the access token is then used for every call that needs one.
 3. `GET /auth/me` shows the account behind it.
 4. `POST /auth/refresh` before `expires_in` has passed. Each refresh token works once; one that
-   comes back later ends its session, since then two parties hold it.
+   comes back later ends its session, because then two parties have it.
 
 **Deliveries**: `spa` (the default) puts the refresh token into a cookie that scripts cannot read;
-`native` puts it into the body; `web` puts all tokens into cookies and wants `X-CSRF-Token` with
+`native` puts it into the body; `web` puts all tokens into cookies and requires `X-CSRF-Token` with
 every write.
 
-**Other services** verify access tokens by themselves, with the keys of
+**Other services** verify access tokens themselves, with the keys of
 [/.well-known/jwks.json](/.well-known/jwks.json): RS256, `typ` `at+jwt`, and `iss`, `aud` and `exp`
 checked.
 
-**Services** get tokens of their own at `POST /oauth/token`, as the clients that an administrator
-has made of them.
+**Services** get their own tokens at `POST /oauth/token`, once an administrator has registered them
+as clients.
 
 **Errors** are `application/problem+json` (RFC 9457). Decide by `code`; all codes are listed at
 [/auth/errors.json](/auth/errors.json). `instance` is the request id for the server's log. Below
@@ -60,7 +60,7 @@ has made of them.
 """
 
 TAGS = [
-    {"name": "account", "description": "Register, see one's account, change the password."},
+    {"name": "account", "description": "Register, read your account, change your password."},
     {"name": "session", "description": "Log in, refresh, log out; see and end sessions."},
     {"name": "clients", "description": "Services that authenticate themselves (OAuth 2)."},
     {"name": "keys", "description": "What a service needs to verify access tokens."},

@@ -32,7 +32,7 @@ NO_SIGNING_KEY = KeyProblem(
 )
 NO_MAC_KEY = KeyProblem(
     "refresh-*.key",
-    "there is no MAC key, so no session can begin or go on",
+    "there is no MAC key, so no session can begin or continue",
     "create one with `authsvc keys add --refresh --now`",
 )
 _SIGNLESS = {NO_KEY, NO_SIGNING_KEY}
@@ -84,7 +84,7 @@ class KeyDirectory:
                 refused: one that other replicas may be using must not be ignored here.
         """
         with self._lock:
-            reading = self._read(None)
+            reading = self._read(None, now)
             refused = [problem for problem in reading.problems if problem.refused]
             missing = _missing(reading, now)
             if missing or (self._strict and refused):
@@ -150,7 +150,7 @@ class KeyDirectory:
 
     def _reload(self, now: datetime) -> None:
         try:
-            reading = self._read(self._reading)
+            reading = self._read(self._reading, now)
         except KeyDirectoryError as exc:
             problem, _, fix = str(exc).partition("; ")
             found = [KeyProblem("key directory", problem, f"{fix}; the last keys stay in use")]
@@ -176,9 +176,10 @@ class KeyDirectory:
             self.refresh = RefreshKeys(reading.mac_keys.values())
         self._reading = reading
 
-    def _read(self, previous: Reading | None) -> Reading:
+    def _read(self, previous: Reading | None, now: datetime) -> Reading:
         return read(
             self.path,
+            now=now,
             passphrase=self._passphrase,
             strict_modes=self._strict,
             previous=previous,

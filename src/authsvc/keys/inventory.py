@@ -72,7 +72,7 @@ def take_inventory(
     Raises:
         KeyDirectoryError: The directory cannot be read.
     """
-    reading = read(path, passphrase=passphrase, strict_modes=False)
+    reading = read(path, now=now, passphrase=passphrase, strict_modes=False)
     ring = KeyRing(reading.signing_keys.values())
     mac_keys = RefreshKeys(reading.mac_keys.values())
     problems = {problem.file: problem for problem in reading.problems}

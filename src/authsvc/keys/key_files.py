@@ -25,6 +25,7 @@ PRIVATE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 OTHERS = 0o077
 OTHERS_WRITE = 0o022
+MAX_LINKS = 8  # to a key; the kubelet needs one, and the kernel follows 40
 
 
 class Kind(StrEnum):
@@ -74,6 +75,7 @@ class KeyFile:
     Args:
         content: None if it could not be read; then `refusal` says why. Not in the `repr`.
         mode: Permission bits.
+        lax_folder: If it is a link: who else could exchange what it leads to, and the remedy.
     """
 
     name: str
@@ -83,6 +85,7 @@ class KeyFile:
     mode: int = PRIVATE_MODE
     owner: int = 0
     refusal: tuple[str, str] | None = None
+    lax_folder: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
         """Without the content."""
@@ -119,7 +122,7 @@ def read_directory(path: Path) -> tuple[tuple[KeyFile, ...], tuple[KeyProblem, .
     try:
         names = sorted(os.listdir(path))  # noqa: PTH208 - only names are wanted
     except OSError as exc:
-        raise KeyDirectoryError(_no_directory(path, exc)) from exc
+        raise KeyDirectoryError(no_directory(path, exc)) from exc
     files, problems = [], []
     for name in names:
         parsed = parse_name(name)
@@ -135,7 +138,7 @@ def exposed(file: KeyFile) -> tuple[str, str] | None:
     if file.mode & OTHERS:
         return (
             f"others can read this private key (mode {file.mode:04o})",
-            f"chmod 600 it: chmod 600 {file.name}",
+            f"chmod 600 {file.name}",
         )
     if hasattr(os, "geteuid") and file.owner not in {0, os.geteuid()}:
         return (
@@ -152,12 +155,12 @@ def planted(name: str, mode: int, owner: int) -> tuple[str, str] | None:
     if owner not in {0, os.geteuid()}:
         return (
             f"it belongs to another user (uid {owner})",
-            f"see that it is yours, then: chown {os.geteuid()} {name}",
+            f"make sure that it is yours, then: chown {os.geteuid()} {name}",
         )
     if mode & OTHERS_WRITE:
         return (
             f"others can write it (mode {mode:04o})",
-            f"see that its content is yours, then: chmod go-w {name}",
+            f"make sure that its content is yours, then: chmod go-w {name}",
         )
     return None
 
@@ -167,7 +170,7 @@ def planted_directory(path: Path) -> tuple[str, str] | None:
     try:
         found = path.stat()
     except OSError as exc:
-        raise KeyDirectoryError(_no_directory(path, exc)) from exc
+        raise KeyDirectoryError(no_directory(path, exc)) from exc
     return planted(str(path.absolute()), stat.S_IMODE(found.st_mode), found.st_uid)
 
 
@@ -207,23 +210,46 @@ def _read(path: Path, kind: Kind, activation: datetime) -> KeyFile:
             refusal = (f"it has {found.st_size} bytes, more than any key", "remove it")
         else:
             content = os.read(fd, MAX_SIZE + 1)
+        lax_folder = _lax_folder(path)
     except OSError as exc:
         return KeyFile(path.name, kind, activation, None, refusal=_unreadable(path, exc))
     finally:
         os.close(fd)
-    return KeyFile(path.name, kind, activation, content, mode, found.st_uid, refusal)
+    return KeyFile(path.name, kind, activation, content, mode, found.st_uid, refusal, lax_folder)
+
+
+def _lax_folder(path: Path) -> tuple[str, str] | None:
+    """
+    As `planted`, for the folders that a link leads through: to write there is to write the key.
+
+    A read-only mount, such as a secret volume's, needs no look: its modes permit nothing.
+
+    Raises:
+        OSError: A link or folder has gone, as when the kubelet swaps a volume.
+    """
+    for _ in range(MAX_LINKS):
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+        folder = path.parent
+        found = folder.stat()
+        lax = planted(str(folder.resolve()), stat.S_IMODE(found.st_mode), found.st_uid)
+        if lax is not None and not on_read_only_mount(folder):
+            problem, fix = lax
+            return f"it is a link into {folder.resolve()}, and {problem}", fix
+    return f"it leads over more than {MAX_LINKS} links", "link to the file itself"
 
 
 def _unreadable(path: Path, exc: OSError) -> tuple[str, str]:
     if exc.errno in {errno.EACCES, errno.EPERM}:
-        return ("the user that runs authsvc may not read it", f"chown or chmod {path.name}")
+        return ("the user that runs authsvc cannot read it", f"chown or chmod {path.name}")
     return (f"it cannot be read ({exc.strerror})", "repair or remove it")
 
 
 def _stray(name: str) -> KeyProblem:
     return KeyProblem(
         file=name,
-        problem="its name is not the UTC second from which it works, so it is ignored",
+        problem="its name is not the UTC second at which it becomes active, so it is ignored",
         fix=(
             "move it elsewhere and import it with `authsvc keys import FILE`, or name it "
             "like 20261122T100000Z.pem (signing) or refresh-20261122T100000Z.key (MAC)"
@@ -232,11 +258,12 @@ def _stray(name: str) -> KeyProblem:
     )
 
 
-def _no_directory(path: Path, exc: OSError) -> str:
+def no_directory(path: Path, exc: OSError) -> str:
+    """Why a key directory cannot be read, and what to do."""
     if isinstance(exc, FileNotFoundError):
         return (
-            f"{path}: the key directory does not exist; set AUTHSVC_KEYS_DIR, or create the "
-            "first keys with `authsvc keys add --first`"
+            f"{path}: the key directory does not exist; set AUTHSVC_KEYS_DIR, which is relative "
+            "to the working directory, or create the first keys with `authsvc keys add --first`"
         )
     return (
         f"{path}: the key directory cannot be read ({exc.strerror}); set AUTHSVC_KEYS_DIR, or "

@@ -19,6 +19,7 @@ from authsvc.keys.key_files import (
     DIRECTORY_MODE,
     PRIVATE_MODE,
     KeyDirectoryError,
+    no_directory,
     parse_name,
 )
 
@@ -27,18 +28,34 @@ TEMPORARY = ".authsvc-"
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
+def make_directory(path: Path) -> None:
     """
-    Hold the right to write a key directory; creates it 0700 if it is missing.
+    Make a key directory, 0700, if it is missing: for the first keys only.
+
+    Else a command in another working directory would make a second one, which no service reads.
 
     Raises:
-        KeyDirectoryError: It cannot be created or written.
+        KeyDirectoryError: It cannot be created.
     """
     try:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise _not_writable(path, exc) from exc
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """
+    Hold the right to write a key directory.
+
+    Raises:
+        KeyDirectoryError: It is not there, or cannot be written.
+    """
+    try:
         _close_to_others(path)
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError as exc:
+        raise KeyDirectoryError(no_directory(path, exc)) from exc
     except OSError as exc:
         raise _not_writable(path, exc) from exc
     try:

@@ -49,6 +49,11 @@ def is_private(content: bytes) -> bool:
     return b"PRIVATE KEY-----" in content
 
 
+def is_plain(content: bytes) -> bool:
+    """Whether a PEM holds a private key that no passphrase protects."""
+    return is_private(content) and b"ENCRYPTED" not in content
+
+
 def load(content: bytes, *, passphrase: str | None) -> RSAPrivateKey | RSAPublicKey:
     """
     Read a private key, or the public half of a retired one.

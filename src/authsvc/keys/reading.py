@@ -80,6 +80,7 @@ class Reading:
 def read(
     path: Path,
     *,
+    now: datetime,
     passphrase: str | None,
     strict_modes: bool,
     previous: Reading | None = None,
@@ -88,6 +89,7 @@ def read(
     Read the directory.
 
     Args:
+        now: A public half that lies later is refused.
         strict_modes: Refuse, rather than warn of, a private file that others can read and that
             cannot be repaired, and whatever others could have written.
         previous: The last reading: what has not changed is not parsed again.
@@ -106,31 +108,41 @@ def read(
     holders: dict[str | bytes, str] = {}
     for file in files:
         last = before.get(file.name)
-        # Without a key it is judged anew: a public half may be refused only for its neighbours.
+        # Without a key it is judged anew: a public half is refused for its neighbours or the time.
         if last is not None and last.file == file and last.key is not None:
             verdict = replace(last, twin=None)
         else:
-            verdict = _judge(path, file, last, passphrase, strict=strict)
+            verdict = _judge(
+                path, file, last, passphrase, strict=strict, strict_folders=strict_modes
+            )
         if verdict.key is not None:
             twin = holders.setdefault(_key_name(verdict.key), file.name)
             verdict = replace(verdict, twin=twin if twin != file.name else None)
         verdicts[file.name] = verdict
-    verdicts = _without_newer_public_halves(verdicts)
+    verdicts = _without_newer_public_halves(verdicts, now)
     found = [_problem(verdict) for verdict in verdicts.values()]
     return Reading(verdicts, problems + directory + tuple(problem for problem in found if problem))
 
 
 def _judge(
-    path: Path, file: KeyFile, last: Verdict | None, passphrase: str | None, *, strict: bool
+    path: Path,
+    file: KeyFile,
+    last: Verdict | None,
+    passphrase: str | None,
+    *,
+    strict: bool,
+    strict_folders: bool,
 ) -> Verdict:
     """Look at a file that is new or has changed."""
     try:
         key = _parse(file, last, passphrase)
         private = isinstance(key, MacKey) or isinstance(key.private_key, RSAPrivateKey)
+        warning = _writable(file, file.lax_folder, strict=strict_folders)
         if private:
-            warning = _exposure(path, file, strict=strict)
+            warning = _exposure(path, file, strict=strict) or warning
         else:
-            warning = _writable(file, strict=strict)
+            found = planted(file.name, file.mode, file.owner)
+            warning = _writable(file, found, strict=strict) or warning
     except KeyRefused as exc:
         problem = KeyProblem(file.name, exc.problem, exc.fix)
         return Verdict(file, last.key if last else None, problem)
@@ -177,7 +189,7 @@ def _exposure(path: Path, file: KeyFile, *, strict: bool) -> KeyProblem | None:
     if repair(path, file):
         return KeyProblem(
             file.name,
-            f"{problem}; authsvc has taken the permission away",
+            f"{problem}; authsvc has removed the permission",
             "if others used this machine, revoke the key: `authsvc keys revoke`",
             refused=False,
         )
@@ -186,14 +198,16 @@ def _exposure(path: Path, file: KeyFile, *, strict: bool) -> KeyProblem | None:
     return KeyProblem(file.name, problem, fix, refused=False)
 
 
-def _writable(file: KeyFile, *, strict: bool) -> KeyProblem | None:
+def _writable(file: KeyFile, found: tuple[str, str] | None, *, strict: bool) -> KeyProblem | None:
     """
-    A warning if others could have written a public half: whoever did verifies what they sign.
+    A warning if others could have written a key: whoever did verifies what they sign.
+
+    Args:
+        found: How, and the remedy.
 
     Raises:
         KeyRefused: They could, and `strict` forbids it.
     """
-    found = planted(file.name, file.mode, file.owner)
     if found is None:
         return None
     if strict:
@@ -212,28 +226,28 @@ def _kept(before: Mapping[str, Verdict], files: tuple[KeyFile, ...]) -> dict[str
     return {name: verdict for name, verdict in before.items() if name in present}
 
 
-def _without_newer_public_halves(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
+def _without_newer_public_halves(verdicts: dict[str, Verdict], now: datetime) -> dict[str, Verdict]:
     """
-    Refuse public halves that are newer than every private key.
+    Refuse public halves that are newer than every private key or lie in the future.
 
-    A public half is what remains of a key that has been succeeded, so a private key is newer.
+    A public half is what remains of a key that has signed and been succeeded, so its activation
+    is in the past and a private key is newer. The clock of a replica may lag by an hour without
+    harm: a key is halved when no live token needs it.
     """
     keys = [each.key for each in verdicts.values() if isinstance(each.key, SigningKey)]
     private = [key.activation for key in keys if key.private_key is not None]
-    if not private:
-        return verdicts
-    newest = max(private)
-    return {name: _refuse_newer(verdict, newest) for name, verdict in verdicts.items()}
+    latest = min(now, max(private, default=now))
+    return {name: _refuse_newer(verdict, latest) for name, verdict in verdicts.items()}
 
 
-def _refuse_newer(verdict: Verdict, newest: datetime) -> Verdict:
+def _refuse_newer(verdict: Verdict, latest: datetime) -> Verdict:
     key = verdict.key
-    if not isinstance(key, SigningKey) or key.private_key or key.activation <= newest:
+    if not isinstance(key, SigningKey) or key.private_key or key.activation <= latest:
         return verdict
     problem = KeyProblem(
         verdict.file.name,
-        "it is a public half that is newer than every private key, so it is not what remains "
-        "of a key that signed here",
+        "it is a public half that is newer than every private key or lies in the future, so it "
+        "is not what remains of a key that signed here",
         "find out who put it there, and remove it",
     )
     return replace(verdict, key=None, problem=problem)

@@ -79,7 +79,7 @@ def revoke(
         inventory = take_inventory(
             path, now=now, passphrase=passphrase, refresh_absolute_ttl=refresh_absolute_ttl
         )
-        doomed = _find(inventory.keys, identifier)
+        doomed = _find(path, inventory.keys, identifier)
         files = [entry.file for entry in doomed]
         key = next((entry for entry in doomed if entry.state is not State.REFUSED), None)
         state = key.state if key else None
@@ -124,7 +124,7 @@ def prune(
         )
         if not any(key.state is State.SIGNING for key in inventory.keys):
             raise KeyDirectoryError(
-                f"{path}: no key signs, so nothing is known to be old and nothing was pruned; "
+                f"{path}: no key signs, so no key is known to be old, and none was pruned; "
                 "see `authsvc keys list`"
             )
         signing = inventory.reading.signing_keys
@@ -140,7 +140,7 @@ def prune(
     return Pruned(tuple(removed), tuple(halved))
 
 
-def _find(listed: tuple[ListedKey, ...], identifier: str) -> list[ListedKey]:
+def _find(path: Path, listed: tuple[ListedKey, ...], identifier: str) -> list[ListedKey]:
     """Every file of the key that is meant: a copy under another name must not outlive it."""
     named = [key for key in listed if key.file == identifier]
     if named and named[0].key_id is None:
@@ -149,13 +149,17 @@ def _find(listed: tuple[ListedKey, ...], identifier: str) -> list[ListedKey]:
         key.key_id for key in listed if key.key_id and _names(identifier, key.key_id)
     }
     if len(ids) > 1:
-        raise KeyDirectoryError(f"{identifier}: several keys begin so; write more of the key id")
+        raise KeyDirectoryError(
+            f"{identifier}: several keys begin like this; write more of the key id"
+        )
     if not ids and len(identifier) < MIN_PREFIX:
         raise KeyDirectoryError(
             f"{identifier}: too short to name a key; give {MIN_PREFIX} characters or more of its id"
         )
     if not ids:
-        raise KeyDirectoryError(f"{identifier}: there is no such key; see `authsvc keys list`")
+        raise KeyDirectoryError(
+            f"{identifier}: there is no such key in {path}; see `authsvc keys list`"
+        )
     return [key for key in listed if key.key_id in ids]
 
 

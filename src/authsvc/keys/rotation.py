@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from authsvc.keys import pem
 from authsvc.keys.key_files import KeyDirectoryError, KeyRefused, Kind, file_name, parse_name
-from authsvc.keys.key_writer import create, writing
+from authsvc.keys.key_writer import create, make_directory, writing
 from authsvc.keys.keyring import DEFAULT_LEAD, MIN_LEAD
 from authsvc.keys.reading import read
 from authsvc.keys.refresh_tokens import KEY_LENGTH, mac_key_id
@@ -50,6 +50,7 @@ def create_first_keys(
     Raises:
         KeyDirectoryError: The directory cannot be written.
     """
+    make_directory(path)
     with writing(path):
         present = {parsed[0] for entry in path.iterdir() if (parsed := parse_name(entry.name))}
         return tuple(
@@ -137,10 +138,10 @@ def import_key(
         _check_lead(activation, now)
     with writing(path):
         kid = thumbprint(key.public_key())
-        reading = read(path, passphrase=passphrase, strict_modes=False)
+        reading = read(path, now=now, passphrase=passphrase, strict_modes=False)
         for name, present in reading.signing_keys.items():
             if present.kid == kid:
-                raise KeyDirectoryError(f"the key is here already, as {name}; nothing to do")
+                raise KeyDirectoryError(f"the key exists already, as {name}; nothing to do")
         return create_signing_key(path, key, activation=activation, passphrase=passphrase)
 
 

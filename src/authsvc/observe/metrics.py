@@ -151,7 +151,7 @@ key_problems_total = Counter(
 )
 log_lines_dropped = Counter(
     "authsvc_log_lines_dropped_total",
-    "Log lines that were lost, since what reads them was too slow or refused them.",
+    "Log lines that were lost, because their reader was too slow or refused them.",
     registry=REGISTRY,
 )
 _requests = Counter(
@@ -169,7 +169,7 @@ _seconds = Histogram(
 )
 password_queued = Gauge(
     "authsvc_password_hashing_queued",
-    "Passwords that wait for their turn to be hashed.",
+    "Passwords waiting to be hashed.",
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
@@ -199,13 +199,13 @@ pool_in_use = Gauge(
 )
 signing_key_age = Gauge(
     "authsvc_signing_key_age_seconds",
-    "Since when the signing key signs; NaN without one.",
+    "How long the signing key has been signing; NaN without one.",
     multiprocess_mode="livemostrecent",
     registry=REGISTRY,
 )
 next_activation = Gauge(
     "authsvc_signing_key_next_activation_seconds",
-    "Until the next signing key takes over; NaN when none is waiting.",
+    "Time until the next signing key takes over; NaN when none is waiting.",
     multiprocess_mode="livemostrecent",
     registry=REGISTRY,
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from authsvc.protocol.client_assertion import unverified_client_id
 from authsvc.protocol.clients import CLIENT_ID, AuthMethod
 from authsvc.protocol.form import form_decoded
-from authsvc.protocol.oauth_errors import InvalidClient, InvalidRequest
+from authsvc.protocol.oauth_errors import InvalidClient, OtherClientId, SeveralCredentials
 from authsvc_client.tokens.secret import Secret
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 §2.2
@@ -46,13 +46,14 @@ def presented_client(authorization: str | None, form: Mapping[str, str]) -> Pres
         form: The parameters of the body.
 
     Raises:
-        InvalidRequest: More than one credential, or two names for the client.
+        SeveralCredentials: More than one credential.
+        OtherClientId: Two names for the client.
         InvalidClient: None at all, or one that cannot be read.
     """
     by_assertion = "client_assertion" in form or "client_assertion_type" in form
     ways = [authorization is not None, "client_secret" in form, by_assertion]
     if sum(ways) > 1:
-        raise InvalidRequest("several_credentials")
+        raise SeveralCredentials("several_credentials")
     named = form.get("client_id")
     if authorization is not None:
         found = _basic(authorization)
@@ -66,7 +67,7 @@ def presented_client(authorization: str | None, form: Mapping[str, str]) -> Pres
         found = PresentedClient(named, method, Secret(secret or ""))
     # Whoever authenticates is the client; the body must not name a stronger one.
     if named is not None and named != found.client_id:
-        raise InvalidRequest("client_id_differs")
+        raise OtherClientId("client_id_differs")
     # Nobody has another; the rest of us can then log it, and ask the database for it.
     if not CLIENT_ID.fullmatch(found.client_id):
         raise InvalidClient("malformed")

@@ -91,7 +91,7 @@ class CookiesImpossible(BadRequest):
     description = (
         "The page is on another site than authsvc, or in a frame of another site, so the "
         "browser would drop the session cookies. Serve the page from the same site (locally: "
-        "use localhost for both, not 127.0.0.1), open it in a window of its own instead of a "
+        "use localhost for both, not 127.0.0.1), open it in its own window instead of a "
         'frame, or log in with "delivery": "native".'
     )
 
@@ -132,7 +132,7 @@ class WeakPassword(ValidationFailed):
     code = "weak_password"
     title = "Weak password"
     description = (
-        "The password is too easy to guess: it is among the commonest passwords, or it "
+        "The password is too easy to guess: it is one of the most common passwords, or it "
         "contains the e-mail address or the service's name. Choose another; length helps most."
     )
 
@@ -183,7 +183,7 @@ class Forbidden(Refusal):
 
     code = "forbidden"
     title = "Forbidden"
-    description = "This is not allowed for the caller."
+    description = "The caller is not allowed to do this."
 
 
 class InsufficientScope(Forbidden):
@@ -282,7 +282,7 @@ class TooManyStrangers(TooManyAttempts):
 
     description = (
         "There were too many failed attempts at this account from places it has never signed in "
-        "from. Signing in stays open on a device or from a network that has signed in before. "
+        "from. Signing in is still possible from a device or network that has signed in before. "
         "From here, wait as long as Retry-After says."
     )
 

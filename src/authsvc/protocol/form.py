@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from authsvc.protocol.errors import PayloadTooLarge
-from authsvc.protocol.oauth_errors import InvalidRequest
+from authsvc.protocol.oauth_errors import InvalidRequest, MalformedForm, RepeatedParameter
 
 MAX_FORM = 16 * 1024  # bytes
 MAX_FIELDS = 100
@@ -47,9 +47,9 @@ def read_form(body: bytes) -> Form:
     try:
         text = body.decode("ascii")
     except UnicodeDecodeError:
-        raise InvalidRequest("form_not_ascii") from None
+        raise MalformedForm("form_not_ascii") from None
     if ";" in text:
-        raise InvalidRequest("form_semicolon")
+        raise MalformedForm("form_semicolon")
     fields = text.split("&") if text else []
     if len(fields) > MAX_FIELDS:
         raise InvalidRequest("form_too_many_fields")
@@ -60,7 +60,7 @@ def read_form(body: bytes) -> Form:
             resources.append(value)
         elif name in parameters:
             # Also a second one without a value: which of them counts is not ours to choose.
-            raise InvalidRequest("form_name_twice")
+            raise RepeatedParameter("form_name_twice")
         else:
             parameters[name] = value
     return Form(
@@ -86,8 +86,8 @@ def _pair(text: str) -> tuple[str, str]:
     try:
         pair = form_decoded(name), form_decoded(value)
     except ValueError:
-        raise InvalidRequest("form_encoding") from None
+        raise MalformedForm("form_encoding") from None
     if any(character < " " or character == "\x7f" for part in pair for character in part):
         # None of the grammar's characters (RFC 6749 appendix A), and PostgreSQL takes no NUL.
-        raise InvalidRequest("form_control_character")
+        raise MalformedForm("form_control_character")
     return pair

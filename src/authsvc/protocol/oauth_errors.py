@@ -6,6 +6,10 @@ The refusals of the OAuth endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 8707 
     ├── InvalidClient          ├── UnsupportedGrantType   ├── InvalidTarget
     ├── UnsupportedTokenType   └── ClientKeysUnavailable
 
+    InvalidRequest
+    ├── MalformedForm          ├── MissingParameter       ├── SeveralCredentials
+    ├── RepeatedParameter      ├── QueryNotAllowed        └── OtherClientId
+
 `code` and `description` are public and constant per class, so that an answer tells nothing but
 which rule was broken; `detail` goes to the log only.
 """
@@ -28,6 +32,45 @@ class InvalidRequest(OAuthRefusal):
         "The form is malformed: a parameter is missing, repeated or not allowed here, or the "
         "client is authenticated in more than one way."
     )
+
+
+class MalformedForm(InvalidRequest):
+    """The body is not a form in its one strict encoding."""
+
+    description = (
+        "The form is not well encoded: percent-encode everything but letters, digits and -._*, "
+        "separate parameters with '&', and send no control characters."
+    )
+
+
+class RepeatedParameter(InvalidRequest):
+    """A parameter came twice (RFC 6749 §3.2)."""
+
+    description = "A parameter was sent more than once; only 'resource' may be repeated."
+
+
+class MissingParameter(InvalidRequest):
+    """A parameter that this endpoint needs is missing or empty."""
+
+    description = "A required parameter is missing: 'grant_type' for a grant, 'token' elsewhere."
+
+
+class QueryNotAllowed(InvalidRequest):
+    """The address has a query, which proxies write to their logs (RFC 6749 §2.3.1)."""
+
+    description = "Send every parameter in the body: this endpoint takes no query string."
+
+
+class SeveralCredentials(InvalidRequest):
+    """The client is authenticated in more than one way (RFC 6749 §2.3)."""
+
+    description = "The request has more than one client credential. Send exactly one."
+
+
+class OtherClientId(InvalidRequest):
+    """The form and the credential name different clients."""
+
+    description = "The parameter 'client_id' names another client than the credential does."
 
 
 class InvalidClient(OAuthRefusal):

@@ -58,7 +58,7 @@ def check_password(
         raise _invalid(loc, "Use no NUL and no lone surrogates.", "characters")
     folded = normalize(text.lower())
     if folded in blocked:
-        raise _weak(loc, "It is among the commonest passwords.", "common")
+        raise _weak(loc, "It is one of the most common passwords.", "common")
     if _is_guessable(folded, email=normalize(email.lower())):
         raise _weak(loc, "It contains the e-mail address or the service's name.", "context")
 

@@ -35,7 +35,7 @@ def _in_words(error: ErrorDetails) -> str:
     limits = error.get("ctx", {})
     match error["type"]:
         case "literal_error":
-            return f"is none of its values; write {limits['expected'].replace(chr(39), '')}"
+            return f"is not one of its values; write {limits['expected'].replace(chr(39), '')}"
         case "bool_parsing" | "bool_type":
             return "is neither on nor off; write on or off"
         case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     env: Annotated[Literal["development", "production"], Lower] = "development"
     database_url: Annotated[SecretStr | None, AfterValidator(values.database_url)] = None
     data_dir: Path = Field(default_factory=values.default_data_dir)
-    keys_dir: Path = Path("keys")
+    keys_dir: Annotated[Path, AfterValidator(values.absolute)] = Path("keys")
     keys_passphrase: SecretStr | None = None
 
     host: Annotated[str | None, AfterValidator(values.host)] = None
@@ -67,6 +67,7 @@ class Settings(BaseSettings):
 
     cors_origins: Annotated[CommaSeparated, AfterValidator(values.origins)] = ()
     cookie_domain: Annotated[str | None, AfterValidator(values.cookie_domain)] = None
+    cookie_suffix: Annotated[str | None, AfterValidator(values.cookie_suffix)] = None
     cookie_secure: Annotated[Literal["auto", "on", "off"], Lower] = "auto"
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(values.host_names)] = ()
     trusted_proxies: Networks = ()
@@ -243,7 +244,7 @@ class Settings(BaseSettings):
             if problems and "env" not in self.model_fields_set:
                 problems.append(
                     f"{PREFIX}ENV: is not set, so an https issuer that is not this machine means "
-                    "production; write development if this is none"
+                    "production; write development if this is not production"
                 )
         if problems:
             raise ValueError("\n".join(problems))

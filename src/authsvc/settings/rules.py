@@ -73,7 +73,7 @@ def production_problems(settings: Settings) -> list[str]:
         )
     if not settings.issuer.startswith("https://"):
         problems.append(
-            f"{PREFIX}ISSUER: is not https, which production demands; write the public "
+            f"{PREFIX}ISSUER: is not https, which production requires; write the public "
             "origin, such as https://auth.example.com"
         )
     if settings.cookie_secure == "off":
@@ -83,7 +83,7 @@ def production_problems(settings: Settings) -> list[str]:
     if any(each.prefixlen < MIN_PREFIX_LENGTH[each.version] for each in settings.trusted_proxies):
         problems.append(
             f"{PREFIX}TRUSTED_PROXIES: holds a network wider than /8 (IPv6: /16), so that "
-            "strangers in it may claim any address; write the networks of your proxies, such as "
+            "any host in it could claim any address; write the networks of your proxies, such as "
             "10.0.0.0/8"
         )
     if any(origin.startswith("http://") for origin in settings.cors_origins):

@@ -44,7 +44,7 @@ def _upstreams(value: object) -> object:
     found = tuple(_upstream(part) for part in value.split(",") if part.strip())
     if len({upstream.name for upstream in found}) < len(found):
         raise ValueError(
-            "names an upstream twice; write all that it demands behind its name, such as "
+            "names an upstream twice; write all its requirements after its name, such as "
             "billing=role:billing scope:invoices.read"
         )
     return found
@@ -54,15 +54,15 @@ def _upstream(text: str) -> Upstream:
     name, demanding, demands = text.strip().partition("=")
     if not NAME.fullmatch(name):
         raise ValueError(
-            "holds something that is no name; write names of a-z 0-9 . _ and -, at most "
+            "holds something that is not a name; write names of a-z 0-9 . _ and -, at most "
             "64 characters long, with commas between, such as orders"
         )
     pairs = [demand.partition(":") for demand in demands.split()]
     # `billing=` and a slip in a demand must not become "whoever logs in".
     if demanding and not (pairs and all(_is_demand(kind, told) for kind, _, told in pairs)):
         raise ValueError(
-            f"says something of {name} that is no demand; write role:NAME (any of them "
-            "suffices) and scope:TOKEN (all are needed) with blanks between, such as "
+            f"says something of {name} that is not a requirement; write role:NAME (any of them "
+            "suffices) and scope:TOKEN (all are needed) with spaces between, such as "
             "billing=role:billing scope:invoices.read"
         )
     return Upstream(

@@ -39,7 +39,7 @@ URL_PARAMETERS = frozenset(
 # What libpq knows and the URLs of managed databases carry; here it is decided already.
 IGNORED_PARAMETERS = {
     "application_name": "authsvc names its connections itself",
-    "channel_binding": "the driver cannot; sslmode=verify-full keeps others from between",
+    "channel_binding": "the driver cannot do that; sslmode=verify-full prevents interception",
     "client_encoding": "it is always UTF8",
     "connect_timeout": "it is 1.5 s, so that a request is answered in time",
     "fallback_application_name": "authsvc names its connections itself",
@@ -156,6 +156,11 @@ def database_hosts(url: str) -> tuple[str, ...]:
     return tuple(name for name in named if name and not name.startswith("/"))
 
 
+def absolute(value: Path) -> Path:
+    """From the root, so that a message says which directory a relative name has meant."""
+    return value.absolute()
+
+
 def host(value: str | None) -> str | None:
     """An address to listen on; None for loopback."""
     if value is None or value == "localhost":
@@ -164,7 +169,7 @@ def host(value: str | None) -> str | None:
         ip_address(value)
     except ValueError:
         raise ValueError(
-            "is not an IP address; write 0.0.0.0 for every interface, or leave it out for loopback"
+            "is not an IP address; write 0.0.0.0 for every interface, or unset it for loopback"
         ) from None
     return value
 
@@ -188,6 +193,15 @@ def cookie_domain(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]*[a-z][a-z0-9-]*)+", value):
         raise ValueError(
             "is not a domain name; write one such as example.com, without a dot in front"
+        )
+    return value
+
+
+def cookie_suffix(value: str | None) -> str | None:
+    """What tells the cookies of two instances on one host apart; browsers limit a name's length."""
+    if value is not None and not re.fullmatch(r"[a-z0-9-]{1,16}", value):
+        raise ValueError(
+            "is not 1 to 16 lower-case letters, digits and hyphens; write one such as staging"
         )
     return value
 

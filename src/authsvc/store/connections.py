@@ -28,8 +28,13 @@ DRIVER_ERRORS = (
 )
 
 
+# OpenSSL's X509_V_ERR_… for a certificate of another host name or address, and for one whose
+# authority is not among ours.
+OTHER_HOST = frozenset({62, 64})
+OTHER_AUTHORITY = frozenset({18, 19, 20, 21})
 # What asyncpg reads from a DSN only.
 TLS_FILES = ("sslcert", "sslcrl", "sslkey", "sslnegotiation", "sslrootcert")
+FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl")
 UNDERSTOOD = frozenset(
     {"database", "host", "passfile", "password", "port", "ssl", "target_session_attrs", "user"}
 )
@@ -96,18 +101,17 @@ def connector(url: URL, **options: object) -> Connect:
         arguments.setdefault("target_session_attrs", "primary")
         pairs = zip(arguments["host"], arguments["port"], strict=True)
         hosts = [arguments | {"host": host, "port": port} for host, port in pairs]
-    root = tls.get("sslrootcert")
-    return partial(_open, [host | options for host in hosts], root=root, given=given)
+    return partial(_open, [host | options for host in hosts], tls=tls, given=given)
 
 
 async def _open(
     hosts: Sequence[dict[str, Any]],
     settings: Mapping[str, str] | None = None,
     *,
-    root: str | None,
+    tls: Mapping[str, str],
     given: str | None,
 ) -> asyncpg.Connection:
-    hosts = [_with_authorities(host, root or os.environ.get("PGSSLROOTCERT")) for host in hosts]
+    hosts = [_with_tls_files(host, tls) for host in hosts]
     its_own = {} if given is None else {"options": given}
     try:
         return await _first(hosts, server_settings=its_own | dict(settings or {}))
@@ -115,25 +119,37 @@ async def _open(
         return await _first(hosts, server_settings=its_own)
 
 
-def _with_authorities(host: dict[str, Any], root: str | None) -> dict[str, Any]:
+def _with_tls_files(host: dict[str, Any], tls: Mapping[str, str]) -> dict[str, Any]:
     """
     The arguments, with the system's authorities where libpq 16 takes them.
 
     Raises:
-        asyncpg.ClientConfigurationError: There is no such file; asyncpg would not say which.
+        asyncpg.ClientConfigurationError: A file cannot be read; asyncpg would not say which.
     """
-    if root is None or host.get("ssl", os.environ.get("PGSSLMODE")) in UNVERIFIED:
+    mode = host.get("ssl", os.environ.get("PGSSLMODE"))
+    if mode in {None, "disable"}:
         return host
-    if root == "system":
-        context = ssl.create_default_context()
-        if (own := os.environ.get("PGSSLCERT")) is not None:
-            context.load_cert_chain(own, os.environ.get("PGSSLKEY"))
-        return host | {"ssl": context}
-    if not os.access(root, os.R_OK):
-        raise asyncpg.ClientConfigurationError(
-            f'the root certificate file "{root}" (sslrootcert, PGSSLROOTCERT) cannot be read'
-        )
-    return host
+    names = ("sslcert", "sslkey") if mode in UNVERIFIED else FILES
+    files = {name: tls.get(name) or os.environ.get(f"PG{name.upper()}") for name in names}
+    if not files["sslcert"]:
+        del files["sslkey"]  # read beside a certificate only
+    system = files.get("sslrootcert") == "system"
+    if system:
+        del files["sslrootcert"]
+    for name, path in files.items():
+        if path and not os.access(path, os.R_OK):
+            raise asyncpg.ClientConfigurationError(
+                f'the file "{path}" ({name}, PG{name.upper()}) cannot be read'
+            )
+    if not system:
+        return host
+    context = ssl.create_default_context()
+    if files["sslcert"]:
+        context.load_cert_chain(files["sslcert"], files["sslkey"])
+    if files["sslcrl"]:
+        context.load_verify_locations(files["sslcrl"])
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    return host | {"ssl": context}
 
 
 def cause(exc: BaseException) -> str | None:
@@ -141,12 +157,22 @@ def cause(exc: BaseException) -> str | None:
     if isinstance(exc, asyncpg.ClientConfigurationError):
         return str(exc).partition("\n")[0]
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"its certificate is refused: {exc.verify_message}"
+        return f"its certificate is refused: {exc.verify_message.rstrip('.')}{_advice(exc)}"
+    if isinstance(exc, ssl.SSLError):  # OpenSSL's name of the cause, which holds no value
+        return f"TLS failed: {exc.reason}"
     if isinstance(exc, UnknownHost):
         return str(exc)
     if type(exc) is ConnectionError:  # asyncpg's word for it
         return "the server offers no TLS, which sslmode demands"
     return None
+
+
+def _advice(exc: ssl.SSLCertVerificationError) -> str:
+    if exc.verify_code in OTHER_HOST:
+        return "; connect to a host name that the certificate has"
+    if exc.verify_code in OTHER_AUTHORITY:
+        return "; sslrootcert (PGSSLROOTCERT) must be the authority that issued it"
+    return ""
 
 
 async def _one(host: dict[str, Any], **options: object) -> asyncpg.Connection:

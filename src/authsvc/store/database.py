@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial, wraps
 from types import TracebackType
@@ -33,6 +33,7 @@ from authsvc.protocol.errors import (
 from authsvc.store.connections import DRIVER_ERRORS, cause, connector, normalise
 from authsvc.store.hot_pool import HotPool
 from authsvc.store.hot_statement import HotConnection
+from authsvc.store.refused_writes import TRIAL, RefusedWrites
 from authsvc.store.rotations import Rotations
 
 P = ParamSpec("P")
@@ -87,6 +88,7 @@ class Database:
         self._background = background
         self.engine = engine
         self._opened = opened
+        self.refused_writes = RefusedWrites()
         self.rotations = Rotations(self.autocommit)
         self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 
@@ -138,7 +140,7 @@ class Database:
             DatabaseUnavailable: No connection, or the statement was refused for now.
             OutcomeUnknown: The connection broke while a statement ran.
         """
-        return HotLease(self._hot, self.distrust_idle)
+        return HotLease(self._hot, self._refusal)
 
     def background(self) -> HotLease:
         """
@@ -147,7 +149,7 @@ class Database:
         Raises:
             DatabaseUnavailable, OutcomeUnknown: See `autocommit`.
         """
-        return HotLease(self._background, self.distrust_idle)
+        return HotLease(self._background, self._refusal)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -165,20 +167,22 @@ class Database:
                 yield session
         except PoolTimeout as exc:
             raise DatabaseUnavailable("no free connection", retry_after=RETRY_AFTER) from exc
-        except DBAPIError as exc:
-            refusal = translate(_cause(exc))
+        except (DBAPIError, *DRIVER_ERRORS) as exc:
+            refusal = self._refusal(_cause(exc) if isinstance(exc, DBAPIError) else exc)
             if refusal is None:
                 raise
-            if isinstance(refusal, OutcomeUnknown):
-                self.distrust_idle()
             raise refusal from exc
-        except DRIVER_ERRORS as exc:
-            refusal = translate(exc)
-            if refusal is None:
-                raise
-            if isinstance(refusal, OutcomeUnknown):
-                self.distrust_idle()
-            raise refusal from exc
+
+    async def try_to_write(self) -> None:
+        """Have the server write to its disk, unless that was a moment ago; see `refused_writes`."""
+        if not self.refused_writes.begin_trial():
+            return
+        # Only the disk's refusal counts, and that has been noted; a busy pool is none.
+        with suppress(DatabaseUnavailable):
+            async with self.transaction() as session:
+                connection = await session.connection()
+                for statement in TRIAL:
+                    await connection.exec_driver_sql(statement)
 
     def distrust_idle(self) -> None:
         """
@@ -193,6 +197,14 @@ class Database:
             if not connection.is_closed() and not connection.is_in_transaction():
                 connection.terminate()
 
+    def _refusal(self, exc: BaseException) -> DatabaseUnavailable | None:
+        """As `translate`; what this process learns from a failure is kept."""
+        self.refused_writes.note(getattr(exc, "sqlstate", None) or "")
+        refusal = translate(exc)
+        if isinstance(refusal, OutcomeUnknown):
+            self.distrust_idle()
+        return refusal
+
     @property
     def hot_pool_size(self) -> tuple[int, int]:
         """Connections of the hot pool: (in use, open)."""
@@ -202,11 +214,13 @@ class Database:
 class HotLease:
     """One use of a hot connection (`async with`); see `Database.autocommit`."""
 
-    __slots__ = ("_broken", "_connection", "_pool")
+    __slots__ = ("_connection", "_pool", "_refusal")
 
-    def __init__(self, pool: HotPool, broken: Callable[[], None]) -> None:
+    def __init__(
+        self, pool: HotPool, refusal: Callable[[BaseException], DatabaseUnavailable | None]
+    ) -> None:
         self._pool = pool
-        self._broken = broken
+        self._refusal = refusal
 
     async def __aenter__(self) -> HotConnection:
         """Take a connection."""
@@ -229,9 +243,7 @@ class HotLease:
             return
         self._pool.discard(self._connection)
         if isinstance(exc, DRIVER_ERRORS):
-            refusal = translate(exc)
-            if isinstance(refusal, OutcomeUnknown):
-                self._broken()
+            refusal = self._refusal(exc)
             if refusal is not None:
                 raise refusal from exc
 

@@ -18,14 +18,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.store import audit
-from authsvc.store.revocations import digest_of, entries_from, kind
+from authsvc.store.revocations import entries_from, of_versions
 from authsvc.store.tables import (
     UnfinishedEnding,
     refresh_families,
     unfinished_endings,
     users,
 )
-from authsvc_client.tokens.revocations import Kind
 
 # Rows that the transaction itself ends, each with its audit record and its entry in the feed.
 # More than an account has by default, so that the rest is a rare case.
@@ -83,9 +82,7 @@ async def leave_rest(
     changed = (
         update(users).values(ver=u.ver + 1).where(u.id == user_id).returning(u.id, u.ver)
     ).cte("changed")
-    await session.exec(
-        entries_from(select(kind(Kind.VER), digest_of(changed.c.id), changed.c.ver, moment))
-    )
+    await session.exec(entries_from(of_versions(changed, moment)))
     details = {"reason": reason, "below_epoch": epoch}
     await audit.record(
         session,
@@ -166,6 +163,7 @@ async def _end_rows(session: AsyncSession, ending: UnfinishedEnding, most: int) 
             f.epoch < ending.epoch,
             f.revoked_at.is_(None),
         )
+        .order_by(f.epoch, f.created_at)  # of the index; else the planner may read all that is dead
         .limit(most)
         .with_for_update(skip_locked=True)
     )

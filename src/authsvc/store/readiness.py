@@ -24,15 +24,16 @@ async def examine(db: Database, *, production: bool) -> dict[str, str]:
         )
     if row is None:  # unreachable: a select without a FROM
         raise AssertionError
-    if (refusal := refusal_of(row)) is not None:
+    if (refusal := await refusal_of(db, row)) is not None:
         checks["database"] = refusal
-        # What a role or a database is set to counts for new connections only.
-        db.distrust_idle()
+        if row["standby"] or row["read_only"]:
+            # What a role or a database is set to counts for new connections only.
+            db.distrust_idle()
     elif (fault := encoding_fault(row["encoding"])) is not None:
         checks["database"] = fault
     elif production and "off" in {row["fsync"], row["synchronous_commit"]}:
         checks["database"] = (
-            "runs with fsync or synchronous_commit off and would forget revocations: switch both on"
+            "runs with fsync or synchronous_commit off and would lose revocations: switch both on"
         )
     else:
         checks["schema"] = (await schema.current(db)).fault or OK

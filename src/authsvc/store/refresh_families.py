@@ -31,7 +31,7 @@ from authsvc.protocol.grants import Grant
 from authsvc.protocol.refresh import Delivery, FamilyState, RefreshToken
 from authsvc.store.audit import COLUMNS, audit_from
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
-from authsvc.store.revocations import sessions_announced
+from authsvc.store.revocations import entries_coalesced, sessions_announced
 from authsvc.store.tables import audit_records, refresh_families, users
 
 
@@ -287,7 +287,7 @@ def _revoke() -> HotStatement:
             )
         )
         .returning(audit_records.c.family_id)
-        .add_cte(sessions_announced(revoked))
+        .add_cte(sessions_announced(revoked, entries_coalesced(revoked)))
     )
 
 

@@ -19,10 +19,9 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
-    Text,
+    Integer,
     and_,
     bindparam,
-    cast,
     func,
     literal_column,
     select,
@@ -34,20 +33,33 @@ from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.protocol.revocation_feed import CLIENT_VER
 from authsvc.store.database import RETRY_AFTER
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.revocations import containing, horizon, is_contained
 from authsvc.store.tables import revocations
 from authsvc_client.tokens import base64url
+from authsvc_client.tokens.revocation_feed import STEP
 from authsvc_client.tokens.revocations import LIFE, Entry, Kind, everything_before, of_client_before
 
 EPOCH_BYTES = 12
+STEP_SECONDS = literal_column(str(int(STEP.total_seconds())), Integer)
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """An entry, with its number and when it was written."""
+    """
+    An entry, with its number and when it was written.
+
+    Args:
+        xid: Of the transaction that wrote it.
+        owner: The digest of the user whose tokens it concerns; None if that is not counted.
+        replaces: All of the owner with a lower `xid` are contained in it.
+    """
 
     seq: int
     revoked_at: datetime
     entry: Entry
+    xid: int = 0
+    owner: bytes | None = None
+    replaces: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,11 @@ async def look(connection: HotConnection, horizon: int, *, now: datetime | None 
 
 async def newest(connection: HotConnection, *, most: int, now: datetime | None = None) -> Look:
     """
-    The first look: the newest entries of tokens, at most so many, and all others.
+    The first look: the newest entries of tokens in this step's document, at most so many, and
+    all others.
+
+    Those that another entry in this document contains are left out: they would push out the
+    entries of others.
 
     Raises:
         DatabaseUnavailable: As `look`.
@@ -116,11 +132,13 @@ def _logged(row: Row) -> Logged:
         entry = of_client_before(row["digest"], revoked_at, until=until)
     else:
         entry = Entry(kind, until, row["digest"], row["least_ver"])
-    return Logged(row["seq"], revoked_at, entry)
+    return Logged(
+        row["seq"], revoked_at, entry, xid=row["xid"], owner=row["owner"], replaces=row["replaces"]
+    )
 
 
 r = revocations.c
-ENTRY = (r.seq, r.kind, r.digest, r.least_ver, r.revoked_at)
+ENTRY = (r.seq, r.kind, r.digest, r.least_ver, r.revoked_at, r.xid, r.owner, r.replaces)
 
 
 @cache
@@ -135,13 +153,23 @@ def _since() -> HotStatement:
 @cache
 def _newest() -> HotStatement:
     one_row = clock()
-    of_tokens = and_(
+    # As `Revocations` counts: what was revoked since the step began is in no document yet.
+    seconds = func.floor(func.extract("epoch", one_row.c.now) / STEP_SECONDS) * STEP_SECONDS
+    begun = select(func.to_timestamp(seconds)).scalar_subquery()
+    by = containing(begun)
+    counted = and_(
         r.kind.in_([literal_column(f"'{kind}'") for kind in Kind if kind.of_tokens]),
         r.least_ver.is_distinct_from(literal_column(str(CLIENT_VER))),
+        r.revoked_at < begun,
     )
-    limit = bindparam("most", type_=BigInteger)
-    found = select(*ENTRY).where(of_tokens).order_by(r.seq.desc()).limit(limit)
-    others = select(*ENTRY).where(~of_tokens)
+    found = (
+        select(*ENTRY)
+        .outerjoin(by, by.c.owner == r.owner)
+        .where(counted, ~is_contained(by))
+        .order_by(r.seq.desc())
+        .limit(bindparam("most", type_=BigInteger))
+    )
+    others = select(*ENTRY).where(~counted)
     entries = union_all(select(found.subquery("newest")), others).subquery("entries")
     return HotStatement(
         select(*_about(one_row), *entries.c).select_from(one_row.outerjoin(entries, true()))
@@ -150,11 +178,10 @@ def _newest() -> HotStatement:
 
 def _about(one_row: CTE) -> tuple[ColumnElement[Any], ...]:
     """What a look says beside entries; an ordinary role may ask for all of it."""
-    snapshot = func.pg_snapshot_xmin(func.pg_current_snapshot())
     return (
         one_row.c.now,
         func.pg_is_in_recovery().label("standby"),
         func.pg_postmaster_start_time().label("started_at"),
         func.pg_relation_filenode(literal_column("'revocations'::regclass")).label("filenode"),
-        cast(cast(snapshot, Text), BigInteger).label("horizon"),
+        horizon().label("horizon"),
     )

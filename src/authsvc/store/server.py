@@ -53,16 +53,21 @@ class Server:
     absent: tuple[str, ...]
 
 
-# Whether a write would be accepted, asked of the transaction and not inferred from the server's
-# role: managed databases refuse by default_transaction_read_only when their disk is full.
+# Whether the transaction may write, not inferred from the server's role: managed databases refuse
+# by default_transaction_read_only when their disk is full.
 WRITES = (
     "pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::bool AS read_only, "
     "current_setting('server_encoding') AS encoding"
 )
 
 
-def refusal_of(row: Mapping[str, Any]) -> str | None:
-    """Why a write would be refused, by a row with WRITES; what to do follows a colon."""
+async def refusal_of(db: Database, row: Mapping[str, Any]) -> str | None:
+    """
+    Why a write would be refused; what to do follows a colon.
+
+    Args:
+        row: One with WRITES.
+    """
     if row["standby"]:
         return "is read-only, so it is a standby: point AUTHSVC_DATABASE_URL at the primary"
     if row["read_only"]:
@@ -70,7 +75,8 @@ def refusal_of(row: Mapping[str, Any]) -> str | None:
             "refuses writes (default_transaction_read_only is on): see whether its disk is full "
             "or its provider has locked it, then switch that off"
         )
-    return None
+    await db.try_to_write()
+    return db.refused_writes.cause()
 
 
 def encoding_fault(encoding: str) -> str | None:
@@ -99,7 +105,7 @@ async def inspect(db: Database) -> Server:
         now=row["now"],
         version=row["version"],
         version_name=row["version_name"],
-        refusal=refusal_of(row),
+        refusal=await refusal_of(db, row),
         fsync=row["fsync"],
         full_page_writes=row["full_page_writes"],
         synchronous_commit=row["synchronous_commit"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import (
@@ -29,7 +30,12 @@ from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store import endings
 from authsvc.store.audit import audit_from
 from authsvc.store.refresh_families import of_epoch
-from authsvc.store.revocations import everybody_announced, sessions_announced
+from authsvc.store.revocations import (
+    entries_coalesced,
+    everybody_announced,
+    few_announced,
+    sessions_announced,
+)
 from authsvc.store.tables import (
     RefreshFamily,
     User,
@@ -127,9 +133,17 @@ async def revoke_many(
     behind = (
         select(f.id)
         .where(f.user_id == user_id, f.epoch == epoch - 1, f.revoked_at.is_(None))
+        .order_by(f.created_at)  # of the index; else the planner may read all that is dead
         .limit(endings.AT_ONCE)
     )
-    ended = await _revoke(session, f.id.in_(behind), reason=reason, caller=caller, now=now)
+    ended = await _revoke(
+        session,
+        f.id.in_(behind),
+        reason=reason,
+        caller=caller,
+        now=now,
+        announced=partial(few_announced, fewer_than=endings.AT_ONCE),
+    )
     if ended == endings.AT_ONCE:
         await endings.leave_rest(
             session, user_id, epoch=epoch, reason=reason, caller=caller, now=now
@@ -273,6 +287,10 @@ async def revoke_next(
     return ended, ids[-1]
 
 
+def _announced(ended: CTE) -> CTE:
+    return sessions_announced(ended, entries_coalesced(ended))
+
+
 async def _revoke(
     session: AsyncSession,
     condition: ColumnElement[bool],
@@ -280,7 +298,7 @@ async def _revoke(
     reason: str,
     caller: Caller | None,
     now: datetime | None,
-    announced: Callable[[CTE], CTE] = sessions_announced,
+    announced: Callable[[CTE], CTE] = _announced,
 ) -> int:
     """End every live family for which the condition holds, announce and audit each; how many."""
     f = refresh_families.c

@@ -232,9 +232,21 @@ class Revocation(SQLModel, table=True):
     What verifiers have to learn: written by the statement that revokes, read by every process.
 
     Kept for as long as a token could live that it concerns (`protocol.revocations.LIFE`).
+
+    Args:
+        owner: The digest of the `sub` of the tokens, by which the entries of a user are counted.
+        replaces: Every entry of the owner with a lower `xid` is contained in this one.
     """
 
     __tablename__ = "revocations"
+    __table_args__ = (
+        Index(
+            "ix_revocations_of_owner",
+            "owner",
+            "xid",
+            postgresql_where=sql("owner IS NOT NULL"),
+        ),
+    )
 
     seq: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
     kind: str = Field(sa_type=Text)
@@ -250,6 +262,8 @@ class Revocation(SQLModel, table=True):
             server_default=sql("pg_current_xact_id()::text::bigint"),
         )
     )
+    owner: bytes | None = Field(default=None, sa_type=LargeBinary)
+    replaces: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class AuditRecord(SQLModel, table=True):

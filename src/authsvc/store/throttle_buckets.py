@@ -11,82 +11,35 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import (
-    CTE,
-    ColumnElement,
-    Integer,
-    Interval,
-    LargeBinary,
-    TextClause,
-    bindparam,
-    exists,
-    func,
-    literal_column,
-    null,
-    select,
-    text,
-    true,
-    update,
-)
+from sqlalchemy import TextClause, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.protocol.throttle import Bucket
 from authsvc.store.hot_statement import HotConnection, HotStatement
-from authsvc.store.tables import stranger_failures, throttle_buckets
 
 
-def account_key(email: str) -> bytes:
-    """
-    An account, known or not.
+class Counted(StrEnum):
+    """What a bucket counts, and by what; `email` is in its normal form, one for all spellings."""
 
-    Args:
-        email: In its normal form, so that no other spelling has a budget of its own.
-    """
-    return _key("account", email)
-
-
-def network_key(network: str) -> bytes:
-    """A client network: an IPv4 address or an IPv6 /64."""
-    return _key("network", network)
-
-
-def device_key(user_id: UUID, nonce: str) -> bytes:
-    """A known device."""
-    return _key("device", f"{user_id} {nonce}")
+    ACCOUNT = "account"  # email
+    NETWORK = "network"  # IPv4 address or IPv6 /64
+    DEVICE = "device"  # user id, nonce
+    KNOWN_NETWORK = "known_network"  # network, email
+    STRANGER = "stranger"  # network, email
+    LOGINS = "logins"  # email
+    REGISTRATIONS = "registration"  # network
+    CLIENT_FAILURES = "client_failures"  # network
+    REVOCATIONS = "revocation"  # client_id
 
 
-def known_network_key(email: str, network: str) -> bytes:
-    """An account as it fails from a network that it has signed in from."""
-    return _key("known_network", f"{network} {email}")
-
-
-def stranger_key(email: str, network: str) -> bytes:
-    """An account as it fails from any other network."""
-    return _key("stranger", f"{network} {email}")
-
-
-def logins_key(email: str) -> bytes:
-    """The successful logins of an account."""
-    return _key("logins", email)
-
-
-def registration_key(network: str) -> bytes:
-    """The registrations from a client network."""
-    return _key("registration", network)
-
-
-def client_failures_key(network: str) -> bytes:
-    """The failures of OAuth clients from a network."""
-    return _key("client_failures", network)
-
-
-def token_revocation_key(client_id: str) -> bytes:
-    """The revocations of a client's own tokens, from wherever it asks."""
-    return _key("token_revocation", client_id)
+def bucket_key(counted: Counted, *by: object) -> bytes:
+    """The key of a bucket: a digest, so that the table tells nobody who failed."""
+    return hashlib.sha256(f"{counted}\0{' '.join(map(str, by))}".encode()).digest()
 
 
 async def take(
@@ -105,20 +58,6 @@ async def take(
         return None
     wait: timedelta | None = row["wait"]  # of the snapshot: others may have been quicker
     return wait if wait is not None and wait > timedelta(0) else bucket.leak
-
-
-async def pay_back(
-    connection: HotConnection, *, own_key: bytes, own: timedelta, account_key: bytes, count: int
-) -> None:
-    """
-    Pay back what a device or network has lost, and so many failures of the account's strangers.
-
-    Args:
-        own: How much earlier the own bucket will be empty.
-    """
-    await _pay_back().fetchrow(
-        connection, own_key=own_key, own=own, account_key=account_key, count=count
-    )
 
 
 async def record_failure(
@@ -168,67 +107,38 @@ async def prune(session: AsyncSession, *, batch: int, now: datetime | None = Non
     return max(deleted)
 
 
-def _key(kind: str, subject: str) -> bytes:
-    return hashlib.sha256(f"{kind}\0{subject}".encode()).digest()
+def taken(source: str) -> str:
+    """
+    The upsert that takes one, if there is room, for use inside a larger statement.
+
+    Args:
+        source: A CTE of at most one row: key, leak, burst, now, network.
+    """
+    return f"""
+        INSERT INTO throttle_buckets AS b (key, empty_at, network)
+        SELECT key, now + leak, network FROM {source}
+        ON CONFLICT (key) DO UPDATE
+        SET empty_at = GREATEST(b.empty_at + (SELECT leak FROM {source}), excluded.empty_at)
+        WHERE b.empty_at <= (SELECT now + burst - leak FROM {source})
+        RETURNING key, empty_at
+    """  # noqa: S608 - of names in our statements
 
 
 @cache
 def _take() -> HotStatement:
     return HotStatement(
-        text("""
+        text(f"""
         WITH given AS MATERIALIZED (
             SELECT COALESCE(CAST(:now AS timestamptz), clock_timestamp()) AS now,
                 CAST(:key AS bytea) AS key,
                 CAST(:leak AS interval) AS leak,
-                CAST(:burst AS interval) AS burst
-        ), taken AS (
-            INSERT INTO throttle_buckets AS b (key, empty_at)
-            SELECT key, now + leak FROM given
-            ON CONFLICT (key) DO UPDATE
-            SET empty_at = (SELECT GREATEST(b.empty_at, now) + leak FROM given)
-            WHERE (SELECT GREATEST(b.empty_at, now) + leak <= now + burst FROM given)
-            RETURNING key
-        )
-        SELECT EXISTS (SELECT FROM taken) AS taken,
-            b.empty_at + leak - burst - now AS wait
+                CAST(:burst AS interval) AS burst,
+                CAST(NULL AS bytea) AS network
+        ), taken AS ({taken("given")})
+        SELECT EXISTS (SELECT FROM taken) AS taken, b.empty_at + leak - burst - now AS wait
         FROM given LEFT JOIN throttle_buckets b USING (key)
-        """)
+        """)  # noqa: S608 - of the fragment above
     )
-
-
-def paid_back(condition: ColumnElement[bool]) -> tuple[CTE, CTE]:
-    """
-    The updates of `pay_back`, for use inside a larger statement.
-
-    A stranger's failures are the newest in the account's budget, or as good as these.
-    """
-    b, f = throttle_buckets.c, stranger_failures.c
-    count = bindparam("count", type_=Integer)
-    own = (
-        update(throttle_buckets)
-        .values(empty_at=b.empty_at - bindparam("own", type_=Interval), failed_at=null())
-        .where(b.key == bindparam("own_key", type_=LargeBinary), condition)
-        .returning(b.key)
-        .cte("own_paid")
-    )
-    account = (
-        update(stranger_failures)
-        .values(
-            failed_at=func.trim_array(f.failed_at, func.least(count, func.cardinality(f.failed_at)))
-        )
-        .where(
-            f.account == bindparam("account_key", type_=LargeBinary),
-            count > literal_column("0"),
-            exists(select(own.c.key)),
-        )
-        .cte("account_paid")
-    )
-    return own, account
-
-
-@cache
-def _pay_back() -> HotStatement:
-    return HotStatement(select(literal_column("1")).add_cte(*paid_back(true())))
 
 
 @cache

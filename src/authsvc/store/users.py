@@ -16,9 +16,8 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.store.hot_statement import HotConnection, HotStatement, clock
-from authsvc.store.revocations import digest_of, entries_from, kind
+from authsvc.store.revocations import entries_from, of_versions
 from authsvc.store.tables import User, refresh_families, users
-from authsvc_client.tokens.revocations import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +180,7 @@ async def set_roles(
         .cte("changed")
     )
     moment = func.coalesce(now, func.clock_timestamp())
-    stale = select(kind(Kind.VER), digest_of(changed.c.id), changed.c.ver, moment)
-    await session.exec(entries_from(stale))
+    await session.exec(entries_from(of_versions(changed, moment)))
 
 
 async def remove(session: AsyncSession, user_id: UUID) -> None:

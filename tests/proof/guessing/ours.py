@@ -45,20 +45,19 @@ class Ours:
         """None if the password was tried; else after what time it would be."""
         account, network, now = tried.account, tried.network, tried.at
         logins = self._wait(("logins", account), self.limits.logins, now)
-        if logins > NO_TIME:
-            return logins
         known = self._known_ways(tried)
         stranger = ("stranger", account, network)
         slow = self._is_slow(network, now)
         waits = {way: self._wait(key, self.limits.known, now) for way, key in known.items()}
-        waits[Way.STRANGER] = max(
-            self._wait(stranger, self.limits.stranger, now),
-            self._day_wait(account, now),
-            self._left(("network", network), now) if slow else NO_TIME,
-        )
+        if Way.KNOWN_NETWORK not in known:
+            waits[Way.STRANGER] = max(
+                self._wait(stranger, self.limits.stranger, now),
+                self._day_wait(account, now),
+                self._left(("network", network), now) if slow else NO_TIME,
+            )
         way = min((way for way, wait in waits.items() if wait <= NO_TIME), default=None)
-        if way is None:
-            return max(min(waits.values()), AT_ONCE)
+        if way is None or logins > NO_TIME:
+            return max(min(waits.values()), logins, AT_ONCE)
         bucket, key = self.limits.bucket(way), known.get(way, stranger)
         self._take(key, bucket, now)
         if way is Way.STRANGER:

@@ -42,8 +42,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     else:
         yield info(
             "CFG-003",
-            "is development: http, an embedded database and lax key files are allowed",
-            "set AUTHSVC_ENV=production where others depend on it",
+            "is development: http, an embedded database and readable key files are allowed",
+            "set AUTHSVC_ENV=production if others depend on it",
         )
     yield _workers(settings)
     if settings.throttle:
@@ -57,7 +57,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if settings.access_ttl > USUAL_ACCESS_TTL:
         yield info(
             "CFG-008",
-            f"access tokens live for {duration(settings.access_ttl)}; services that verify them by "
+            f"access tokens live for {duration(settings.access_ttl)}; services that verify them "
             "themselves accept those of an ended session until then",
             "set AUTHSVC_ACCESS_TTL to 900 or less",
         )
@@ -69,7 +69,7 @@ def _production(settings: Settings) -> Iterator[Finding]:
     if settings.metrics_token is None:
         yield info(
             "CFG-006",
-            "/metrics answers 404, since production shows none without a token",
+            "/metrics answers 404, because production requires a token",
             "set AUTHSVC_METRICS_TOKEN and give it to the scraper as bearer token",
         )
     else:
@@ -78,7 +78,7 @@ def _production(settings: Settings) -> Iterator[Finding]:
         yield info(
             "CFG-007",
             "/docs and /openapi.json are public",
-            "nothing, or AUTHSVC_DOCS=off if nobody needs them",
+            "nothing, or set AUTHSVC_DOCS=off if they are not needed",
         )
     else:
         yield ok("CFG-007", "is off")
@@ -90,8 +90,8 @@ def _workers(settings: Settings) -> Finding:
     if settings.workers > cores:
         return warning(
             "CFG-004",
-            f"{named}: they take the processor from each other",
-            f"set AUTHSVC_WORKERS={cores} or leave it out",
+            f"{named}: they compete for the processor",
+            f"set AUTHSVC_WORKERS={cores} or unset it",
         )
     return ok("CFG-004", named)
 

@@ -15,10 +15,12 @@ from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.settings import Settings
 from authsvc.store.schema import SCHEMA_REVISION, Schema, current
 from authsvc.store.server import Server, encoding_fault, inspect
+from authsvc.store.sign_ins import SignIns, last_sign_ins
 
 OLDEST = 13  # gen_random_uuid() without an extension
 MAINTAINED = 15  # PostgreSQL 14 had its last release in November 2026
 MAX_SKEW = timedelta(seconds=2)
+ENOUGH = 50  # accounts; fewer may well be one office
 PER_PROCESS = 14  # connections: 8 for hot statements, 5 for the rest, 1 beside requests
 
 
@@ -28,12 +30,14 @@ class _Answer:
     Args:
         skew: The database's clock minus ours.
         uncertainty: By how much the skew may be wrong: half the round trip.
+        sign_ins: None where they cannot be read.
     """
 
     server: Server
     schema: Schema
     skew: timedelta
     uncertainty: timedelta
+    sign_ins: SignIns | None = None
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -45,7 +49,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield info(
             "DB-001",
             "AUTHSVC_DATABASE_URL is not set, and the embedded database does not run now",
-            "start `make run`, then ask again",
+            "start `authsvc serve` (or `make run`), then ask again",
         )
         return
     except DatabaseUnavailable as exc:
@@ -65,6 +69,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _encryption(server)
     yield _connections(server, settings)
     yield _encoding(server)
+    if answer.sign_ins is not None:
+        yield _sign_ins(answer.sign_ins)
 
 
 async def _ask(settings: Settings) -> _Answer:
@@ -74,7 +80,11 @@ async def _ask(settings: Settings) -> _Answer:
         server = await inspect(db)
         took = timedelta(seconds=time.monotonic() - started)
         found = await current(db)
-    return _Answer(server, found, skew=server.now - before - took / 2, uncertainty=took / 2)
+        # Without the privilege it would be an error, which DB-007 tells.
+        readable = found.suffices and not server.missing
+        sign_ins = await last_sign_ins(db) if readable else None
+    skew = server.now - before - took / 2
+    return _Answer(server, found, skew, took / 2, sign_ins)
 
 
 def _version(server: Server) -> Finding:
@@ -102,7 +112,7 @@ def _durability(server: Server, settings: Settings) -> Finding:
     severe = error if settings.production else warning
     return severe(
         "DB-003",
-        f"{' and '.join(off)} off: a crash forgets revocations that were acknowledged",
+        f"{' and '.join(off)} off: a crash loses revocations that were acknowledged",
         f"switch {' and '.join(off)} on in postgresql.conf",
     )
 
@@ -142,7 +152,7 @@ def _privileges(server: Server) -> Finding:
         return error(
             "DB-007",
             f"cannot be judged, as there is no table {', '.join(server.absent)}",
-            "see to the schema first",
+            "repair the schema first",
         )
     if not server.missing:
         return ok("DB-007", f"{server.role} may do all that `authsvc serve` does")
@@ -161,17 +171,17 @@ def _least_privilege(server: Server, *, expected: bool) -> Finding:
     if server.superuser and not expected:
         return warning(
             "DB-008",
-            f"{server.role} is a superuser: a hole in authsvc is one in the whole server",
-            "give `authsvc serve` a role of its own, as docs/deployment.md shows",
+            f"{server.role} is a superuser: a hole in authsvc would open the whole server",
+            "give `authsvc serve` its own role, as docs/deployment.md shows",
         )
     if server.creates and not expected:
         return info(
             "DB-008",
             f"{server.role} may create and alter tables, which only `authsvc db upgrade` needs",
-            "give `authsvc serve` a role of its own, as docs/deployment.md shows",
+            "give `authsvc serve` its own role, as docs/deployment.md shows",
         )
     if expected:
-        return ok("DB-008", "the embedded database has one role, on a socket of its own")
+        return ok("DB-008", "the embedded database has one role, on its own socket")
     return ok("DB-008", f"{server.role} may use the tables and not change them")
 
 
@@ -182,7 +192,7 @@ def _encryption(server: Server) -> Finding:
         return ok("DB-009", "is on")
     return warning(
         "DB-009",
-        "is off: whoever sees the network reads password hashes",
+        "is off: anyone who can read the network traffic sees password hashes",
         "add ?sslmode=verify-full to AUTHSVC_DATABASE_URL",
     )
 
@@ -193,7 +203,7 @@ def _connections(server: Server, settings: Settings) -> Finding:
         return warning(
             "DB-010",
             f"{settings.workers} workers may open {needed}, the server takes {server.connections}",
-            "raise max_connections, lower AUTHSVC_WORKERS, or put PgBouncer between",
+            "raise max_connections, lower AUTHSVC_WORKERS, or use PgBouncer",
         )
     return ok(
         "DB-010",
@@ -207,3 +217,16 @@ def _encoding(server: Server) -> Finding:
         found, _, fix = fault.partition(": ")
         return error("DB-011", found, fix)
     return ok("DB-011", f"is {server.encoding}")
+
+
+def _sign_ins(last: SignIns) -> Finding:
+    """Whether the throttle can tell clients apart (decision 0018, backend for frontend)."""
+    of = f"{last.from_commonest} of the last {last.accounts} accounts"
+    if last.accounts < ENOUGH or 2 * last.from_commonest <= last.accounts:
+        return ok("WEB-007", f"{of} signed in from one network")
+    return warning(
+        "WEB-007",
+        f"{of} signed in from one network, which the throttle therefore never slows",
+        "if it is a proxy or a backend for frontend: have it pass X-Forwarded-For on, and list "
+        "its address in AUTHSVC_TRUSTED_PROXIES",
+    )

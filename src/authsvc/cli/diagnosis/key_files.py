@@ -10,9 +10,11 @@ from pathlib import Path
 
 from authsvc.cli.console import duration, plural, timestamp
 from authsvc.cli.diagnosis.finding import Finding, error, info, ok, warning
+from authsvc.keys import pem
 from authsvc.keys.directory import NO_KEY, NO_MAC_KEY, NO_SIGNING_KEY, KeyDirectory
 from authsvc.keys.inventory import ListedKey, State, take_inventory
 from authsvc.keys.key_files import KeyDirectoryError, Kind, on_read_only_mount
+from authsvc.keys.reading import Reading
 from authsvc.settings import Settings
 
 # Nothing forces a rotation; a key that nobody remembers how to replace is the risk.
@@ -36,14 +38,14 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
         if not settings.production and isinstance(exc.__cause__, FileNotFoundError):
             yield info(
                 "KEY-001",
-                f"{path.absolute()} does not exist yet",
+                f"{path} does not exist yet",
                 "nothing: `authsvc serve` creates the first keys in development",
             )
             return
         found, _, fix = str(exc).partition("; ")
         yield error("KEY-001", found, fix)
         return
-    yield ok("KEY-001", f"{path.absolute()} has {plural(len(inventory.keys), 'key')}")
+    yield ok("KEY-001", f"{path} has {plural(len(inventory.keys), 'key')}")
     yield from _signing(inventory.keys, now)
     yield from _sealing(inventory.keys)
     refused = _refused(settings, passphrase, now) if settings.production else ()
@@ -53,13 +55,16 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
             yield warning("KEY-005", f"{problem.file}: {problem.problem}", problem.fix)
         elif not problem.refused:
             yield warning("KEY-006", f"{problem.file}: {problem.problem}", problem.fix)
-    yield from _writers(path)
+    verdicts = inventory.reading.verdicts.values()
+    yield from _writers(path, linked=any(verdict.file.lax_folder for verdict in verdicts))
+    if passphrase:
+        yield _encryption(inventory.reading)
     expired = [key for key in inventory.keys if key.state is State.EXPIRED]
     if expired:
         yield info(
             "KEY-008",
             f"{plural(len(expired), 'key')} that no live token needs",
-            "remove what is useless with `authsvc keys prune`",
+            "remove them with `authsvc keys prune`",
         )
 
 
@@ -92,10 +97,10 @@ def _signing(keys: tuple[ListedKey, ...], now: datetime) -> Iterator[Finding]:
         yield info(
             "KEY-003",
             f"the signing key is {duration(age)} old and has no successor",
-            "create one with `authsvc keys add`, and get used to doing so",
+            "create one with `authsvc keys add`, and do so regularly",
         )
     else:
-        yield ok("KEY-003", "no successor is waiting, nor needed yet")
+        yield ok("KEY-003", "no successor is waiting, and none is needed yet")
 
 
 def _sealing(keys: tuple[ListedKey, ...]) -> Iterator[Finding]:
@@ -104,11 +109,28 @@ def _sealing(keys: tuple[ListedKey, ...]) -> Iterator[Finding]:
         refused = any(key.kind is Kind.MAC and key.state is State.REFUSED for key in keys)
         yield error(
             "KEY-004",
-            "there is none, so no session can begin or go on",
+            "there is none, so no session can begin or continue",
             REPAIR if refused else "create one with `authsvc keys add --refresh --now`",
         )
     else:
         yield ok("KEY-004", f"{sealing.file} seals refresh tokens")
+
+
+def _encryption(reading: Reading) -> Finding:
+    """A passphrase encrypts what is written from then on; what lay there before stays plain."""
+    plain = [
+        name
+        for name, verdict in reading.verdicts.items()
+        if verdict.file.kind is Kind.SIGNING and pem.is_plain(verdict.file.content or b"")
+    ]
+    if plain:
+        return warning(
+            "KEY-009",
+            f"AUTHSVC_KEYS_PASSPHRASE is set, and these are not encrypted: {', '.join(plain)}",
+            "encrypt them as docs/keys.md#permissions shows, or replace them: `authsvc keys add` "
+            "writes the next one encrypted",
+        )
+    return ok("KEY-009", "every signing key is encrypted")
 
 
 def _refused(settings: Settings, passphrase: str | None, now: datetime) -> tuple[Finding, ...]:
@@ -132,23 +154,28 @@ def _refused(settings: Settings, passphrase: str | None, now: datetime) -> tuple
     return ()
 
 
-def _writers(path: Path) -> Iterator[Finding]:
-    """Whoever can write a file here can sign as us."""
+def _writers(path: Path, *, linked: bool) -> Iterator[Finding]:
+    """
+    Whoever can write a file here can sign as us.
+
+    Args:
+        linked: A link leads where others can write; the finding on the file has said so.
+    """
     if not hasattr(os, "geteuid") or on_read_only_mount(path):
         return
     found = path.stat()
     if found.st_mode & OTHERS_WRITE:
         yield error(
             "KEY-007",
-            f"other users can write {path.absolute()} (mode {stat.S_IMODE(found.st_mode):04o}), "
-            "and a key that they put there signs",
-            f"chmod 700 {path.absolute()}",
+            f"other users can write {path} (mode {stat.S_IMODE(found.st_mode):04o}), "
+            "and a key that they put there would sign tokens",
+            f"chmod 700 {path}",
         )
     elif found.st_uid not in {0, os.geteuid()}:
         yield warning(
             "KEY-007",
-            f"{path.absolute()} belongs to another user (uid {found.st_uid})",
+            f"{path} belongs to another user (uid {found.st_uid})",
             "run this as the user that runs authsvc, or chown it to that user",
         )
-    else:
+    elif not linked:
         yield ok("KEY-007", "only the user that runs authsvc")

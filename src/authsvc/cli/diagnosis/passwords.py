@@ -50,7 +50,7 @@ def _parameters(settings: Settings) -> Finding:
 def _build() -> Finding:
     found = instruction_set()
     if found is None:
-        return info("PWD-002", "unknown: it cannot be read off this library or this processor")
+        return info("PWD-002", "unknown for this library or this processor")
     if found == "SSE2" and processor_has("AVX2"):
         return info(
             "PWD-002",
@@ -78,7 +78,7 @@ async def _speed(settings: Settings) -> Finding:
     except Overloaded:
         return warning(
             "PWD-003",
-            "not even one hash gets its turn within AUTHSVC_HASH_QUEUE_SECONDS",
+            "not even one hash can start within AUTHSVC_HASH_QUEUE_SECONDS",
             "lower the AUTHSVC_ARGON2_… settings, or raise AUTHSVC_HASH_QUEUE_SECONDS",
         )
     finally:
@@ -100,7 +100,7 @@ def _memory(settings: Settings) -> Finding:
     hashes = plural(settings.workers * at_once, "hash", "hashes")
     each = f"{hashes} at a time: {need / MIB:.0f} MiB"
     if limit is None:
-        return info("PWD-004", f"{each}; how much there is cannot be told")
+        return info("PWD-004", f"{each}; how much there is is unknown")
     share = f"{each} of {limit / MIB:.0f} MiB"
     if need * 2 > limit:
         return warning(

@@ -19,7 +19,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield info(
             "WEB-005",
             f"every host below {settings.cookie_domain} gets the access and csrf cookies and can "
-            "set its own in their place",
+            "replace them",
             "nothing if all of them are yours; otherwise remove AUTHSVC_COOKIE_DOMAIN",
         )
     else:
@@ -32,7 +32,7 @@ def _issuer(settings: Settings) -> Finding:
         return ok("WEB-001", settings.issuer)
     return info(
         "WEB-001",
-        f"{settings.issuer} is not https: good for this machine only",
+        f"{settings.issuer} is not https: suitable only for this machine",
         "set AUTHSVC_ISSUER to the public https origin before others use it",
     )
 
@@ -54,16 +54,16 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
     if wide:
         yield error(
             "WEB-003",
-            f"{', '.join(wide)} lets everybody claim any address and pass the throttle",
-            "list in AUTHSVC_TRUSTED_PROXIES exactly where your proxies connect from",
+            f"{', '.join(wide)} lets any client claim any address and evade the throttle",
+            "list in AUTHSVC_TRUSTED_PROXIES exactly the addresses that your proxies connect from",
         )
     elif settings.trusted_proxies:
         named = ", ".join(str(network) for network in settings.trusted_proxies)
-        yield ok("WEB-003", f"X-Forwarded-For is believed from {named}")
+        yield ok("WEB-003", f"X-Forwarded-For is trusted from {named}")
     elif settings.production:
         yield warning(
             "WEB-003",
-            "none is trusted: behind one, all clients look like one network and share its throttle",
+            "none is trusted: behind a proxy, all clients share the throttle of one network",
             "set AUTHSVC_TRUSTED_PROXIES to the proxies' addresses; nothing if there are none",
         )
     else:
@@ -82,13 +82,13 @@ def _cors(settings: Settings) -> Finding:
     if plain:
         return warning(
             "WEB-004",
-            f"{', '.join(plain)} is plain http: whoever sits on the network can act as its page",
+            f"{', '.join(plain)} is plain http: anyone on the network path can act as its page",
             "serve that page by https and list its https origin",
         )
     if local and settings.production:
         return warning(
             "WEB-004",
-            f"{', '.join(local)} may use the sessions of production from any developer's machine",
+            f"{', '.join(local)} can use production sessions from any developer's machine",
             "remove it from AUTHSVC_CORS_ORIGINS",
         )
     if settings.any_loopback_origin:
@@ -105,5 +105,5 @@ def _address(settings: Settings) -> Finding:
     return warning(
         "WEB-006",
         f"{settings.host}: other machines reach a service in development mode",
-        "leave AUTHSVC_HOST out, or set AUTHSVC_ENV=production",
+        "unset AUTHSVC_HOST, or set AUTHSVC_ENV=production",
     )

@@ -61,7 +61,7 @@ async def change_password(
     caller: TheCaller,
     cookies: OurCookies,
 ) -> Response:
-    """Change the password. Every other session of the account ends; this one goes on."""
+    """Change the password. Every other session of the account ends; this one continues."""
     device = presented_device(held, cookies)
     await change_password_flow(
         held.db,

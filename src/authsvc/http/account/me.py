@@ -31,7 +31,7 @@ class Me(BaseModel):
     responses=refusals(Unauthenticated, DuplicateCredentials, DatabaseUnavailable),
 )
 async def me(account: CurrentUser) -> Me:
-    """Read the account that the access token stands for, as it is now."""
+    """Read the current state of the account that the access token belongs to."""
     return Me(
         id=account.id,
         email=account.email,

@@ -65,7 +65,7 @@ class Registered(BaseModel):
 async def register(
     body: Registration, request: Request, held: TheService, caller: TheCaller
 ) -> Registered:
-    """Create an account. It can log in at once; nothing is logged in by this call."""
+    """Create an account. This does not log in: `POST /auth/login` does."""
     if held.settings.registration == "closed":
         raise RegistrationClosed
     check_login_origin(request.headers, held.origins)

@@ -55,7 +55,7 @@ class Sessions(BaseModel):
 async def list_sessions(
     account: CurrentUser,
     held: TheService,
-    cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    cursor: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
 ) -> Sessions:
     """
     List the account's live sessions, a hundred at a time.
@@ -95,7 +95,7 @@ async def list_sessions(
 async def end_session(
     session_id: str, account: CurrentUser, held: TheService, caller: TheCaller
 ) -> Response:
-    """End a session; its tokens are refused here at once. Somebody else's is not found."""
+    """End one of your sessions; its tokens are refused here at once. Others are not found."""
     try:
         wanted = UUID(session_id)
     except ValueError:

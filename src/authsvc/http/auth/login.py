@@ -66,7 +66,7 @@ class Login(StrictBody):
         max_length=256,
         description=(
             "With `native` delivery: the `device_token` of an earlier login on this device, which "
-            "the failed logins of strangers then never delay."
+            "failed logins from other devices then never delay."
         ),
     )
 

@@ -95,7 +95,7 @@ IDENTITY_HEADERS: dict[str, Any] = {
     )
     | {
         200: {
-            "description": "Let it pass, with these headers and no others of these names.",
+            "description": "Let the request pass, with these headers and no others of these names.",
             "headers": IDENTITY_HEADERS,
         }
     },
@@ -103,13 +103,13 @@ IDENTITY_HEADERS: dict[str, Any] = {
 )
 async def verify(request: Request) -> Response:
     """
-    Verify the access token of a request that a gateway has received, and tell whose it is.
+    Verify the access token of a request that a gateway has received, and say whose it is.
 
     Only tokens of users, for `AUTHSVC_AUDIENCE`; others are 403. No database is asked: keys and
     revocations are in memory. Every 200 carries all identity headers, so that a gateway which
     copies them overwrites what a client may have claimed in them. A request by cookie that
-    is not provably a GET, HEAD or OPTIONS must come from a page of ours and carry X-CSRF-Token.
-    503 says that nobody can tell now: let the client try again, and do not let it in.
+    is not provably a GET, HEAD or OPTIONS must come from an allowed page and carry X-CSRF-Token.
+    503 means that no decision is possible now: let the client try again, and do not let it in.
     """
     held = service(request)
     now = held.clock.now()

@@ -44,8 +44,8 @@ PARAMETERS: list[dict[str, Any]] = [
         "required": False,
         "description": (
             "Sign an identity assertion for this service, one of `AUTHSVC_ASSERTION_UPSTREAMS`; "
-            "for a proxy in `AUTHSVC_TRUSTED_PROXIES` only. What that setting demands for it is "
-            "demanded as well."
+            "for a proxy in `AUTHSVC_TRUSTED_PROXIES` only. What that setting requires for it is "
+            "required as well."
         ),
         "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]*$", "maxLength": 64},
         "example": "orders",
@@ -87,7 +87,7 @@ def read_query(query: bytes, *, upstreams: Iterable[Upstream]) -> Query:
         raise _bad((), "The query cannot be read.", "query") from None
     given = dict(pairs)
     if not given.keys() <= set(NAMES) or len(given) < len(pairs):
-        raise _bad((), f"Give each of {', '.join(NAMES)} once at most, and nothing else.", "query")
+        raise _bad((), f"Give each of {', '.join(NAMES)} at most once, and nothing else.", "query")
     asked = Demands(
         roles=_roles(given["roles"]) if "roles" in given else frozenset(),
         scope=_scope(given["scope"]) if "scope" in given else frozenset(),

@@ -41,7 +41,7 @@ class Introspection(BaseModel):
     nbf: int | None = Field(default=None, examples=[1795254270])
     jti: str | None = Field(default=None, examples=["9dN1cCkTS1nN9V4Y2hG1tA"])
     sid: str | None = Field(default=None, description="A user's session.")
-    roles: list[str] | None = Field(default=None, description="A user's, as they are now.")
+    roles: list[str] | None = Field(default=None, description="A user's current roles.")
     auth_time: int | None = Field(default=None, description="When the user logged in.")
     amr: list[str] | None = Field(default=None, description="How the user logged in.")
 
@@ -50,7 +50,7 @@ class Introspection(BaseModel):
     INTROSPECTION_PATH,
     response_model=Introspection,
     tags=["clients"],
-    summary="Ask whether an access token is good",
+    summary="Ask whether a token is active",
     responses=oauth_refusals(),
     openapi_extra=form_body(
         TOKEN_PARAMETERS, required=["token"], example={"token": "eyJhbGciOiJSUzI1NiIs…"}
@@ -58,9 +58,9 @@ class Introspection(BaseModel):
 )
 async def introspect(request: Request) -> JSONResponse:
     """
-    For services that want to know at once of a revocation.
+    For services that must know of a revocation immediately.
 
-    Asks the database: whether the session and the account live, or the client does and has not
+    Asks the database whether the session and the account are active, or the client is and has not
     revoked the token. A token that is not for one of the caller's own audiences is inactive
     like any other, and so is a refresh token.
     """

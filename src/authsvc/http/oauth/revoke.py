@@ -35,12 +35,12 @@ router = APIRouter()
 )
 async def revoke(request: Request) -> Response:
     """
-    End one's own token; 200 also for a token that is unknown, over, or somebody else's.
+    Revoke your own token; 200 also for a token that is unknown, has ended, or is another client's.
 
     A client ends its own access tokens: introspection refuses them from then on, and the
-    revocation feed names them. The public client `authsvc` (`client_id=authsvc`, no credential)
+    revocation feed lists them. The public client `authsvc` (`client_id=authsvc`, no credential)
     ends sessions: the `refresh_token` of a `native` login ends its whole session with all
-    tokens. Access tokens of users cannot be ended one by one.
+    tokens. Access tokens of users cannot be revoked individually.
     """
     held = service(request)
     with counted(revocation_total):

@@ -32,7 +32,7 @@ PARAMETERS: dict[str, Any] = {
         "type": "string",
         "description": (
             "The service that the token is for, its `aud` (RFC 8707): one of the client's "
-            "resources. A client that has only one may leave it out."
+            "resources. A client that has only one may omit it."
         ),
         "examples": ["https://orders.example.com"],
     },
@@ -51,7 +51,7 @@ class ClientTokenAnswer(BaseModel):
     token_type: Literal["Bearer"]
     expires_in: int = Field(description="Seconds.", examples=[900])
     scope: str | None = Field(
-        default=None, description="Left out if there is none.", examples=["orders:read"]
+        default=None, description="Absent if there is none.", examples=["orders:read"]
     )
 
 

@@ -40,7 +40,7 @@ class Version(BaseModel):
     """Which build runs."""
 
     version: str = Field(examples=["0.1.0"])
-    commit: str = Field(description="`unknown` unless the build said it.", examples=["unknown"])
+    commit: str = Field(description="`unknown` unless the build set it.", examples=["unknown"])
 
 
 def health_router(settings: Settings, *, version: str) -> APIRouter:

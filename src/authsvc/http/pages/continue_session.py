@@ -87,9 +87,9 @@ PAGE.add_assets_to(router)
 )
 async def continue_session(request: Request) -> Response:
     """
-    A page for a browser whose access cookie has run out (`web` delivery).
+    A page for a browser whose access cookie has expired (`web` delivery).
 
-    Its script refreshes the session and goes back to `return_to`; while the service is away it
+    Its script refreshes the session and goes back to `return_to`; while the service is down it
     waits and tries again. The request itself changes nothing.
     """
     held = service(request)

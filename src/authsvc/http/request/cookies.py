@@ -3,7 +3,8 @@ The cookies: names, attributes, and how they are read (RFC 6265bis).
 
 On https every name has its prefix and every cookie is Secure; on loopback http both are
 dropped, since browsers differ about them there. Only the configured spelling is read, so an
-unprefixed twin that a sibling host has planted is never looked at.
+unprefixed twin that a sibling host has planted is never looked at, nor is a cookie of another
+instance on this host: cookies know no ports (RFC 6265 §8.5), so each has a suffix of its own.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class Cookies:
     @classmethod
     def configured(cls, settings: Settings) -> Cookies:
         """The spelling that the settings ask for."""
+        suffix = f"_{settings.cookie_suffix}" if settings.cookie_suffix else ""
         secure = "; Secure" if settings.secure_cookies else ""
         host = "__Host-" if secure else ""
         # Shared with sibling hosts, where they are asked for; the refresh cookie never is.
@@ -114,16 +116,19 @@ class Cookies:
         )
         return cls(
             refresh=Cookie(
-                ("__Secure-" if secure else "") + "authsvc_refresh",
+                ("__Secure-" if secure else "") + f"authsvc_refresh{suffix}",
                 f"; Path=/auth{secure}; HttpOnly; SameSite=Strict",
             ),
             access=Cookie(
-                f"{shared}authsvc_access", f"; Path=/{domain}{secure}; HttpOnly; SameSite=Lax"
+                f"{shared}authsvc_access{suffix}",
+                f"; Path=/{domain}{secure}; HttpOnly; SameSite=Lax",
             ),
             # As the access cookie: a page that is opened by a link from elsewhere needs both, or
             # the forms in it would lack their value. It proves nothing without the other.
-            csrf=Cookie(f"{shared}authsvc_csrf", f"; Path=/{domain}{secure}; SameSite=Lax"),
-            device=Cookie(f"{host}authsvc_device", f"; Path=/{secure}; HttpOnly; SameSite=Lax"),
+            csrf=Cookie(f"{shared}authsvc_csrf{suffix}", f"; Path=/{domain}{secure}; SameSite=Lax"),
+            device=Cookie(
+                f"{host}authsvc_device{suffix}", f"; Path=/{secure}; HttpOnly; SameSite=Lax"
+            ),
         )
 
     @property

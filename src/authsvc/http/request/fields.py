@@ -23,13 +23,13 @@ def _password(presented: str) -> Secret:
     if len(unicodedata.normalize("NFC", presented)) > MAX_PASSWORD:
         raise ValueError(f"A password has at most {MAX_PASSWORD} characters.")
     if "\0" in presented:
-        raise ValueError("A password holds no NUL character.")
+        raise ValueError("A password must not contain a NUL character.")
     return Secret(presented)
 
 
 def _text(presented: str) -> str:
     if "\0" in presented:
-        raise ValueError("An e-mail address holds no NUL character.")
+        raise ValueError("An e-mail address must not contain a NUL character.")
     return presented
 
 

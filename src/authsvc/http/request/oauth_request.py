@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,22 +10,22 @@ from fastapi import Request
 
 from authsvc.flows.client_authentication import ClientAttempt, authenticate_client
 from authsvc.http.request.client_ip import client_network
+from authsvc.http.request.content_type import require_content_type
 from authsvc.http.request.dependencies import Service, caller
 from authsvc.observe.metrics import OutcomeCounter
 from authsvc.protocol.client_auth import JWT_BEARER, PresentedClient, presented_client
 from authsvc.protocol.clients import Client
-from authsvc.protocol.errors import Refusal, UnsupportedMediaType
+from authsvc.protocol.errors import Refusal
 from authsvc.protocol.form import Form, read_form
-from authsvc.protocol.oauth_errors import InvalidRequest
+from authsvc.protocol.oauth_errors import MissingParameter, QueryNotAllowed, SeveralCredentials
 from authsvc_client.tokens.secret import Secret
 
 FORM = "application/x-www-form-urlencoded"
-_CONTENT_TYPE = re.compile(rf'{FORM}(?:\s*;\s*charset\s*=\s*("?)utf-8\1)?', re.IGNORECASE)
 
 CREDENTIALS: dict[str, Any] = {
     "client_id": {
         "type": "string",
-        "description": "With `client_secret_post`; beside another credential it must be the same.",
+        "description": "With `client_secret_post`; beside another credential, the same client.",
         "examples": ["shop"],
     },
     "client_secret": {
@@ -88,15 +87,11 @@ async def form_of(request: Request) -> Form:
         UnsupportedMediaType: They are in another format.
         PayloadTooLarge, InvalidRequest: See `read_form`.
     """
-    types = request.headers.getlist("content-type")
-    if len(types) != 1 or not _CONTENT_TYPE.fullmatch(types[0].strip()):
-        raise UnsupportedMediaType("content type")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("content encoding")
+    require_content_type(request.headers, FORM)
     form = read_form(await request.body())
     if request.scope["query_string"]:
-        # Proxies log queries, and a credential there would be in all of them (RFC 6749 §2.3.1).
-        raise InvalidRequest("query")
+        # Proxies log queries, and a credential there would be in all of them.
+        raise QueryNotAllowed("query")
     return form
 
 
@@ -109,7 +104,7 @@ def presented_by(request: Request, form: Form) -> PresentedClient:
     """
     values = request.headers.getlist("authorization")
     if len(values) > 1:  # unreachable behind the edge, which refuses it
-        raise InvalidRequest("several_credentials")
+        raise SeveralCredentials("several_credentials")
     presented = presented_client(values[0] if values else None, form.parameters)
     request.state.facts = {"client_id": presented.client_id}
     return presented
@@ -139,10 +134,10 @@ def token_of(form: Form) -> Secret:
     The `token` parameter.
 
     Raises:
-        InvalidRequest: There is none.
+        MissingParameter: There is none.
     """
     if "token" not in form.parameters:
-        raise InvalidRequest("no_token")
+        raise MissingParameter("no_token")
     return Secret(form.parameters["token"])
 
 

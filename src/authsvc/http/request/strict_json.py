@@ -16,15 +16,14 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from authsvc.http.request.content_type import require_content_type
 from authsvc.protocol.errors import (
-    CompressedBody,
     FieldError,
     MalformedJson,
-    OtherCharset,
-    UnsupportedMediaType,
     ValidationFailed,
 )
 
+JSON = "application/json"
 MAX_DEPTH = 32
 MAX_INTEGER = 20  # characters: every 64-bit integer with its sign
 
@@ -32,7 +31,6 @@ MAX_INTEGER = 20  # characters: every 64-bit integer with its sign
 # end of the text and never tried again: linear, whatever is sent.
 _NOT_STRUCTURE = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[^\[\]{}"]+', re.DOTALL)
 _SQUARE = str.maketrans("{}", "[]")
-_CONTENT_TYPE = re.compile(r'application/json(?:\s*;\s*charset\s*=\s*("?)utf-8\1)?', re.IGNORECASE)
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -81,7 +79,7 @@ async def read_object(request: Request, *, optional: bool) -> dict[str, Any] | N
     """
     body = await request.body()
     if body or not optional or "content-type" in request.headers:
-        _check_content_type(request)
+        require_content_type(request.headers, JSON)
     return parse(body) if body else None
 
 
@@ -126,17 +124,6 @@ class _Parsed(Request):
     async def json(self) -> Any:  # noqa: ANN401 - as the base class
         """The parsed body."""
         return self._parsed
-
-
-def _check_content_type(request: Request) -> None:
-    types = request.headers.getlist("content-type")
-    if len(types) != 1 or not _CONTENT_TYPE.fullmatch(types[0].strip()):
-        media_type, _, parameters = types[0].partition(";") if len(types) == 1 else ("", "", "")
-        if media_type.strip().lower() == "application/json" and "charset" in parameters.lower():
-            raise OtherCharset("charset")
-        raise UnsupportedMediaType("content type")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise CompressedBody("content encoding")
 
 
 def _check_depth(text: str) -> None:

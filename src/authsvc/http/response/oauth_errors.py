@@ -16,12 +16,14 @@ from typing import Any
 from starlette import status as http
 from starlette.responses import Response
 
-from authsvc.http.response.problem_schema import RETRY_AFTER_HEADER, STATUS
+from authsvc.http.response.problem_schema import RETRY_AFTER_HEADER, status_of
 from authsvc.protocol.errors import (
     BadRequest,
+    CompressedBody,
     DatabaseUnavailable,
     InternalError,
     MethodNotAllowed,
+    OtherCharset,
     PayloadTooLarge,
     Refusal,
     TooManyAttempts,
@@ -56,7 +58,15 @@ IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
         "invalid_request",
         "Send the parameters as application/x-www-form-urlencoded.",
     ),
-    MethodNotAllowed: ("invalid_request", "This endpoint takes POST only."),
+    CompressedBody: (
+        "invalid_request",
+        "Send the form uncompressed, without Content-Encoding.",
+    ),
+    OtherCharset: (
+        "invalid_request",
+        "Send the form as application/x-www-form-urlencoded in UTF-8, without another charset.",
+    ),
+    MethodNotAllowed: ("invalid_request", "This endpoint accepts only POST."),
     TooManyAttempts: (
         "temporarily_unavailable",
         "Too many attempts of this client. Wait as long as Retry-After says.",
@@ -83,7 +93,7 @@ OAUTH_ERROR: dict[str, Any] = {
     "type": "object",
     "required": ["error", "error_description"],
     "properties": {
-        "error": {"type": "string", "description": "Stable; what a program decides by."},
+        "error": {"type": "string", "description": "Stable; programs decide by it."},
         "error_description": {"type": "string", "description": "For people."},
     },
 }
@@ -134,7 +144,7 @@ def _in_words(refusal: type[Refusal]) -> tuple[int, str, str]:
         return OAUTH_STATUS.get(refusal, 400), refusal.code, refusal.description
     # Whatever else is raised here is a mistake of ours.
     known = next((c for c in refusal.__mro__ if c in IN_OAUTH_WORDS), InternalError)
-    return STATUS[known], *IN_OAUTH_WORDS[known]
+    return status_of(known), *IN_OAUTH_WORDS[known]
 
 
 def _documented(status: int, descriptions: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ STATUS: dict[type[Refusal], int] = {
 BY_CODE = {refusal.code: refusal for refusal in STATUS}
 
 RETRY_AFTER_HEADER = {
-    "description": "Seconds to wait before the same request makes sense.",
+    "description": "Seconds to wait before repeating the request.",
     "schema": {"type": "integer", "minimum": 1},
 }
 HEADERS: dict[int, dict[str, Any]] = {
@@ -95,7 +95,7 @@ PROBLEM: dict[str, Any] = {
         "code": {
             "type": "string",
             "enum": sorted({refusal.code for refusal in STATUS}),
-            "description": "Stable; what a program decides by.",
+            "description": "Stable; programs decide by it.",
         },
         "errors": {
             "type": "array",
@@ -107,7 +107,7 @@ PROBLEM: dict[str, Any] = {
                     "loc": {
                         "type": "array",
                         "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-                        "description": "Where; for an unknown member, the object that holds it.",
+                        "description": "Where; for an unknown member, the object that has it.",
                     },
                     "msg": {"type": "string"},
                     "type": {"type": "string"},

@@ -34,7 +34,7 @@ PATH_ITEM: dict[str, Any] = {
         "tags": ["keys"],
         "summary": "The public keys",
         "description": (
-            "Every key that may have signed an access token which is still alive, and the next "
+            "Every key that may have signed an access token which is still valid, and the next "
             "one before it signs. A verifier that keeps a copy for `max-age` never meets an "
             "unknown `kid`. Conditional requests get 304."
         ),
@@ -51,7 +51,7 @@ PATH_ITEM: dict[str, Any] = {
                     }
                 },
             },
-            "304": {"description": "The copy named by If-None-Match is still right."},
+            "304": {"description": "The copy named by If-None-Match is still current."},
         },
     }
 }

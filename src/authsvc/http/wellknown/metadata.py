@@ -59,7 +59,7 @@ PATH_ITEM: dict[str, Any] = {
                     }
                 },
             },
-            "304": {"description": "The copy named by If-None-Match is still right."},
+            "304": {"description": "The copy named by If-None-Match is still current."},
         },
     }
 }

@@ -58,7 +58,7 @@ PATH_ITEM: dict[str, Any] = {
             "Every revocation of the last hour, for services that verify access tokens by "
             "themselves: a JWS of `typ` `rvk+jwt`, signed with a key of the JWKS. It changes every "
             "5 seconds, and says how old it is. With `since`, only what came after an earlier "
-            "document; a number that is not remembered gets everything. Conditional requests get "
+            "document; an unknown number gets everything. Conditional requests get "
             "304. docs/revocation-feed.md describes the format."
         ),
         "parameters": [

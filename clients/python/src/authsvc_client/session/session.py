@@ -13,6 +13,7 @@ import ssl
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any
 
 import httpx
@@ -81,27 +82,36 @@ class NativeSession:
         self._why = ""  # why the last request had no answer
         self._replacement: Secret | None = None  # of a token that a service refused
 
-    def login(self, email: str, password: str) -> None:
+    def login(self, email: str, password: str, *, client_address: str | None = None) -> None:
         """
         Log in, and put the session into the store; one that was there is logged out.
 
+        Args:
+            client_address: For a backend for frontend: the IP address of the browser, so that
+                authsvc's throttle tells customers apart. authsvc believes it where this machine
+                is one of its `AUTHSVC_TRUSTED_PROXIES`.
+
         Raises:
+            ValueError: That is no IP address.
             LoginRefused: authsvc refused.
             AuthsvcUnavailable: It gave no answer.
             StoreDamaged: The store cannot be written.
         """
+        headers = None
+        if client_address is not None:
+            headers = {"X-Forwarded-For": str(ip_address(client_address))}
         with self._store.lock():
             before = self._load_for_replacement()
             body = {"email": email, "password": password, "delivery": "native"}
             now = self._clock.now()
-            answer = self._post("/auth/login", body)
+            answer = self._post("/auth/login", body, headers)
             if answer is None or answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
                 raise AuthsvcUnavailable(f"authsvc gave no answer to the login{self._why}")
             if answer.status_code != httpx.codes.OK:
                 raise _refused(answer, LoginRefused)
             session = self._session(answer, now=now)
             if session is None:
-                raise AuthsvcUnavailable("what answered the login is not authsvc")
+                raise AuthsvcUnavailable("the answer to the login is not from authsvc")
             self._keep(session)
             if before is not None:
                 # If nobody hears it, it idles out.

@@ -148,7 +148,7 @@ class FileStore:
             return _session(json_object.decode(content))
         except (KeyError, TypeError, ValueError, OverflowError) as exc:
             # Not chained: the exception could hold what is in the file.
-            raise StoreDamaged(f"{self.path}: it is no session ({type(exc).__name__})") from None
+            raise StoreDamaged(f"{self.path}: it is not a session ({type(exc).__name__})") from None
 
     def save(self, session: StoredSession) -> None:
         """

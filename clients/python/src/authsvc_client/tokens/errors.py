@@ -147,11 +147,12 @@ class RevokedToken(InvalidToken):
 
 class StaleClaims(InvalidToken):
     """
-    The user's roles have changed since the token was issued.
+    The user's roles have changed since the token was issued, or one entry of the feed stands for
+    more than 100 of the user's sessions that have ended.
 
     Nobody is logged out: a client refreshes its session and repeats the request.
     """
 
     code = "stale_claims"
     cause = "stale_claims"
-    description = "stale_claims: the roles in the access token have changed, refresh it"
+    description = "stale_claims: the claims of the access token are out of date, refresh it"

@@ -150,6 +150,10 @@ class RevocationSet:
             key = (entry.kind, name)
             self._until[key] = max(self._until.get(key, until), until)
 
+    def forget(self, entry: Entry) -> None:
+        """Forget a session or a token, since another entry contains it."""
+        self._until.pop((entry.kind, entry.digest or b""), None)
+
     def prune(self, now: datetime) -> None:
         """Forget what has expired."""
         self._until = {key: until for key, until in self._until.items() if until > now}

@@ -43,6 +43,7 @@ class AccessTokenMiddleware:
     Guard an ASGI application.
 
     Args:
+        verifier: May be exchanged later, as `app.verifier`, by tests.
         cookies: Accept the cookies of `web` delivery as well; None: only Authorization.
         public: Paths that need no token, each exact; there are no patterns, so that no
             spelling of a path slips through one.
@@ -66,7 +67,7 @@ class AccessTokenMiddleware:
         if isinstance(public, str):
             raise ValueError("public: give a collection of paths")  # noqa: TRY004 - as the others
         self._app = app
-        self._verifier = verifier
+        self.verifier = verifier
         self._cookies = cookies
         self._public = frozenset(public)
         self._roles = role_names(tuple(roles)) if roles else ()
@@ -94,7 +95,7 @@ class AccessTokenMiddleware:
         writes = self._cookies if by_cookie else None
         if writes is not None:
             writes.check_page(headers, must_tell=handshake)
-        claims = await self._verifier.verify(found.token)
+        claims = await self.verifier.verify(found.token)
         if writes is not None and not handshake:
             writes.check_csrf_token(headers)
         if self._roles:

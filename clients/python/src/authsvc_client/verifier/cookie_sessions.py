@@ -35,12 +35,15 @@ class CookieSessions:
             get the cookies without prefix.
         shared: Whether authsvc has AUTHSVC_COOKIE_DOMAIN set; the prefix is `__Secure-` then,
             else `__Host-`.
+        suffix: What authsvc has as AUTHSVC_COOKIE_SUFFIX.
 
     Raises:
         ValueError: There is no origin, or one that is none.
     """
 
-    def __init__(self, *, origins: Sequence[str], shared: bool = False) -> None:
+    def __init__(
+        self, *, origins: Sequence[str], shared: bool = False, suffix: str | None = None
+    ) -> None:
         if isinstance(origins, str) or not origins:
             raise ValueError("origins: give a list of the origins whose pages may write")
         for origin in origins:
@@ -50,8 +53,9 @@ class CookieSessions:
             raise ValueError("origins: either all https or all http on this machine")
         prefix = ("__Secure-" if shared else "__Host-") if schemes == {"https"} else ""
         self._origins = frozenset(origins)
-        self.access_cookie = prefix + ACCESS
-        self.csrf_cookie = prefix + CSRF
+        last = f"_{suffix}" if suffix else ""
+        self.access_cookie = f"{prefix}{ACCESS}{last}"
+        self.csrf_cookie = f"{prefix}{CSRF}{last}"
 
     def access_token(self, cookie_headers: Sequence[str]) -> Secret | None:
         """

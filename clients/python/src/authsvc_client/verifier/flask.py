@@ -50,11 +50,12 @@ class AccessTokens:
     Decorators for views that need an access token.
 
     Args:
+        verifier: May be exchanged later, as `access.verifier`, by tests.
         cookies: Accept the cookies of `web` delivery as well; None: only Authorization.
     """
 
     def __init__(self, verifier: TokenVerifier, *, cookies: CookieSessions | None = None) -> None:
-        self._verifier = verifier
+        self.verifier = verifier
         self._cookies = cookies
 
     @property
@@ -127,7 +128,7 @@ class AccessTokens:
         writes = self._cookies if by_cookie else None
         if writes is not None:
             writes.check_page(_header)
-        claims = self._verifier.verify_sync(found.token)
+        claims = self.verifier.verify_sync(found.token)
         if writes is not None:
             # Last, so that a stranger's form is not even parsed.
             writes.check_csrf_token(_header, form_token=request.form.get("csrf_token"))

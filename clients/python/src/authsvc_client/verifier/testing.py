@@ -1,7 +1,9 @@
 """
-For the tests of an application that this library protects: claims without a token.
+For the tests of an application that this library protects: claims without a signed token.
 
-    app.dependency_overrides[current_caller] = lambda: claims(roles=("admin",))
+    app.dependency_overrides[current_caller] = lambda: claims(roles=("admin",))  # FastAPI
+    access.verifier = FixedVerifier(claims(roles=("admin",)))  # Flask
+    app.verifier = FixedVerifier(claims(roles=("admin",)))  # the ASGI middleware
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from authsvc_client.tokens.claims import AccessTokenClaims
+from authsvc_client.tokens.errors import AccessRefused
+from authsvc_client.verifier.token_verifier import TokenVerifier
 
 
 def claims(**changes: Any) -> AccessTokenClaims:  # noqa: ANN401 - fields by name, of several types
@@ -44,3 +48,36 @@ def claims(**changes: Any) -> AccessTokenClaims:  # noqa: ANN401 - fields by nam
         kid="test",
     )
     return replace(user, **changes)
+
+
+class FixedVerifier(TokenVerifier):
+    """
+    Takes any token for the same caller, or refuses any; it has no keys and asks no server.
+
+    A request without a token is refused as ever, and roles, scope and CSRF are still checked.
+
+    Args:
+        outcome: The caller, such as `claims(roles=("admin",))`, or the refusal, such as
+            `Expired("test")`.
+    """
+
+    def __init__(self, outcome: AccessTokenClaims | AccessRefused) -> None:
+        super().__init__(issuer="https://auth.example.com", audience="authsvc")
+        self._outcome = outcome
+
+    async def verify(self, token: str) -> AccessTokenClaims:
+        """The caller, or the refusal raised."""
+        return self.verify_sync(token)
+
+    def verify_sync(self, token: str) -> AccessTokenClaims:
+        """The caller, or the refusal raised."""
+        del token
+        if isinstance(self._outcome, AccessRefused):
+            raise self._outcome
+        return self._outcome
+
+    async def prefetch(self) -> None:
+        """Nothing: there are no keys to fetch."""
+
+    def prefetch_sync(self) -> None:
+        """Nothing: there are no keys to fetch."""
