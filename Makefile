@@ -22,10 +22,10 @@ test: lint client-environment
 	@$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 bench: dev-environment
-	@exec $(PYTHON) -m tests.bench $(ARGS)
+	@exec $(PYTHON) -m bench $(ARGS)
 
 prove: client-environment
-	@exec $(PYTHON) -m tests.proof $(ARGS)
+	@exec $(PYTHON) -m proof $(ARGS)
 
 lint: dev-environment
 	@echo '== ruff check'

@@ -18,7 +18,7 @@ import pytest
 
 from authsvc import embedded_postgres
 from authsvc.embedded_postgres import binaries, cluster
-from tests.other_user import AS_ROOT, NOBODY, PYTHONPATH, python_for_everybody
+from tests.support.other_user import AS_ROOT, NOBODY, PYTHONPATH, python_for_everybody
 
 PATIENCE = 30.0  # seconds
 FAST = {"fsync": "off"}

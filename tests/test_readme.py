@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fastapi import FastAPI
 
 from authsvc.settings import Settings
-from tests.faults.lossy_proxy import LossyProxy
 from tests.keys.material import rsa_key
-from tests.live import EMAIL, PASSWORD, free_port, serving
 from tests.protocol.forge import CLAIMS, HEADER, sign
+from tests.support.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.lossy_proxy import LossyProxy
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

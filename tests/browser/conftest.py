@@ -17,7 +17,7 @@ import pytest
 
 from authsvc.embedded_postgres import EmbeddedPostgres
 from tests.conftest import _admin, _url
-from tests.live import PASSWORD, serving
+from tests.support.live import PASSWORD, serving
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "clients" / "js"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.browser.conftest import ADA, node
-from tests.live import free_port, serving
+from tests.support.live import free_port, serving
 
 HOSTS = EVIL, OTHER_SITE = "evil.app.localhost", "evil.localhost"
 

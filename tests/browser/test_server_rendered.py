@@ -23,7 +23,7 @@ import pytest
 from authsvc.embedded_postgres import EmbeddedPostgres
 from tests.browser.conftest import ADA, ROOT, Scenario, node
 from tests.conftest import _admin, _url
-from tests.live import free_port, serving
+from tests.support.live import free_port, serving
 
 STATIC = ROOT / "src" / "authsvc" / "http" / "pages" / "static" / "continue"
 SIGNED_OUT = "Failed to load resource: the server responded with a status of 401"

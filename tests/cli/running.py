@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.other_user import PYTHONPATH
+from tests.support.other_user import PYTHONPATH
 
 PATIENCE = 60.0  # seconds; many imports on a busy machine
 

@@ -18,7 +18,7 @@ from authsvc.store.tables import User
 from tests.cli.conftest import Command
 from tests.cli.test_sessions import add, log_in
 from tests.conftest import CALLER, LIFETIMES
-from tests.crowd import copies, copy_session, mark, not_revoked, written
+from tests.support.crowd import copies, copy_session, mark, not_revoked, written
 
 ADDRESS = "alice@example.com"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import PATIENCE, Running, until
-from tests.other_user import AS_ROOT, NOBODY, python_for_everybody
+from tests.support.other_user import AS_ROOT, NOBODY, python_for_everybody
 
 ACCOUNT = {"email": "alice@example.com", "password": "correct horse battery staple"}
 NATIVE = {**ACCOUNT, "delivery": "native"}

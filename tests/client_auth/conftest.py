@@ -20,7 +20,7 @@ from authsvc.keys.rotation import create_first_keys
 from authsvc.settings import Settings
 from authsvc_client.session import FileStore, NativeSession
 from tests.conftest import START
-from tests.live import EMAIL, PASSWORD, free_port
+from tests.support.live import EMAIL, PASSWORD, free_port
 
 CHEAP_ARGON2 = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 1}
 

@@ -16,8 +16,8 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.faults.lossy_proxy import LossyProxy
-from tests.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.lossy_proxy import LossyProxy
 from tests.verifier.snippets import ROOT
 from tests.verifier.test_example import notes
 

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from authsvc_client.session import errors
-from tests.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.live import EMAIL, PASSWORD, free_port, serving
 from tests.verifier.snippets import ROOT, block, module_of
 
 PAGE = "mobile-and-cli.md"

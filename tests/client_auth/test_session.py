@@ -28,7 +28,7 @@ from authsvc_client.session import (
     StoreDamaged,
 )
 from tests.client_auth.conftest import Authsvc, NewSession
-from tests.live import EMAIL, PASSWORD
+from tests.support.live import EMAIL, PASSWORD
 
 
 async def token(session: NativeSession, **options: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live import EMAIL, PASSWORD, serving
+from tests.support.live import EMAIL, PASSWORD, serving
 
 EXAMPLES = 15  # for each operation and phase: bounded, and the same in every run
 

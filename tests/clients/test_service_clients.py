@@ -24,7 +24,7 @@ from authsvc.flows.administer_clients import create_client
 from authsvc.protocol.clients import AuthMethod, Client
 from authsvc.store.database import Database
 from tests.keys.material import rsa_key
-from tests.live import serving
+from tests.support.live import serving
 
 with warnings.catch_warnings(record=True):  # it would rather have httpx2
     from authlib.integrations.httpx_client import AsyncOAuth2Client

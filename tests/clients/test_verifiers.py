@@ -15,7 +15,7 @@ import httpx
 import jwt
 import pytest
 
-from tests.live import EMAIL, PASSWORD, serving
+from tests.support.live import EMAIL, PASSWORD, serving
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")

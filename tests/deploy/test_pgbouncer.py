@@ -14,14 +14,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from tests.live import free_port
-from tests.proof.checker.afterwards import check_afterwards
-from tests.proof.checker.check import check
-from tests.proof.experiment import stage
-from tests.proof.fault_proxy import FaultProxy
-from tests.proof.history import Operation, Recorder, read_history
-from tests.proof.replica import Replica
-from tests.proof.workload import workload
+from proof.checker.afterwards import check_afterwards
+from proof.checker.check import check
+from proof.experiment import stage
+from proof.fault_proxy import FaultProxy
+from proof.history import Operation, Recorder, read_history
+from proof.replica import Replica
+from proof.workload import workload
+from tests.support.live import free_port
 
 # Debian keeps servers where only root's PATH leads.
 PGBOUNCER = shutil.which(

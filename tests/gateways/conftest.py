@@ -20,7 +20,7 @@ import pytest
 from authsvc.embedded_postgres import EmbeddedPostgres
 from tests.conftest import _admin, _url
 from tests.gateways.upstream import Upstream, upstream
-from tests.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.live import EMAIL, PASSWORD, free_port, serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "gateway"
 AUTHSVC, ORDERS = "127.0.0.1:8000", "127.0.0.1:9000"

@@ -12,7 +12,7 @@ import pytest
 from tests.gateways.client import send_once
 from tests.gateways.conftest import GATEWAYS, Gateway, running
 from tests.gateways.upstream import upstream
-from tests.live import free_port
+from tests.support.live import free_port
 
 EACH = pytest.mark.parametrize("gateway", GATEWAYS, ids=lambda gateway: gateway.name)
 UNKNOWN = (

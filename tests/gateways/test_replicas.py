@@ -9,7 +9,7 @@ import pytest
 
 from tests.gateways.client import send
 from tests.gateways.conftest import World
-from tests.live import EMAIL, PASSWORD
+from tests.support.live import EMAIL, PASSWORD
 
 BOUND = 1.0  # seconds
 

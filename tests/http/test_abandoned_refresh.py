@@ -23,8 +23,8 @@ from authsvc.protocol.audit import AuditEvent
 from authsvc.store.database import Database
 from authsvc.store.tables import AuditRecord
 from tests.http.conftest import BASE_URL, MovableClock, log_in, refresh
-from tests.live import EMAIL, PASSWORD, serving
-from tests.wire import Connection, post
+from tests.support.live import EMAIL, PASSWORD, serving
+from tests.support.wire import Connection, post
 
 DEADLINE = 5.0  # seconds
 

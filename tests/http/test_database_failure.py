@@ -12,9 +12,9 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.settings import Settings
-from tests.faults.database_proxy import DatabaseProxy, Mode
 from tests.http.conftest import CHEAP_ARGON2, EMAIL, PASSWORD, log_in, me, refresh
 from tests.http.oauth import GRANT, INTROSPECT, REVOKE, TOKEN, basic, register
+from tests.support.database_proxy import DatabaseProxy, Mode
 
 KEY = "6a1e0d1a2f6c4e0b9d3f"
 

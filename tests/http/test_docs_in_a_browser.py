@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.live import EMAIL, PASSWORD, serving
+from tests.support.live import EMAIL, PASSWORD, serving
 
 CLIENTS = Path(__file__).parents[1] / "clients"
 NODE = shutil.which("node")

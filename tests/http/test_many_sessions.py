@@ -16,8 +16,8 @@ from authsvc.flows import maintain
 from authsvc.keys.refresh_tokens import seal
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.store import endings
-from tests.crowd import copies, copy_session, mark, not_revoked, written
 from tests.http.conftest import PASSWORD, log_in, me, refresh
+from tests.support.crowd import copies, copy_session, mark, not_revoked, written
 
 pytestmark = pytest.mark.usefixtures("alice")
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from authsvc.keys.rotation import create_first_keys
-from tests.live import free_port, is_ready
+from tests.support.live import free_port, is_ready
 
 PASSWORD = "canary-password-7f3a9c"
 WRONG = "canary-wrong-password-51be"

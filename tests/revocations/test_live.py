@@ -28,7 +28,7 @@ from authsvc_client.verifier import (
     TokenVerifier,
 )
 from authsvc_client.verifier.fastapi import CurrentUser, protect
-from tests.live import EMAIL, PASSWORD, serving
+from tests.support.live import EMAIL, PASSWORD, serving
 
 ISSUER = "http://localhost:1"  # of both, so that either's tokens are the other's
 

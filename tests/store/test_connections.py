@@ -20,8 +20,8 @@ from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.store import migrate
 from authsvc.store.connections import CONNECT_TIMEOUT, connector, normalise
 from authsvc.store.database import Database
-from tests.live import free_port
 from tests.remote.web import certificate_for
+from tests.support.live import free_port
 
 
 @pytest.fixture(scope="module")

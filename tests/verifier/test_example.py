@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.live import EMAIL, PASSWORD, free_port, serving
 from tests.verifier.snippets import ROOT
 
 EXAMPLE = ROOT / "examples" / "resource-service"

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tests.live import EMAIL, PASSWORD, serving
+from tests.support.live import EMAIL, PASSWORD, serving
 from tests.verifier.snippets import ROOT, block, module_of
 from tests.verifier.test_example import log_in, notes
 

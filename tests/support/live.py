@@ -1,0 +1,86 @@
+"""The real service: processes of their own, as a user runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.error import URLError
+
+from authsvc.keys.rotation import create_first_keys
+from tests.support.wire import Connection, post
+
+PROCESSES = 2
+EMAIL, PASSWORD = "racer@example.com", "correct horse battery staple"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_ready(port: int) -> bool:
+    url = f"http://127.0.0.1:{port}/readyz"
+    with suppress(URLError, OSError), urllib.request.urlopen(url, timeout=2) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+@asynccontextmanager
+async def serving(database_url: str, directory: Path, **settings: str) -> AsyncIterator[list[int]]:
+    """
+    Two processes on one database and one key directory; a user is registered.
+
+    Args:
+        settings: Names without the prefix.
+
+    Returns:
+        Their ports.
+    """
+    keys = directory / "keys"
+    create_first_keys(keys, now=datetime.now(UTC) - timedelta(minutes=1))
+    ports = [free_port() for _ in range(PROCESSES)]
+    processes = [
+        subprocess.Popen(  # noqa: ASYNC220 - starts at once
+            [sys.executable, "-m", "authsvc", "serve"],
+            cwd=directory,
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith("AUTHSVC_")},
+                "AUTHSVC_DATABASE_URL": database_url,
+                "AUTHSVC_DATA_DIR": str(directory / "data"),
+                "AUTHSVC_KEYS_DIR": str(keys),
+                "AUTHSVC_PORT": str(port),
+                "AUTHSVC_WORKERS": "1",
+                "AUTHSVC_THROTTLE": "off",
+                "AUTHSVC_ARGON2_MEMORY_KIB": "8",
+                "AUTHSVC_ARGON2_TIME": "1",
+                "AUTHSVC_LOG_LEVEL": "error",
+                **{f"AUTHSVC_{name}": value for name, value in settings.items()},
+            },
+            stdout=subprocess.DEVNULL,
+        )
+        for port in ports
+    ]
+    try:
+        async with asyncio.timeout(30):
+            for port in ports:
+                while not await asyncio.to_thread(is_ready, port):
+                    assert all(process.poll() is None for process in processes)
+        connection = await Connection.open(ports[0])
+        await connection.ask(post("/auth/register", {"email": EMAIL, "password": PASSWORD}))
+        await connection.close()
+        yield ports
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=20)
