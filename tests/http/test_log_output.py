@@ -30,7 +30,7 @@ def test_lines_are_written_in_order_and_all_of_them_by_the_end(tmp_path: Path) -
 
 @pytest.mark.finding("P19")
 def test_lines_beyond_the_queue_are_dropped_and_counted_while_a_pipe_is_not_read() -> None:
-    """The writer hangs in the pipe with one line, ten wait, and the rest are lost."""
+    """The writer hangs in the pipe with some of the ten that wait, and the rest are lost."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with suppress(BlockingIOError):
@@ -42,7 +42,7 @@ def test_lines_beyond_the_queue_are_dropped_and_counted_while_a_pipe_is_not_read
     for _ in range(100):
         log.write("line")
 
-    assert dropped.take() in {89, 90}
+    assert 90 == dropped.take()
     os.close(reader)  # the writer gets an error, and goes on
     log.end()
     os.close(writer)

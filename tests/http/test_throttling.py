@@ -217,7 +217,7 @@ async def test_beyond_the_day_the_refusal_names_the_ways_that_stay_open(
     refused = await attempt(new_client("192.0.2.1"), PASSWORD)
 
     assert (429, "too_many_attempts") == (refused.status_code, refused.json()["code"])
-    assert "on a device or from a network that has signed in" in refused.json()["detail"]
+    assert "from a device or network that has signed in before" in refused.json()["detail"]
 
 
 @pytest.mark.requirement("L2")

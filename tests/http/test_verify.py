@@ -587,7 +587,7 @@ async def test_a_disabled_user_is_refused(
 ) -> None:
     token = (await log_in(client)).json()["access_token"]
     service = app.state.service
-    await disable_account(service.db, UUID(alice["id"]), caller=CALLER)
+    await disable_account(service.db, UUID(alice["id"]), caller=CALLER, database_now=START)
     await service.revocations.look(database_now=START)
 
     assert 401 == (await verify(client, token)).status_code

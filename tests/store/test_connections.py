@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -247,3 +248,20 @@ async def test_the_host_that_nobody_knows_is_named() -> None:
 
     assert "secret" not in refused.value.detail
     await db.close()
+
+
+async def test_no_two_processes_name_their_statements_alike(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a pooler one would run the other's, on values of its own."""
+    connection = await connector(normalise(url(port)))()
+    ours = (await connection.prepare("SELECT 1")).get_name()
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    forked = (await connection.prepare("SELECT 2")).get_name()
+    monkeypatch.undo()
+    await connection.close()
+
+    assert not re.fullmatch(r"__asyncpg_stmt_[0-9a-f]+__", ours)
+    assert forked.rpartition("__")[2].partition("_")[0] == "7"
+    assert ours.rpartition("__")[2] != forked.rpartition("__")[2]
+    assert max(len(ours), len(forked)) < 64  # PostgreSQL's NAMEDATALEN

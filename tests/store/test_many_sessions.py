@@ -191,7 +191,7 @@ async def test_what_lives_on_moves_along(db: Database) -> None:
     assert 1 == await live(db, user_id)
     refreshed = await refresh(db, family)
     assert refreshed is not None
-    assert 3 == refreshed.ver
+    assert 2 == refreshed.ver
 
 
 @pytest.mark.finding("11.1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,23 @@ FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl")
 UNDERSTOOD = frozenset(
     {"database", "host", "passfile", "password", "port", "ssl", "target_session_attrs", "user"}
 )
+
+
+# Of this program; forks of it differ by their process id.
+PROGRAM = secrets.token_hex(8)
+
+
+class OwnNames(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """
+    A connection whose prepared statements have names that no other process uses.
+
+    Behind a transaction pooler that the URL does not tell of, processes share the server's
+    connections. By asyncpg's own names, which are numbers, one would run the statements of
+    another on values of its own; so it finds none, and is told so.
+    """
+
+    def _get_unique_id(self, prefix: str) -> str:
+        return f"{super()._get_unique_id(prefix)}{os.getpid():x}_{PROGRAM}"
 
 
 class UnknownHost(OSError):  # noqa: N818 - a cause, read as one
@@ -177,7 +195,9 @@ def _advice(exc: ssl.SSLCertVerificationError) -> str:
 
 async def _one(host: dict[str, Any], **options: object) -> asyncpg.Connection:
     try:
-        return await asyncpg.connect(timeout=CONNECT_TIMEOUT, **host, **options)
+        return await asyncpg.connect(
+            timeout=CONNECT_TIMEOUT, connection_class=OwnNames, **host, **options
+        )
     except socket.gaierror as exc:
         raise UnknownHost(f"its host name is unknown: {host.get('host')}") from exc
 
