@@ -28,6 +28,7 @@ from authsvc.protocol.refresh import Delivery, Lifetimes
 from authsvc.store import logins, refresh_families, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.group_commit import GroupCommit
 from authsvc_client.tokens.secret import Secret
 from proof.experiment import Experiment, Findings, Stage
 
@@ -61,10 +62,10 @@ class Street:
     db: Database
     keys: KeyDirectory
     sql: asyncpg.Connection
-    user_id: UUID
     random: Random
     findings: Findings
     now: datetime
+    user_id: UUID = field(init=False)
 
     def __post_init__(self) -> None:
         self.issuer = Issuer(
@@ -73,6 +74,14 @@ class Street:
             audience="authsvc",
             access_ttl=timedelta(seconds=900),
         )
+        self.group_commit = GroupCommit(self.db.autocommit)
+
+    async def enter(self) -> None:
+        """Whom all families belong to."""
+        async with self.db.transaction() as session:
+            user = await users.create(session, email="a7@example.com", password_hash="hash")
+        assert user is not None
+        self.user_id = user.id
 
     async def family(self) -> None:
         """The life of one."""
@@ -163,6 +172,7 @@ class Street:
         try:
             session = await flow.refresh(
                 self.db,
+                self.group_commit,
                 self.issuer,
                 self.keys,
                 presented=Presented(token, by_cookie=False, idempotency_key=key),
@@ -171,7 +181,6 @@ class Street:
                 now=self.now,
                 under_way=lambda: timedelta(0),
                 abandoned=is_abandoned,
-                database_now=self.now,
             )
         except InvalidRefreshToken:
             return "refused"
@@ -193,7 +202,6 @@ class Street:
                 lifetimes=LIFETIMES,
                 place=Place("a7@example.com", "203.0.113.7/32", None),
                 caller=OWNER,
-                now=self.now,
             )
         assert family is not None
         return Household(
@@ -263,13 +271,12 @@ async def _street(stage: Stage, random: Random) -> AsyncIterator[Street]:
                 place / "keys", passphrase=None, refresh_absolute_ttl=30 * DAY, strict_modes=False
             )
             keys.load(now)
-            db = await Database.open(url)
+            db = await Database.open(url, now=lambda: street.now)
             sql = await asyncpg.connect(url)
             try:
-                async with db.transaction() as session:
-                    user = await users.create(session, email="a7@example.com", password_hash="hash")
-                assert user is not None
-                yield Street(db, keys, sql, user.id, random, Findings(), now)
+                street = Street(db, keys, sql, random, Findings(), now)
+                await street.enter()
+                yield street
             finally:
                 await sql.close()
                 await db.close()

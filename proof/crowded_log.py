@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -51,6 +52,8 @@ SPARE = 10  # that the scaled log has beyond the parts of all; it has 50,000 in 
 CHECKED = 200  # revoked tokens that are presented in each step
 LEAP, RESTART = 0.05, 0.3  # chances in each step
 CONTROL_UNITS = 400
+# What the database takes for now, in each task.
+MOMENT: ContextVar[datetime] = ContextVar("moment")
 
 
 @dataclass
@@ -111,6 +114,7 @@ class Crowd:
 
     async def enter(self, accounts: int) -> None:
         """Everybody logs in."""
+        MOMENT.set(self.now)
         for number in range(accounts + BYSTANDERS):
             async with self.db.transaction() as session:
                 user = await users.create(
@@ -128,7 +132,8 @@ class Crowd:
         """Five seconds, or now and then many minutes."""
         if self.random.random() < LEAP:
             self.now += self.random.randint(1, 500) * STEP
-            await prune(self.db, audit_retention=DAY, database_now=self.now)
+            MOMENT.set(self.now)
+            await prune(self.db, audit_retention=DAY)
             self.findings.counted["leaps in time"] += 1
         self._mint()
         busy = [self._in_and_out(user_id) for user_id in self.accounts]
@@ -136,11 +141,12 @@ class Crowd:
             busy.append(self._revoke_all(self.client))
         await asyncio.gather(*busy)
         self.now += STEP
+        MOMENT.set(self.now)
         if self.random.random() < RESTART:
             self.processes[1] = self._start()
             self.findings.counted["restarts"] += 1
         for process in self.processes:
-            await process.look(database_now=self.now)
+            await process.look()
         await self._judge()
 
     def _mint(self) -> None:
@@ -162,7 +168,6 @@ class Crowd:
                         family.id,
                         reason=self.random.choice((RevokeReason.LOGOUT, RevokeReason.REUSE)),
                         caller=CALLER,
-                        now=when,
                     )
                 self.ended.append(Ended(self._claims(family, when), when))
                 self.findings.done += 1
@@ -176,6 +181,7 @@ class Crowd:
         try:
             while True:
                 when += timedelta(milliseconds=self.random.randint(1, 5))
+                MOMENT.set(when)
                 grant = ClientGrant(client.client_id, "https://api.example.com", "")
                 token = self.issuer.client_access_token(grant, now=when)
                 revoked = await revoke_client_token(
@@ -185,7 +191,6 @@ class Crowd:
                     token=token,
                     caller=CALLER,
                     now=when,
-                    database_now=when,
                 )
                 # A token that has ended with the others counts as well: it took from the quota.
                 self.findings.counted["tokens revoked"] += revoked is Revoked.ACCESS_TOKEN
@@ -227,7 +232,7 @@ class Crowd:
             if verifier.known.standing(self._claims(family, self.now)) is Standing.GOOD:
                 continue
             async with self.db.autocommit() as connection:
-                loaded = await refresh_families.load(connection, family.id, now=self.now)
+                loaded = await refresh_families.load(connection, family.id)
             assert loaded is not None
             self.others[number], state = loaded
             self.demand(state.is_live(self.now), "a session ended that nobody has ended")
@@ -241,6 +246,7 @@ class Crowd:
             self.findings.violations.append(sentence)
 
     async def _log_in(self, user_id: UUID, when: datetime, *, counted: bool = True) -> Family:
+        MOMENT.set(when)
         async with self.db.autocommit() as connection:
             family = await logins.create_family(
                 connection,
@@ -253,7 +259,6 @@ class Crowd:
                 place=Place(f"{user_id}@example.com", "203.0.113.7/32", None),
                 logins=Limits().logins if counted else None,
                 caller=CALLER,
-                now=when,
             )
         assert family is not None
         return family
@@ -317,7 +322,7 @@ async def _crowd(
                 place / "keys", passphrase=None, refresh_absolute_ttl=30 * DAY, strict_modes=False
             )
             keys.load(now)
-            db = await Database.open(url)
+            db = await Database.open(url, now=MOMENT.get)
             setattr(follow_revocations, "MOST_ENTRIES", most + SPARE)  # noqa: B010 - a patch
             try:
                 crowd = Crowd(db, keys, random, Findings(), now, client, most)

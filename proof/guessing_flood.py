@@ -147,10 +147,10 @@ class Siege:
 
     async def forgotten(self) -> None:
         """A day later nothing is left of it."""
-        db = await Database.open(self.url)
+        later = datetime.now(UTC) + STRANGERS_WINDOW + MINUTE
+        db = await Database.open(self.url, now=lambda: later)
         try:
-            later = datetime.now(UTC) + STRANGERS_WINDOW + MINUTE
-            await prune(db, audit_retention=timedelta(days=365), database_now=later)
+            await prune(db, audit_retention=timedelta(days=365))
         finally:
             await db.close()
         rows = await self.database.fetchval(ROWS)

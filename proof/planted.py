@@ -24,7 +24,7 @@ from authsvc.flows.session import Outcome
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, FamilyState, Verdict
-from authsvc.store import attempts, logins, refresh_families, rotations, sessions, users
+from authsvc.store import attempts, group_commit, logins, refresh_families, sessions, users
 from authsvc.store.attempts import Attempt
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
@@ -51,11 +51,9 @@ VERIFYING = 0.1  # seconds, as argon2 with parameters of production takes
 def non_atomic_rotate() -> None:
     """Read, look, write: without a condition in the write."""
 
-    async def rotate(
-        connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
-    ) -> Family | None:
+    async def rotate(connection: HotConnection, attempt: Attempt) -> Family | None:
         token, window = attempt.token, attempt.lifetimes.retry_window
-        loaded = await refresh_families.load(connection, token.family_id, now=now)
+        loaded = await refresh_families.load(connection, token.family_id)
         if loaded is None:
             return None
         family, state = loaded
@@ -135,12 +133,10 @@ def restart_forgets() -> None:
         revoked.update(ended)
         return len(ended)
 
-    async def obedient_rotate(
-        connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
-    ) -> Family | None:
+    async def obedient_rotate(connection: HotConnection, attempt: Attempt) -> Family | None:
         if attempt.token.family_id in revoked:
             return None
-        return await rotate(connection, attempt, now=now)
+        return await rotate(connection, attempt)
 
     async def obedient_load(connection: Any, family_id: UUID, **options: Any) -> Any:
         loaded = await load(connection, family_id, **options)
@@ -182,16 +178,12 @@ def crossed_answers() -> None:
     """The rows of a statement are taken in the order of the requests, or what is thought to be."""
     rotate, rotate_together = attempts.rotate, attempts.rotate_together
 
-    async def slowly(
-        connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
-    ) -> Family | None:
+    async def slowly(connection: HotConnection, attempt: Attempt) -> Family | None:
         await asyncio.sleep(PAUSE)  # company gathers meanwhile
-        return await rotate(connection, attempt, now=now)
+        return await rotate(connection, attempt)
 
-    async def crossed(
-        connection: HotConnection, attempts: Sequence[Attempt], *, now: datetime | None = None
-    ) -> dict[UUID, Family]:
-        rotated = await rotate_together(connection, attempts, now=now)
+    async def crossed(connection: HotConnection, attempts: Sequence[Attempt]) -> dict[UUID, Family]:
+        rotated = await rotate_together(connection, attempts)
         # Of one delivery, or the client would choke on an answer of the other kind.
         like: dict[Delivery, list[UUID]] = {}
         for family in rotated.values():
@@ -204,7 +196,7 @@ def crossed_answers() -> None:
 
     attempts.rotate = slowly
     attempts.rotate_together = crossed
-    rotations.LANES, rotations.PATIENCE = 1, 1.0
+    group_commit.LANES, group_commit.PATIENCE = 1, 1.0
 
 
 def login_survives_disable() -> None:

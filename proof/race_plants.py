@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
 
 from authsvc.protocol.refresh import Verdict, verdict
-from authsvc.store import attempts, logins, refresh_families, rotations
+from authsvc.store import attempts, group_commit, logins, refresh_families
 from authsvc.store.attempts import Attempt
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
@@ -55,14 +54,12 @@ def login_without_a_second_look() -> None:
 
 def nobody_goes_together() -> None:
     """Every rotation is one call of `attempts.rotate`, so that a plant there is met."""
-    rotations.MOST_TOGETHER = 1
+    group_commit.MAX_TOGETHER = 1
 
 
 def _rotate_by(statement: str) -> None:
-    async def rotate(
-        connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
-    ) -> Family | None:
-        loaded = await refresh_families.load(connection, attempt.token.family_id, now=now)
+    async def rotate(connection: HotConnection, attempt: Attempt) -> Family | None:
+        loaded = await refresh_families.load(connection, attempt.token.family_id)
         if loaded is None:
             return None
         family, state = loaded

@@ -18,7 +18,7 @@ from proof.guessing.figures import Figures, measure, read, table
 from proof.guessing.ours import Ours
 from proof.guessing.rules import Try
 from proof.page import GUESSING
-from tests.conftest import CALLER, LIFETIMES, START
+from tests.conftest import CALLER, LIFETIMES, START, database_at
 
 pytestmark = pytest.mark.finding("11.2")
 # Small, so that a few hundred attempts meet every refusal.
@@ -38,7 +38,7 @@ async def in_sql(db: Database, tried: Try, owner: dict[str, object]) -> timedelt
     device = (user, tried.device) if user and tried.device else None
     place = admission.Place(tried.account, tried.network, device)  # type: ignore[arg-type]
     async with db.autocommit() as connection:
-        found = await admission.find_credentials(connection, place, limits=SMALL, now=tried.at)
+        found = await admission.find_credentials(connection, place, limits=SMALL)
         if isinstance(found.admission, TooManyAttempts):
             return found.admission.retry_after
         assert found.admission is not None
@@ -55,7 +55,6 @@ async def in_sql(db: Database, tried: Try, owner: dict[str, object]) -> timedelt
                 admission=found.admission,
                 logins=SMALL.logins,
                 caller=CALLER,
-                now=tried.at,
             )
         else:
             await throttle_buckets.record_failure(
@@ -65,7 +64,6 @@ async def in_sql(db: Database, tried: Try, owner: dict[str, object]) -> timedelt
                 user_id=found.user_id,
                 cause="wrong_password",
                 caller=CALLER,
-                now=tried.at,
             )
     return None
 
@@ -91,7 +89,8 @@ async def test_the_model_is_equal_to_the_sql(db: Database) -> None:
             "A" * 22 if known and random.random() < 0.2 else None,
             right=known and random.random() < 0.3,
         )
-        answers.append(await in_sql(db, tried, owner))
+        with database_at(tried.at):
+            answers.append(await in_sql(db, tried, owner))
         assert answers[-1] == model.attempt(tried), tried
 
     assert 50 < sum(answer is None for answer in answers) < 380

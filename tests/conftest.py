@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +31,8 @@ LIFETIMES = Lifetimes(
     idle=timedelta(days=7), absolute=timedelta(days=30), retry_window=timedelta(seconds=10)
 )
 NO_REMOTE_KEYS = RemoteKeys(Fetcher(loopback=False).fetch)
+# Of `db`, in this task and those it starts; None is PostgreSQL's own clock.
+MOMENT: ContextVar[datetime | None] = ContextVar("moment", default=None)
 CALLER = Caller(ip="203.0.113.7", user_agent="tests", request_id=str(uuid4()))
 
 
@@ -78,10 +82,20 @@ async def empty_database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
-    """Both pools on a fresh database."""
-    database = await Database.open(database_url)
+    """Both pools on a fresh database; see `database_at` for its clock."""
+    database = await Database.open(database_url, now=MOMENT.get)
     yield database
     await database.close()
+
+
+@contextmanager
+def database_at(moment: datetime) -> Iterator[None]:
+    """Have the statements inside take this moment for now."""
+    before = MOMENT.set(moment)
+    try:
+        yield
+    finally:
+        MOMENT.reset(before)
 
 
 @dataclass

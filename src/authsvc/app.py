@@ -51,6 +51,7 @@ from authsvc.remote.fetch import Fetcher
 from authsvc.settings import Settings, usable_cores
 from authsvc.store import readiness
 from authsvc.store.database import Database
+from authsvc.store.group_commit import GroupCommit
 
 SAMPLE_INTERVAL = timedelta(seconds=5)
 RELOAD_INTERVAL = timedelta(seconds=15)
@@ -103,7 +104,7 @@ def create_app(
     The service as an ASGI application.
 
     Args:
-        clock: Only tests pass one.
+        clock: Only tests pass one; then it is the database's, too.
         at_end: Called last; a worker process is ended by a signal soon after.
     """
     connections = Connections(settings.max_connections_per_address, settings.trusted_proxies)
@@ -113,7 +114,7 @@ def create_app(
         die_with_parent()
         async with AsyncExitStack() as stack:
             stack.callback(at_end)
-            held = await _open(settings, clock or Clock(), stack)
+            held = await _open(settings, clock, stack)
             app.state.service = held
             app.state.readiness = lambda: _readiness(held)
             await _sample(held, connections)
@@ -155,10 +156,15 @@ def create_app(
     return app
 
 
-async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Service:
+async def _open(settings: Settings, clock: Clock | None, stack: AsyncExitStack) -> Service:
     """Build what lives as long as the process; the database may be down meanwhile."""
     if settings.database_url is None:
         raise RuntimeError("`authsvc serve` starts the embedded database and passes its URL")
+    db = await Database.open(
+        settings.database_url.get_secret_value(), now=clock.now if clock else None
+    )
+    stack.push_async_callback(db.close)
+    clock = clock or Clock()
     passphrase = settings.keys_passphrase
     keys = KeyDirectory(
         settings.keys_dir,
@@ -168,8 +174,6 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
     )
     for problem in keys.load(clock.now()):
         log.warning("key_problem", problem=str(problem))
-    db = await Database.open(settings.database_url.get_secret_value())
-    stack.push_async_callback(db.close)
     hasher = PasswordHasher(
         settings.argon2_memory_kib,
         settings.argon2_time,
@@ -185,6 +189,7 @@ async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Serv
     return Service(
         settings=settings,
         db=db,
+        group_commit=GroupCommit(db.autocommit),
         keys=keys,
         issuer=Issuer(
             keys,
@@ -240,7 +245,7 @@ async def _follow_revocations(held: Service) -> None:
     lost = False
     while True:
         try:
-            if await held.revocations.look(database_now=held.clock.database_now()):
+            if await held.revocations.look():
                 # Its file is gone, and the next reading may be 15 s away.
                 await _reload_keys(held)
             if lost:
@@ -264,11 +269,7 @@ async def _sample(held: Service, connections: Connections) -> None:
 
 
 async def _prune(held: Service) -> None:
-    pruned = await prune(
-        held.db,
-        audit_retention=held.settings.audit_retention,
-        database_now=held.clock.database_now(),
-    )
+    pruned = await prune(held.db, audit_retention=held.settings.audit_retention)
     log.info("pruned", families=pruned.families, audit_records=pruned.audit_records)
 
 

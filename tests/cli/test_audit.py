@@ -12,6 +12,7 @@ from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store import audit
 from authsvc.store.database import Database
 from tests.cli.conftest import Command
+from tests.conftest import database_at
 
 pytestmark = pytest.mark.finding("N16")
 
@@ -29,9 +30,8 @@ async def record(
     **details: object,
 ) -> None:
     async with db.transaction() as session:
-        await audit.record(
-            session, event, user_id=user_id, caller=STRANGER, details=details, now=START + after
-        )
+        with database_at(START + after):
+            await audit.record(session, event, user_id=user_id, caller=STRANGER, details=details)
 
 
 @pytest.fixture

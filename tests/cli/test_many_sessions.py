@@ -17,7 +17,7 @@ from authsvc.store.database import Database
 from authsvc.store.tables import User
 from tests.cli.conftest import Command
 from tests.cli.test_sessions import add, log_in
-from tests.conftest import CALLER, LIFETIMES
+from tests.conftest import CALLER, LIFETIMES, database_at
 from tests.support.crowd import copies, copy_session, mark, not_revoked, written
 
 ADDRESS = "alice@example.com"
@@ -48,7 +48,8 @@ async def refreshes(db: Database, family_id: UUID) -> bool:
         # Later than the retry window, in which a cookie is kept as it is.
         later = await connection.fetchrow("SELECT clock_timestamp() + interval '1 minute' AS now")
         assert later is not None
-        return await attempts.rotate(connection, attempt, now=later["now"]) is not None
+        with database_at(later["now"]):
+            return await attempts.rotate(connection, attempt) is not None
 
 
 @pytest.mark.finding("11.1")

@@ -36,9 +36,6 @@ class MovableClock(Clock):
     def now(self) -> datetime:
         return self.time
 
-    def database_now(self) -> datetime:
-        return self.time
-
     def monotonic(self) -> float:
         return (self.time - datetime(2026, 1, 1, tzinfo=UTC)).total_seconds()
 

@@ -24,7 +24,7 @@ from authsvc.store.database import Database
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
 from authsvc.store.users import NewUser
 from authsvc_client.tokens.secret import Secret
-from tests.conftest import CALLER, LIFETIMES, START
+from tests.conftest import CALLER, LIFETIMES, START, database_at
 
 PASSWORD = Secret("correct horse battery staple")
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA"
@@ -257,7 +257,7 @@ async def test_what_does_not_exist_is_not_found_and_not_audited(
     [
         accounts.disable_account,
         accounts.delete_account,
-        lambda db, user_id: accounts._store_password(db, user_id, "new", None, None),
+        lambda db, user_id: accounts._store_password(db, user_id, "new", None),
     ],
     ids=["disable", "delete", "set-password"],
 )
@@ -315,9 +315,8 @@ async def test_dead_sessions_are_not_listed(db: Database, alice: User) -> None:
     assert ended is not None
     await administer_sessions.revoke_session(db, ended)
 
-    later = await administer_sessions.list_all_sessions(
-        db, limit=10, database_now=START + timedelta(days=3650)
-    )
+    with database_at(START + timedelta(days=3650)):
+        later = await administer_sessions.list_all_sessions(db, limit=10)
 
     assert ended not in await live(db)
     assert 1 == len(await live(db))

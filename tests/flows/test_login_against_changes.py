@@ -17,7 +17,7 @@ from authsvc.store import logins, sessions, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
 from authsvc.store.refresh_families import Family
-from tests.conftest import CALLER, LIFETIMES
+from tests.conftest import CALLER, LIFETIMES, database_at
 
 Change = Callable[[AsyncSession, UUID], Awaitable[object]]
 
@@ -129,10 +129,10 @@ async def test_pruning_keeps_a_family_until_a_day_after_its_absolute_expiry(
     end = family.absolute_expires_at + timedelta(days=1)
 
     async with db.transaction() as session:
-        early = await sessions.prune_families(session, batch=500, now=end)
-        late = await sessions.prune_families(
-            session, batch=500, now=end + timedelta(microseconds=1)
-        )
+        with database_at(end):
+            early = await sessions.prune_families(session, batch=500)
+        with database_at(end + timedelta(microseconds=1)):
+            late = await sessions.prune_families(session, batch=500)
 
     assert (0, 1) == (early, late)
 

@@ -39,9 +39,6 @@ class MovableClock(Clock):
     def now(self) -> datetime:
         return self.time
 
-    def database_now(self) -> datetime:
-        return self.time
-
     def advance(self, step: timedelta) -> None:
         self.time += step
 

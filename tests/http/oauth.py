@@ -45,7 +45,7 @@ async def register(app: FastAPI, client: Client = SHOP, **changes: Any) -> Secre
     secret = new_client_secret()
     kept = digest(secret) if client.auth_method.by_secret else None
     async with app.state.service.db.transaction() as session:
-        assert await clients.create(session, client, secret_digest=kept, now=START)
+        assert await clients.create(session, client, secret_digest=kept)
     return secret
 
 

@@ -25,7 +25,7 @@ from tests.http.oauth import REVOKE, ask, basic, register
 async def held(app: FastAPI) -> Service:
     """The service, after its first look."""
     service: Service = app.state.service
-    await service.revocations.look(database_now=service.clock.database_now())
+    await service.revocations.look()
     return service
 
 
@@ -33,7 +33,7 @@ async def held(app: FastAPI) -> Service:
 def next_step(held: Service, clock: MovableClock) -> Callable[[], Any]:
     async def go_on() -> None:
         clock.advance(timedelta(seconds=5))
-        await held.revocations.look(database_now=clock.database_now())
+        await held.revocations.look()
 
     return go_on
 
@@ -158,9 +158,7 @@ async def test_a_change_of_roles_is_announced_and_the_next_token_has_the_version
 ) -> None:
     session = (await log_in(client)).json()
     user = await accounts.find_account(held.db, alice["email"])
-    await accounts.set_account_roles(
-        held.db, user.id, ["editor"], database_now=clock.database_now()
-    )
+    await accounts.set_account_roles(held.db, user.id, ["editor"])
     await next_step()
 
     (entry,) = read(held, await client.get(PATH), clock).entries

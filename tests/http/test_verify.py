@@ -60,7 +60,7 @@ def new_client(new_client: ClientFactory, app: FastAPI) -> ClientFactory:
 
     async def look(request: httpx.Request) -> None:
         del request
-        await known.look(database_now=START)
+        await known.look()
 
     def make(*args: Any, **kwargs: Any) -> httpx.AsyncClient:
         client = new_client(*args, **kwargs)
@@ -548,11 +548,11 @@ async def test_what_is_revoked_is_refused_from_the_next_look_on(
     token = (await log_in(client)).json()["access_token"]
     known = app.state.service.revocations
     unknown = await verify(client, token)
-    await known.look(database_now=START)
+    await known.look()
     before = await verify(client, token)
     authorized = {"Authorization": f"Bearer {token}"}
     assert 204 == (await client.post("/auth/logout", headers=authorized)).status_code
-    await known.look(database_now=START)
+    await known.look()
 
     after = await verify(client, token)
 
@@ -571,7 +571,7 @@ async def test_a_change_of_roles_makes_a_token_stale(
     session = (await log_in(client)).json()
     service = app.state.service
     await set_account_roles(service.db, UUID(alice["id"]), ["editor"], caller=CALLER)
-    await service.revocations.look(database_now=START)
+    await service.revocations.look()
 
     assert 401 == (await verify(client, session["access_token"])).status_code
     fresh = (await refresh(client, session["refresh_token"])).json()["access_token"]
@@ -587,8 +587,8 @@ async def test_a_disabled_user_is_refused(
 ) -> None:
     token = (await log_in(client)).json()["access_token"]
     service = app.state.service
-    await disable_account(service.db, UUID(alice["id"]), caller=CALLER, database_now=START)
-    await service.revocations.look(database_now=START)
+    await disable_account(service.db, UUID(alice["id"]), caller=CALLER)
+    await service.revocations.look()
 
     assert 401 == (await verify(client, token)).status_code
     assert 1000.0 == passed[0]
@@ -599,7 +599,7 @@ async def test_knowledge_that_is_too_old_lets_nobody_in(
     client: httpx.AsyncClient, app: FastAPI, passed: list[float]
 ) -> None:
     token = (await log_in(client)).json()["access_token"]
-    await app.state.service.revocations.look(database_now=START)
+    await app.state.service.revocations.look()
 
     passed[0] += 1.0
     assert 200 == (await verify(client, token)).status_code

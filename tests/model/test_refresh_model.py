@@ -104,9 +104,7 @@ class World:
     def set_disabled(self, user_id: str, *, disabled: bool) -> None:
         async def change() -> None:
             async with self.app.state.service.db.transaction() as session:
-                await users.set_disabled(
-                    session, UUID(user_id), disabled=disabled, now=self.clock.time
-                )
+                await users.set_disabled(session, UUID(user_id), disabled=disabled)
 
         self.runner.run(change())
 

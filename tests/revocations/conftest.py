@@ -15,7 +15,7 @@ from authsvc.keys.feed_signer import FeedSigner
 from authsvc.store.database import Database
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.revocation_feed import Feed, read, verify_feed
-from tests.conftest import START
+from tests.conftest import START, database_at
 from tests.keys.material import kid, put_mac, put_signing, rsa_key
 
 ISSUER = "https://auth.example.com"
@@ -31,7 +31,8 @@ class Process:
 
     async def look(self, seconds: float = 0) -> bool:
         """Look at the log when so many seconds have passed since START."""
-        return await self.known.look(database_now=at(seconds))
+        with database_at(at(seconds)):
+            return await self.known.look()
 
     def document(
         self, seconds: float = 0, since: int | None = None, *, clients: bool = False

@@ -13,7 +13,7 @@ from authsvc.protocol.revocation_feed import CLIENT_VER
 from authsvc.store import spent_jtis
 from authsvc.store.database import Database
 from authsvc_client.tokens.revocations import LIFE, Kind, RevocationSet, Standing, digest
-from tests.conftest import CALLER
+from tests.conftest import CALLER, database_at
 from tests.revocations.conftest import NewProcess, Process, at, claims
 from tests.revocations.entries import entries
 
@@ -29,16 +29,16 @@ def token(client_id: str = "shop", jti: str = "1", seconds: float = 0) -> dict[s
 async def revoke(
     db: Database, jti: str, seconds: float, *, issued: float = 0, client_id: str = "shop"
 ) -> bool:
-    async with db.autocommit() as connection:
-        return await spent_jtis.revoke_access_token(
-            connection,
-            client_id=client_id,
-            jti=jti,
-            issued_at=at(issued),
-            expires_at=at(issued + 900),
-            caller=CALLER,
-            now=at(seconds),
-        )
+    with database_at(at(seconds)):
+        async with db.autocommit() as connection:
+            return await spent_jtis.revoke_access_token(
+                connection,
+                client_id=client_id,
+                jti=jti,
+                issued_at=at(issued),
+                expires_at=at(issued + 900),
+                caller=CALLER,
+            )
 
 
 async def is_revoked(

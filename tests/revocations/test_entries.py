@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -22,7 +22,7 @@ from authsvc.store.refresh_families import Family
 from authsvc.store.revocations import PRUNE_AFTER
 from authsvc.store.tables import User
 from authsvc_client.tokens.revocations import Kind, digest
-from tests.conftest import CALLER, LIFETIMES, START
+from tests.conftest import CALLER, LIFETIMES, MOMENT, START, database_at
 from tests.revocations.entries import (
     announced_sessions,
     digest_of,
@@ -38,6 +38,14 @@ async def a_user(db: Database, email: str = "alice@example.com") -> User:
     return user
 
 
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """Now is START, unless a test says otherwise."""
+    database = await Database.open(database_url, now=lambda: MOMENT.get() or START)
+    yield database
+    await database.close()
+
+
 async def log_in(db: Database, user: User) -> Family:
     async with db.autocommit() as connection:
         family = await logins.create_family(
@@ -50,7 +58,6 @@ async def log_in(db: Database, user: User) -> Family:
             lifetimes=LIFETIMES,
             place=Place("a@example.com", "203.0.113.7/32", None),
             caller=CALLER,
-            now=START,
         )
     assert family is not None
     return family
@@ -60,24 +67,25 @@ async def end(
     db: Database, family_id: UUID, reason: RevokeReason, at: timedelta = timedelta(0)
 ) -> bool:
     async with db.autocommit() as connection:
-        return await refresh_families.revoke_family(
-            connection, family_id, reason=reason, caller=CALLER, now=START + at
-        )
+        with database_at(START + at):
+            return await refresh_families.revoke_family(
+                connection, family_id, reason=reason, caller=CALLER
+            )
 
 
 Act = Callable[[Database, UUID], Awaitable[object]]
 
 
 async def _disable(db: Database, user_id: UUID) -> None:
-    await accounts.disable_account(db, user_id, database_now=START)
+    await accounts.disable_account(db, user_id)
 
 
 async def _set_password(db: Database, user_id: UUID) -> None:
-    await accounts._store_password(db, user_id, "new", None, START)
+    await accounts._store_password(db, user_id, "new", None)
 
 
 async def _end_all(db: Database, user_id: UUID) -> None:
-    await administer_sessions.revoke_user_sessions(db, user_id, database_now=START)
+    await administer_sessions.revoke_user_sessions(db, user_id)
 
 
 @pytest.mark.requirement("D4", "D5")
@@ -102,7 +110,7 @@ async def test_deleting_an_account_leaves_the_entries_of_its_sessions(db: Databa
     user = await a_user(db)
     families = [await log_in(db, user) for _ in range(2)]
 
-    await accounts.delete_account(db, user.id, database_now=START)
+    await accounts.delete_account(db, user.id)
 
     assert sorted(digest_of(family.id) for family in families) == await announced_sessions(db)
 
@@ -157,7 +165,7 @@ async def test_a_revocation_that_cannot_be_announced_does_not_happen(
     family = await log_in(db, await a_user(db))
     async with db.autocommit() as connection:
         await connection.fetchrow("ALTER TABLE revocations RENAME TO gone")
-    restricted = await Database.open(database_url)
+    restricted = await Database.open(database_url, now=lambda: START)
     try:
         with pytest.raises(SchemaMismatch):
             await end(restricted, family.id, RevokeReason.LOGOUT)
@@ -197,8 +205,8 @@ async def test_ending_all_sessions_of_everybody_announces_a_moment(db: Database)
     for _ in range(3):
         await log_in(db, user)
 
-    assert 3 == await administer_sessions.revoke_everybody(db, database_now=START)
-    assert 0 == await administer_sessions.revoke_everybody(db, database_now=START)
+    assert 3 == await administer_sessions.revoke_everybody(db)
+    assert 0 == await administer_sessions.revoke_everybody(db)
 
     assert [(Kind.ISSUED_BEFORE, None, None)] == await entries(db)
 
@@ -210,14 +218,14 @@ async def test_a_change_of_roles_announces_the_next_version_and_ends_nothing(
     user = await a_user(db)
     family = await log_in(db, user)
 
-    await accounts.set_account_roles(db, user.id, ["admin"], database_now=START)
-    await accounts.set_account_roles(db, user.id, ["admin"], database_now=START)  # no change
-    await accounts.set_account_roles(db, user.id, [], database_now=START)
+    await accounts.set_account_roles(db, user.id, ["admin"])
+    await accounts.set_account_roles(db, user.id, ["admin"])  # no change
+    await accounts.set_account_roles(db, user.id, [])
 
     subject = digest(str(user.id))
     assert [(Kind.VER, subject, 2), (Kind.VER, subject, 3)] == await entries(db)
     async with db.autocommit() as connection:
-        loaded = await refresh_families.load(connection, family.id, now=START)
+        loaded = await refresh_families.load(connection, family.id)
     assert loaded is not None
     assert (1, 3, None) == (family.grant.ver, loaded[0].grant.ver, loaded[1].revoked_at)
 
@@ -225,9 +233,7 @@ async def test_a_change_of_roles_announces_the_next_version_and_ends_nothing(
 async def test_roles_changed_at_once_make_as_many_versions(db: Database) -> None:
     user = await a_user(db)
 
-    await asyncio.gather(
-        *(accounts.set_account_roles(db, user.id, [f"r{n}"], database_now=START) for n in range(5))
-    )
+    await asyncio.gather(*(accounts.set_account_roles(db, user.id, [f"r{n}"]) for n in range(5)))
 
     assert [2, 3, 4, 5, 6] == [ver for _, _, ver in await entries(db)]
 
@@ -243,7 +249,6 @@ async def test_a_single_token_is_announced_by_its_jti_once(db: Database) -> None
                 issued_at=START,
                 expires_at=START,
                 caller=CALLER,
-                now=START,
             )
     async with db.autocommit() as connection:
         await spent_jtis.consume_assertion(connection, client_id="shop", jti="2", expires_at=START)
@@ -253,7 +258,7 @@ async def test_a_single_token_is_announced_by_its_jti_once(db: Database) -> None
 
 @pytest.mark.requirement("K3")
 async def test_a_key_is_announced(db: Database) -> None:
-    await announce_key(db, "some-kid", database_now=START)
+    await announce_key(db, "some-kid")
 
     assert [(Kind.KID, digest("some-kid"), None)] == await entries(db)
 
@@ -263,11 +268,12 @@ async def test_entries_are_kept_as_long_as_they_concern_a_token_and_the_newest_f
     db: Database,
 ) -> None:
     for _ in range(2):
-        await announce_key(db, str(uuid4()), database_now=START)
+        await announce_key(db, str(uuid4()))
 
-    early = await prune(db, audit_retention=timedelta(days=1), database_now=START + PRUNE_AFTER)
-    late = START + PRUNE_AFTER + timedelta(seconds=1)
-    pruned = await prune(db, audit_retention=timedelta(days=1), database_now=late)
+    with database_at(START + PRUNE_AFTER):
+        early = await prune(db, audit_retention=timedelta(days=1))
+    with database_at(START + PRUNE_AFTER + timedelta(seconds=1)):
+        pruned = await prune(db, audit_retention=timedelta(days=1))
 
     assert (0, 1) == (early.revocations, pruned.revocations)
     assert 1 == len(await entries(db))

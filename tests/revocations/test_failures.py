@@ -17,7 +17,7 @@ from authsvc.store import revocation_log
 from authsvc.store.database import Database
 from authsvc_client.tokens.revocations import digest
 from proof.own_postgres import own_postgres
-from tests.conftest import START
+from tests.conftest import MOMENT, START, database_at
 from tests.keys.material import kid
 from tests.revocations.conftest import ISSUER, Process, at, claims
 
@@ -31,10 +31,11 @@ async def test_a_server_that_is_killed_and_comes_back_begins_an_epoch_and_has_lo
     )
     keys.load(START)
     async with own_postgres() as postgres:
-        db = await Database.open(postgres.url)
+        db = await Database.open(postgres.url, now=MOMENT.get)
         known = Revocations(db, FeedSigner(keys), issuer=ISSUER, monotonic=lambda: 0.0)
         process = Process(known, keys)
-        await announce_key(db, kid(2), database_now=START)
+        with database_at(START):
+            await announce_key(db, kid(2))
         await process.look(5)
         before = process.feed(5)
 

@@ -21,7 +21,7 @@ from authsvc.store.database import Database
 from authsvc.store.refresh_families import Family
 from authsvc_client.tokens.revocation_feed import STEP
 from authsvc_client.tokens.revocations import LIFE, Entry, Kind, RevocationSet, Standing, digest
-from tests.conftest import CALLER, LIFETIMES
+from tests.conftest import CALLER, LIFETIMES, database_at
 from tests.revocations.conftest import NewProcess, Process, at, claims
 from tests.revocations.entries import entries
 
@@ -37,32 +37,32 @@ async def a_user(db: Database, name: str = "alice") -> UUID:
 
 
 async def log_in(db: Database, user_id: UUID, seconds: float, *, most: int = 100) -> Family:
-    async with db.autocommit() as connection:
-        family = await logins.create_family(
-            connection,
-            user_id=user_id,
-            verified_hash="hash",
-            delivery=Delivery.NATIVE,
-            remember=True,
-            mac_key_id=b"k" * 8,
-            lifetimes=replace(LIFETIMES, most_sessions=most),
-            place=Place("a@example.com", "203.0.113.7/32", None),
-            caller=CALLER,
-            now=at(seconds),
-        )
+    with database_at(at(seconds)):
+        async with db.autocommit() as connection:
+            family = await logins.create_family(
+                connection,
+                user_id=user_id,
+                verified_hash="hash",
+                delivery=Delivery.NATIVE,
+                remember=True,
+                mac_key_id=b"k" * 8,
+                lifetimes=replace(LIFETIMES, most_sessions=most),
+                place=Place("a@example.com", "203.0.113.7/32", None),
+                caller=CALLER,
+            )
     assert family is not None
     return family
 
 
 async def log_out(db: Database, family: Family, seconds: float) -> None:
-    async with db.autocommit() as connection:
-        assert await refresh_families.revoke_family(
-            connection,
-            family.id,
-            reason=RevokeReason.LOGOUT,
-            caller=CALLER,
-            now=at(seconds),
-        )
+    with database_at(at(seconds)):
+        async with db.autocommit() as connection:
+            assert await refresh_families.revoke_family(
+                connection,
+                family.id,
+                reason=RevokeReason.LOGOUT,
+                caller=CALLER,
+            )
 
 
 async def in_and_out(db: Database, user_id: UUID, times: int, seconds: float = 0) -> list[Family]:
@@ -140,8 +140,9 @@ async def test_a_session_that_lives_on_is_only_refreshed_early_and_once_in_a_hun
     user_id = await a_user(db)
     other = await log_in(db, user_id, 0)
     await in_and_out(db, user_id, MAX_LIVE + 1)
-    async with db.autocommit() as connection:
-        loaded = await refresh_families.load(connection, other.id, now=at(0))
+    with database_at(at(0)):
+        async with db.autocommit() as connection:
+            loaded = await refresh_families.load(connection, other.id)
     assert loaded is not None
     refreshed, state = loaded
     assert state.is_live(at(0))
@@ -175,10 +176,11 @@ async def test_however_a_session_ends_it_counts(db: Database, reason: RevokeReas
     await in_and_out(db, user_id, MAX_LIVE)
     family = await log_in(db, user_id, 0)
 
-    async with db.autocommit() as connection:
-        await refresh_families.revoke_family(
-            connection, family.id, reason=reason, caller=CALLER, now=at(0)
-        )
+    with database_at(at(0)):
+        async with db.autocommit() as connection:
+            await refresh_families.revoke_family(
+                connection, family.id, reason=reason, caller=CALLER
+            )
 
     assert "ver" == (await kinds(db))[-1]
 
@@ -190,8 +192,9 @@ async def test_sessions_that_end_together_count_together(db: Database) -> None:
     for _ in range(51):
         await log_in(db, user_id, 0)
 
-    async with db.transaction() as session:
-        await sessions.revoke_many(session, reason="moved", caller=None, user_id=user_id, now=at(0))
+    with database_at(at(0)):
+        async with db.transaction() as session:
+            await sessions.revoke_many(session, reason="moved", caller=None, user_id=user_id)
 
     assert ["sid"] * 52 + ["ver"] == await kinds(db)
 
@@ -208,8 +211,9 @@ async def test_the_part_is_free_again_when_its_entries_have_expired(db: Database
 async def test_a_change_of_roles_contains_what_was_before(db: Database, process: Process) -> None:
     user_id = await a_user(db)
     (ended,) = await in_and_out(db, user_id, 1)
-    async with db.transaction() as session:
-        await users.set_roles(session, user_id, ["admin"], now=at(0))
+    with database_at(at(0)):
+        async with db.transaction() as session:
+            await users.set_roles(session, user_id, ["admin"])
     await process.look(5)
 
     assert [Kind.VER] == [entry.kind for entry in process.feed(5).entries]
@@ -278,9 +282,11 @@ async def test_what_is_replaced_is_deleted(db: Database) -> None:
     user_id = await a_user(db)
     await in_and_out(db, user_id, MAX_LIVE + 1)
 
-    await prune(db, audit_retention=timedelta(days=1), database_now=at(0) + STEP)
+    with database_at(at(0) + STEP):
+        await prune(db, audit_retention=timedelta(days=1))
     assert MAX_LIVE + 1 == len(await entries(db))
-    await prune(db, audit_retention=timedelta(days=1), database_now=at(61))
+    with database_at(at(61)):
+        await prune(db, audit_retention=timedelta(days=1))
     assert ["ver"] == await kinds(db)
 
 
@@ -299,7 +305,8 @@ async def test_a_long_transaction_beside_lets_nobody_fill_the_log(
 
         assert MAX_LIVE + 1 == len(process.feed(5).entries)
         assert process.document(5) == fresh.document(5)
-        await prune(db, audit_retention=timedelta(days=1), database_now=at(65))
+        with database_at(at(65)):
+            await prune(db, audit_retention=timedelta(days=1))
         assert MAX_LIVE + 1 == len(await entries(db))
 
 

@@ -17,7 +17,7 @@ from authsvc.protocol.throttle import Limits
 from authsvc.store import clients, spent_jtis
 from authsvc.store.database import Database
 from authsvc_client.tokens.secret import Secret
-from tests.conftest import CALLER, NO_REMOTE_KEYS, START
+from tests.conftest import CALLER, NO_REMOTE_KEYS, START, database_at
 
 CLIENT = Client(
     client_id="shop",
@@ -33,33 +33,34 @@ CLIENT = Client(
 async def registered(db: Database) -> Secret:
     secret = new_client_secret()
     async with db.transaction() as session:
-        assert await clients.create(session, CLIENT, secret_digest=digest(secret), now=START)
+        assert await clients.create(session, CLIENT, secret_digest=digest(secret))
     return secret
 
 
 async def authenticated(db: Database, secret: str, *, at: timedelta = timedelta(0)) -> Client:
-    return await authenticate_client(
-        db,
-        attempt=ClientAttempt(
-            PresentedClient("shop", AuthMethod.CLIENT_SECRET_BASIC, Secret(secret)),
-            network="203.0.113.7/32",
-            caller=CALLER,
-        ),
-        remote_keys=NO_REMOTE_KEYS,
-        issuer="https://auth.example.com",
-        limits=Limits(),
-        now=START + at,
-        database_now=START + at,
-    )
+    with database_at(START + at):
+        return await authenticate_client(
+            db,
+            attempt=ClientAttempt(
+                PresentedClient("shop", AuthMethod.CLIENT_SECRET_BASIC, Secret(secret)),
+                network="203.0.113.7/32",
+                caller=CALLER,
+            ),
+            remote_keys=NO_REMOTE_KEYS,
+            issuer="https://auth.example.com",
+            limits=Limits(),
+            now=START + at,
+        )
 
 
 @pytest.mark.requirement("A4")
 async def test_during_a_change_both_secrets_work_and_afterwards_the_new_one(db: Database) -> None:
     old, new = await registered(db), new_client_secret()
-    async with db.transaction() as session:
-        ends = await clients.rotate_secret(
-            session, "shop", new_digest=digest(new), overlap=timedelta(hours=1), now=START
-        )
+    with database_at(START):
+        async with db.transaction() as session:
+            ends = await clients.rotate_secret(
+                session, "shop", new_digest=digest(new), overlap=timedelta(hours=1)
+            )
 
     assert START + timedelta(hours=1) == ends
     assert CLIENT == await authenticated(db, old)
@@ -86,10 +87,10 @@ async def test_a_jti_is_forgotten_only_after_its_token_is_too_old(db: Database) 
         await spent_jtis.consume_assertion(connection, client_id="shop", jti="1", expires_at=START)
 
     async with db.transaction() as session:
-        early = await spent_jtis.prune(session, batch=9, now=START + spent_jtis.PRUNE_AFTER)
-        late = await spent_jtis.prune(
-            session, batch=9, now=START + spent_jtis.PRUNE_AFTER + timedelta(seconds=1)
-        )
+        with database_at(START + spent_jtis.PRUNE_AFTER):
+            early = await spent_jtis.prune(session, batch=9)
+        with database_at(START + spent_jtis.PRUNE_AFTER + timedelta(seconds=1)):
+            late = await spent_jtis.prune(session, batch=9)
 
     assert (0, 1) == (early, late)
 

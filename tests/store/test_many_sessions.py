@@ -119,7 +119,7 @@ async def _delete(db: Database, user_id: UUID) -> object:
 
 
 async def _set_password(db: Database, user_id: UUID) -> object:
-    return await accounts._store_password(db, user_id, "new", None, None)
+    return await accounts._store_password(db, user_id, "new", None)
 
 
 @pytest.mark.finding("11.1", "P38")
@@ -221,7 +221,7 @@ async def _tidy(session: AsyncSession, user_id: UUID) -> None:
 
 async def _delete_user(session: AsyncSession, user_id: UUID) -> None:
     await users.remove(session, user_id)
-    await endings.forget_user(session, user_id, now=None)
+    await endings.forget_user(session, user_id)
 
 
 @pytest.mark.finding("11.1")
@@ -325,6 +325,8 @@ async def test_the_limit_costs_the_same_however_many_rows_an_account_has(db: Dat
 
 class Explained:
     """Keeps the plan of a statement that it runs, and returns no row."""
+
+    now = None
 
     def __init__(self, connection: HotConnection) -> None:
         self._connection = connection

@@ -18,7 +18,7 @@ from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
 from authsvc.store.tables import RefreshFamily, User
-from tests.conftest import CALLER, LIFETIMES, START
+from tests.conftest import CALLER, LIFETIMES, START, database_at
 
 NOW = START + timedelta(hours=5)
 SECOND = timedelta(seconds=1)
@@ -35,12 +35,12 @@ def attempt(token: RefreshToken) -> Attempt:
 
 
 async def alone(connection: HotConnection, token: RefreshToken) -> Family | None:
-    return await attempts.rotate(connection, attempt(token), now=NOW)
+    return await attempts.rotate(connection, attempt(token))
 
 
 async def together(connection: HotConnection, token: RefreshToken) -> Family | None:
     absent = attempt(replace(token, family_id=uuid4()))
-    rotated = await attempts.rotate_together(connection, [absent, attempt(token)], now=NOW)
+    rotated = await attempts.rotate_together(connection, [absent, attempt(token)])
     return rotated.get(token.family_id)
 
 
@@ -109,9 +109,10 @@ async def test_rotate_happens_exactly_when_the_verdict_is_active(
             mac_key_id=b"k" * 8, family_id=family.id, generation=presented, delivery=delivery
         )
         async with db.autocommit() as connection:
-            loaded = await refresh_families.load(connection, family.id, now=NOW)
+            with database_at(NOW):
+                loaded = await refresh_families.load(connection, family.id)
+                rotated = await rotate(connection, token)
             assert loaded is not None
-            rotated = await rotate(connection, token)
         expected = verdict(
             loaded[1],
             token,

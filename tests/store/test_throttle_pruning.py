@@ -10,7 +10,7 @@ import pytest
 from authsvc.flows.maintain import prune
 from authsvc.store import users
 from authsvc.store.database import Database
-from tests.conftest import START
+from tests.conftest import START, database_at
 
 pytestmark = pytest.mark.finding("11.2")
 SECOND = timedelta(seconds=1)
@@ -51,7 +51,8 @@ async def test_a_row_is_deleted_once_no_rule_asks_about_it(
         await connection.execute(insert, START)
         rows = []
         for now in (START + life - SECOND, START + life + SECOND):
-            await prune(db, audit_retention=timedelta(days=1), database_now=now)
+            with database_at(now):
+                await prune(db, audit_retention=timedelta(days=1))
             rows.append(await connection.fetchval(f"SELECT count(*) FROM {table}"))  # noqa: S608 - from the table above
     finally:
         await connection.close()

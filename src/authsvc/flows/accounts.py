@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from authsvc.keys.passwords import PasswordHasher
@@ -73,7 +72,6 @@ async def create_account(
     blocked: Container[str],
     roles: Sequence[str] = (),
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> User:
     """
     Create an account for somebody, whether or not registration is open.
@@ -91,7 +89,7 @@ async def create_account(
     check_roles(roles)
     check_password(password, email=address, blocked=blocked)
     password_hash = await hasher.hash(password)
-    return await _create(db, address, password_hash, roles, caller, database_now)
+    return await _create(db, address, password_hash, roles, caller)
 
 
 @uninterrupted
@@ -101,12 +99,9 @@ async def _create(
     password_hash: str,
     roles: Sequence[str],
     caller: Caller | None,
-    database_now: datetime | None,
 ) -> User:
     async with db.transaction() as session:
-        user = await users.create(
-            session, email=email, password_hash=password_hash, roles=roles, now=database_now
-        )
+        user = await users.create(session, email=email, password_hash=password_hash, roles=roles)
         if user is None:
             raise EmailTaken
         await audit.record(
@@ -115,7 +110,6 @@ async def _create(
             user_id=user.id,
             caller=caller,
             details={"roles": user.roles},
-            now=database_now,
         )
     return user
 
@@ -126,7 +120,6 @@ async def disable_account(
     user_id: UUID,
     *,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> Changed:
     """
     End every session of an account and let none begin until it is enabled again.
@@ -135,7 +128,7 @@ async def disable_account(
         NotFound: There is no such account.
     """
     async with db.transaction() as session:
-        changed = await users.set_disabled(session, user_id, disabled=True, now=database_now)
+        changed = await users.set_disabled(session, user_id, disabled=True)
         if not changed and await users.find(session, user_id) is None:
             raise NotFound("user")
         ended = await sessions.revoke_many(
@@ -143,12 +136,9 @@ async def disable_account(
             reason=RevokeReason.USER_DISABLED,
             caller=caller,
             user_id=user_id,
-            now=database_now,
         )
         if changed:
-            await audit.record(
-                session, AuditEvent.USER_DISABLED, user_id=user_id, caller=caller, now=database_now
-            )
+            await audit.record(session, AuditEvent.USER_DISABLED, user_id=user_id, caller=caller)
     return Changed(changed, ended)
 
 
@@ -158,7 +148,6 @@ async def enable_account(
     user_id: UUID,
     *,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> Changed:
     """
     Let a disabled account log in again; its old sessions stay dead.
@@ -171,9 +160,7 @@ async def enable_account(
         if not changed and await users.find(session, user_id) is None:
             raise NotFound("user")
         if changed:
-            await audit.record(
-                session, AuditEvent.USER_ENABLED, user_id=user_id, caller=caller, now=database_now
-            )
+            await audit.record(session, AuditEvent.USER_ENABLED, user_id=user_id, caller=caller)
     return Changed(changed)
 
 
@@ -183,7 +170,6 @@ async def delete_account(
     user_id: UUID,
     *,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> Changed:
     """
     Delete an account with its sessions; what the audit trail says of its id stays.
@@ -199,13 +185,10 @@ async def delete_account(
             reason=RevokeReason.USER_DELETED,
             caller=caller,
             user_id=user_id,
-            now=database_now,
         )
         await users.remove(session, user_id)
-        await endings.forget_user(session, user_id, now=database_now)
-        await audit.record(
-            session, AuditEvent.USER_DELETED, user_id=user_id, caller=caller, now=database_now
-        )
+        await endings.forget_user(session, user_id)
+        await audit.record(session, AuditEvent.USER_DELETED, user_id=user_id, caller=caller)
     return Changed(changed=True, ended=ended)
 
 
@@ -216,7 +199,6 @@ async def set_account_roles(
     roles: Sequence[str],
     *,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> Changed:
     """
     Replace the roles of an account; access tokens carry them from the next refresh on.
@@ -236,14 +218,13 @@ async def set_account_roles(
         if user.roles == wanted:
             return Changed(changed=False)
         before = user.roles
-        await users.set_roles(session, user_id, wanted, now=database_now)
+        await users.set_roles(session, user_id, wanted)
         await audit.record(
             session,
             AuditEvent.ROLES_CHANGED,
             user_id=user_id,
             caller=caller,
             details={"before": before, "after": wanted},
-            now=database_now,
         )
     return Changed(changed=True)
 
@@ -256,7 +237,6 @@ async def set_account_password(
     password: Secret,
     blocked: Container[str],
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> Changed:
     """
     Give an account another password and end every session of it.
@@ -267,7 +247,7 @@ async def set_account_password(
     """
     check_password(password, email=user.email, blocked=blocked)
     new_hash = await hasher.hash(password)
-    return await _store_password(db, user.id, new_hash, caller, database_now)
+    return await _store_password(db, user.id, new_hash, caller)
 
 
 @uninterrupted
@@ -276,21 +256,17 @@ async def _store_password(
     user_id: UUID,
     new_hash: str,
     caller: Caller | None,
-    database_now: datetime | None,
 ) -> Changed:
     async with db.transaction() as session:
-        if not await users.set_password(session, user_id, new_hash=new_hash, now=database_now):
+        if not await users.set_password(session, user_id, new_hash=new_hash):
             raise NotFound("user")
         ended = await sessions.revoke_many(
             session,
             reason=RevokeReason.PASSWORD_CHANGED,
             caller=caller,
             user_id=user_id,
-            now=database_now,
         )
-        await audit.record(
-            session, AuditEvent.PASSWORD_CHANGED, user_id=user_id, caller=caller, now=database_now
-        )
+        await audit.record(session, AuditEvent.PASSWORD_CHANGED, user_id=user_id, caller=caller)
     return Changed(changed=True, ended=ended)
 
 

@@ -89,7 +89,6 @@ async def create_client(
     *,
     loopback: bool = False,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> Created:
     """
     Register a client, and make its secret if its method needs one.
@@ -117,7 +116,6 @@ async def create_client(
             session,
             client,
             secret_digest=client_secrets.digest(secret) if secret else None,
-            now=database_now,
         )
         if row is None:
             raise invalid_member(
@@ -133,7 +131,6 @@ async def create_client(
                 "auth_method": client.auth_method,
                 **{listed: list(values) for listed, values in client.lists.items()},
             },
-            now=database_now,
         )
     return Created(row, secret)
 
@@ -145,7 +142,6 @@ async def rotate_client_secret(
     *,
     overlap: timedelta,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> Rotated:
     """
     Give a client a new secret; the one it has stays good for `overlap`.
@@ -157,7 +153,7 @@ async def rotate_client_secret(
     _require_form(client_id)
     secret = client_secrets.new_client_secret()
     async with db.transaction() as session:
-        client = await clients.lock(session, client_id, now=database_now)
+        client = await clients.lock(session, client_id)
         if client is None:
             raise NotFound("client")
         old_until = await clients.rotate_secret(
@@ -165,7 +161,6 @@ async def rotate_client_secret(
             client_id,
             new_digest=client_secrets.digest(secret),
             overlap=overlap,
-            now=database_now,
         )
         if old_until is None:
             raise invalid_member(
@@ -177,7 +172,6 @@ async def rotate_client_secret(
             user_id=None,
             caller=caller,
             details={"client_id": client_id, "old_until": old_until.isoformat()},
-            now=database_now,
         )
     return Rotated(secret, old_until, client.previous_secret_is_valid)
 
@@ -190,7 +184,6 @@ async def set_client_keys(
     *,
     loopback: bool = False,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> None:
     """
     Replace the keys of a client; assertions of the old ones are refused at once.
@@ -204,7 +197,7 @@ async def set_client_keys(
     """
     _require_form(client_id)
     async with db.transaction() as session:
-        found = await clients.lock(session, client_id, now=database_now)
+        found = await clients.lock(session, client_id)
         if found is None:
             raise NotFound("client")
         method = AuthMethod(found.client.auth_method)
@@ -224,7 +217,6 @@ async def set_client_keys(
             user_id=None,
             caller=caller,
             details={"client_id": client_id, "alg": keys.alg},
-            now=database_now,
         )
 
 
@@ -236,7 +228,6 @@ async def set_client_list(
     values: Sequence[str],
     *,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> bool:
     """
     Replace what a client may have of one kind; the next token has it.
@@ -251,7 +242,7 @@ async def set_client_list(
     _require_form(client_id)
     wanted = tuple(sorted(set(values)))
     async with db.transaction() as session:
-        found = await clients.lock(session, client_id, now=database_now)
+        found = await clients.lock(session, client_id)
         if found is None:
             raise NotFound("client")
         before = found.client.lists[listed]
@@ -271,7 +262,6 @@ async def set_client_list(
                 "before": list(before),
                 "after": list(wanted),
             },
-            now=database_now,
         )
     return True
 
@@ -283,7 +273,6 @@ async def set_client_disabled(
     *,
     disabled: bool,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> bool:
     """
     Refuse a client from now on, or let it in again.
@@ -296,9 +285,7 @@ async def set_client_disabled(
     """
     _require_form(client_id)
     async with db.transaction() as session:
-        changed = await clients.set_disabled(
-            session, client_id, disabled=disabled, now=database_now
-        )
+        changed = await clients.set_disabled(session, client_id, disabled=disabled)
         if not changed and await clients.find(session, client_id) is None:
             raise NotFound("client")
         if changed:
@@ -308,7 +295,6 @@ async def set_client_disabled(
                 user_id=None,
                 caller=caller,
                 details={"client_id": client_id},
-                now=database_now,
             )
     return changed
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from uuid import UUID
 
 from authsvc.protocol.audit import Caller, RevokeReason
@@ -22,7 +21,6 @@ async def list_all_sessions(
     limit: int,
     user_id: UUID | None = None,
     after: UUID | None = None,
-    database_now: datetime | None = None,
 ) -> Sequence[tuple[RefreshFamily, str]]:
     """
     A page of live sessions with their users' addresses, the newest login first.
@@ -38,17 +36,13 @@ async def list_all_sessions(
         seen = await sessions.find(session, after) if after else None
         if after and seen is None:
             raise NotFound("session")
-        return await sessions.list_page(
-            session, limit=limit, user_id=user_id, after=seen, now=database_now
-        )
+        return await sessions.list_page(session, limit=limit, user_id=user_id, after=seen)
 
 
-async def count_sessions(
-    db: Database, user_id: UUID, *, database_now: datetime | None = None
-) -> int:
+async def count_sessions(db: Database, user_id: UUID) -> int:
     """How many live sessions a user has."""
     async with db.transaction() as session:
-        return await sessions.count_live(session, user_id, now=database_now)
+        return await sessions.count_live(session, user_id)
 
 
 @uninterrupted
@@ -58,7 +52,6 @@ async def revoke_session(
     *,
     reason: str = RevokeReason.ADMINISTRATOR,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> bool:
     """
     End one session; returns whether it was alive.
@@ -69,9 +62,7 @@ async def revoke_session(
     """
     check_reason(reason)
     async with db.transaction() as session:
-        if await sessions.revoke_one(
-            session, session_id, reason=reason, caller=caller, now=database_now
-        ):
+        if await sessions.revoke_one(session, session_id, reason=reason, caller=caller):
             return True
         if await sessions.find(session, session_id) is None:
             raise NotFound("session")
@@ -85,7 +76,6 @@ async def revoke_user_sessions(
     *,
     reason: str = RevokeReason.ADMINISTRATOR,
     caller: Caller | None = None,
-    database_now: datetime | None = None,
 ) -> int:
     """
     End every session of a user; returns how many ended.
@@ -99,9 +89,7 @@ async def revoke_user_sessions(
         # The user's row first, the families in a later statement: see `users.lock`.
         if await users.lock(session, user_id) is None:
             raise NotFound("user")
-        return await sessions.revoke_many(
-            session, reason=reason, caller=caller, user_id=user_id, now=database_now
-        )
+        return await sessions.revoke_many(session, reason=reason, caller=caller, user_id=user_id)
 
 
 async def revoke_everybody(
@@ -110,7 +98,6 @@ async def revoke_everybody(
     reason: str = RevokeReason.ADMINISTRATOR,
     caller: Caller | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
-    database_now: datetime | None = None,
 ) -> int:
     """
     End every session there is, in batches that each commit; returns how many ended.
@@ -125,10 +112,10 @@ async def revoke_everybody(
         ValidationFailed: The reason.
     """
     check_reason(reason)
-    ended, after = await _revoke_batch(db, None, reason, caller, database_now)
+    ended, after = await _revoke_batch(db, None, reason, caller)
     while after is not None:
         on_progress(ended)
-        more, after = await _revoke_batch(db, after, reason, caller, database_now)
+        more, after = await _revoke_batch(db, after, reason, caller)
         ended += more
     return ended
 
@@ -139,11 +126,10 @@ async def _revoke_batch(
     after: UUID | None,
     reason: str,
     caller: Caller | None,
-    database_now: datetime | None,
 ) -> tuple[int, UUID | None]:
     async with db.transaction() as session:
         return await sessions.revoke_next(
-            session, batch=BATCH, after=after, reason=reason, caller=caller, now=database_now
+            session, batch=BATCH, after=after, reason=reason, caller=caller
         )
 
 

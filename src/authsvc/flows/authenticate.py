@@ -18,7 +18,6 @@ async def authenticate(
     *,
     access_token: str,
     now: datetime,
-    database_now: datetime | None = None,
 ) -> Account:
     """
     The account behind a valid access token of a session that is alive; one round trip.
@@ -35,9 +34,7 @@ async def authenticate(
     if claims.sid is None:
         raise Unauthenticated("no session")
     async with db.autocommit() as connection:
-        account = await users.find_by_session(
-            connection, user_id=user_id, session_id=claims.sid, now=database_now
-        )
+        account = await users.find_by_session(connection, user_id=user_id, session_id=claims.sid)
     if account is None:
         raise Unauthenticated("session_ended")
     return account

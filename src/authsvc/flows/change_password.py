@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import replace
-from datetime import datetime
 
 from authsvc.flows.login import TRIES, Attempt, pay_back, verify_password
 from authsvc.keys.passwords import PasswordHasher
@@ -27,7 +26,6 @@ async def change_password(
     new_password: Secret,
     blocked: Container[str],
     limits: Limits | None,
-    database_now: datetime | None = None,
 ) -> None:
     """
     Verify the current password under the login's throttling rules and store the new one.
@@ -49,13 +47,12 @@ async def change_password(
                 hasher,
                 attempt=replace(attempt, email=account.email),
                 limits=limits,
-                database_now=database_now,
             )
         except InvalidCredentials as exc:
             raise CurrentPasswordWrong(exc.detail) from exc
         await pay_back(db, verified.admission)
         new_hash = await hasher.hash(new_password)
-        if await _store(db, account, attempt, verified.password_hash, new_hash, database_now):
+        if await _store(db, account, attempt, verified.password_hash, new_hash):
             return
     raise CurrentPasswordWrong("changed_meanwhile")
 
@@ -67,7 +64,6 @@ async def _store(
     attempt: Attempt,
     verified_hash: str,
     new_hash: str,
-    database_now: datetime | None,
 ) -> bool:
     """Store it and end the other sessions; False if the hash is another one by now."""
     async with db.transaction() as session:
@@ -78,7 +74,6 @@ async def _store(
             account.id,
             new_hash=new_hash,
             verified_hash=verified_hash,
-            now=database_now,
         )
         if not changed:
             return False
@@ -91,13 +86,11 @@ async def _store(
             caller=attempt.caller,
             user_id=account.id,
             keep=(account.session_id,),
-            now=database_now,
         )
         await audit.record(
             session,
             AuditEvent.PASSWORD_CHANGED,
             user_id=account.id,
             caller=attempt.caller,
-            now=database_now,
         )
     return True

@@ -43,7 +43,6 @@ async def authenticate_client(
     issuer: str,
     limits: Limits | None,
     now: datetime,
-    database_now: datetime | None = None,
 ) -> Client:
     """
     The client whose credential this is.
@@ -64,7 +63,7 @@ async def authenticate_client(
     """
     name = attempt.presented.client_id
     async with db.autocommit() as connection:
-        found = await clients.find_for_authentication(connection, name, now=database_now)
+        found = await clients.find_for_authentication(connection, name)
     try:
         return await _verified(
             db, attempt.presented, found, remote_keys=remote_keys, issuer=issuer, now=now
@@ -79,7 +78,6 @@ async def authenticate_client(
                 connection,
                 bucket_key(Counted.CLIENT_FAILURES, attempt.network),
                 limits.client_failures,
-                now=database_now,
             )
         )
         if wait is not None:
@@ -92,7 +90,6 @@ async def authenticate_client(
             cause=cause,
             caller=attempt.caller,
             client_id=name,
-            now=database_now,
         )
     raise InvalidClient(cause)
 

@@ -148,7 +148,7 @@ class Revocations:
         self._pruned_at: datetime | None = None
         self._forget()
 
-    async def look(self, *, database_now: datetime | None = None) -> bool:
+    async def look(self) -> bool:
         """
         Learn what is new; one statement, beside the connections of requests.
 
@@ -161,13 +161,11 @@ class Revocations:
         began = self._monotonic()
         async with self._db.background() as connection:
             if self._horizon is not None:
-                seen = await revocation_log.look(connection, self._horizon, now=database_now)
+                seen = await revocation_log.look(connection, self._horizon)
             if self._horizon is None or seen.epoch != self._epoch:
                 # Numbers of another history mean nothing here; what it revoked stays revoked.
                 self._forget()
-                seen = await revocation_log.newest(
-                    connection, most=MOST_ENTRIES + 1, now=database_now
-                )
+                seen = await revocation_log.newest(connection, most=MOST_ENTRIES + 1)
         named = await self._learn(seen)
         self._looked = began
         return named

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store import audit, users
@@ -43,7 +42,6 @@ async def import_accounts(
     skip_existing: bool,
     caller: Caller | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
-    database_now: datetime | None = None,
 ) -> Imported:
     """
     Create the accounts in one transaction, each with its audit record.
@@ -60,7 +58,7 @@ async def import_accounts(
     async with db.transaction() as session:
         for start in range(0, len(accounts), BATCH):
             batch = accounts[start : start + BATCH]
-            new = await users.create_many(session, batch, now=database_now)
+            new = await users.create_many(session, batch)
             if new:
                 await audit.record_many(
                     session,
@@ -68,7 +66,6 @@ async def import_accounts(
                     user_ids=list(new.values()),
                     caller=caller,
                     details={"imported": True},
-                    now=database_now,
                 )
             created += len(new)
             taken += [account.email for account in batch if account.email not in new]

@@ -22,7 +22,6 @@ async def introspect(
     *,
     token: Secret,
     now: datetime,
-    database_now: datetime | None = None,
 ) -> AccessTokenClaims | None:
     """
     The claims of an access token that is good now, and meant for this client.
@@ -50,9 +49,7 @@ async def introspect(
     except ValueError:  # unreachable: whoever has a session is a user
         return None
     async with db.autocommit() as connection:
-        account = await users.find_by_session(
-            connection, user_id=user_id, session_id=claims.sid, now=database_now
-        )
+        account = await users.find_by_session(connection, user_id=user_id, session_id=claims.sid)
     return None if account is None else replace(claims, roles=account.roles)
 
 

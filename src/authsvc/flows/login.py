@@ -76,7 +76,6 @@ async def login(
     limits: Limits | None,
     superseded: Collection[UUID] = (),
     now: datetime,
-    database_now: datetime | None = None,
 ) -> Session:
     """
     Verify a password and begin a session.
@@ -94,9 +93,7 @@ async def login(
         DatabaseUnavailable: Nothing is known to have changed.
     """
     for _ in range(TRIES):
-        verified = await verify_password(
-            db, hasher, attempt=attempt, limits=limits, database_now=database_now
-        )
+        verified = await verify_password(db, hasher, attempt=attempt, limits=limits)
         try:
             async with db.autocommit() as connection:
                 family = await logins.create_family(
@@ -111,7 +108,6 @@ async def login(
                     admission=verified.admission,
                     logins=limits.logins if limits else None,
                     caller=attempt.caller,
-                    now=database_now,
                 )
         except TooManyAttempts:
             await pay_back(db, verified.admission)
@@ -126,7 +122,6 @@ async def login(
                         family_id,
                         reason=RevokeReason.SUPERSEDED,
                         caller=attempt.caller,
-                        now=database_now,
                     )
             return issue(family, Outcome.ROTATED, issuer=issuer, keys=keys, now=now)
     # The account was disabled or its password changed while this login was in flight.
@@ -148,7 +143,6 @@ async def verify_password(
     *,
     attempt: Attempt,
     limits: Limits | None,
-    database_now: datetime | None,
 ) -> Verified:
     """
     Check e-mail and password under the throttling rules; the database is free meanwhile.
@@ -157,9 +151,7 @@ async def verify_password(
         As `login`.
     """
     async with db.autocommit() as connection:
-        found = await admissions.find_credentials(
-            connection, attempt.place, limits=limits, now=database_now
-        )
+        found = await admissions.find_credentials(connection, attempt.place, limits=limits)
     admission = found.admission
     if isinstance(admission, TooManyAttempts):
         raise admission
@@ -180,7 +172,6 @@ async def verify_password(
             user_id=found.user_id,
             cause=cause or "",
             caller=attempt.caller,
-            now=database_now,
         )
     raise InvalidCredentials(cause or "")
 

@@ -63,7 +63,6 @@ async def logout(
     scope: Scope,
     caller: Caller,
     now: datetime,
-    database_now: datetime | None = None,
 ) -> bool:
     """
     End sessions; idempotent, and durable before it returns.
@@ -84,10 +83,10 @@ async def logout(
         raise Unauthenticated("nothing authentic was presented")
     live = {}
     if scope is not Scope.SESSION:
-        live = await _live(db, issuer, authentic, now, database_now)
+        live = await _live(db, issuer, authentic, now)
     spared = frozenset(live) if scope is Scope.OTHERS else frozenset()
     for user_id in sorted(set(live.values())):
-        await _end_all(db, user_id, tuple(spared), scope, caller, database_now)
+        await _end_all(db, user_id, tuple(spared), scope, caller)
     for family_id in sorted(authentic.family_ids - spared):
         async with db.autocommit() as connection:
             await refresh_families.revoke_family(
@@ -95,7 +94,6 @@ async def logout(
                 family_id,
                 reason=RevokeReason.LOGOUT,
                 caller=caller,
-                now=database_now,
             )
     return not spared
 
@@ -157,21 +155,18 @@ async def _live(
     issuer: Issuer,
     authentic: _Authentic,
     now: datetime,
-    database_now: datetime | None,
 ) -> dict[UUID, UUID]:
     """The families that are presented by a live credential, each with its user."""
     live: dict[UUID, UUID] = {}
     for access_token in authentic.access_tokens:
         try:
-            account = await authenticate(
-                db, issuer, access_token=access_token, now=now, database_now=database_now
-            )
+            account = await authenticate(db, issuer, access_token=access_token, now=now)
         except Unauthenticated:
             continue
         live[account.session_id] = account.id
     for token in authentic.refresh_tokens:
         async with db.autocommit() as connection:
-            loaded = await refresh_families.load(connection, token.family_id, now=database_now)
+            loaded = await refresh_families.load(connection, token.family_id)
         if loaded is not None:
             family, state = loaded
             if state.is_live(family.now) and state.generation == token.generation:
@@ -186,7 +181,6 @@ async def _end_all(
     keep: tuple[UUID, ...],
     scope: Scope,
     caller: Caller,
-    database_now: datetime | None,
 ) -> None:
     async with db.transaction() as session:
         # The user's row first, the families in a later statement: see `users.lock`.
@@ -199,5 +193,4 @@ async def _end_all(
             caller=caller,
             user_id=user_id,
             keep=keep,
-            now=database_now,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from authsvc.store import endings, revocations, sessions, spent_jtis, throttle_buckets
@@ -26,9 +26,7 @@ class Pruned:
     revocations: int
 
 
-async def prune(
-    db: Database, *, audit_retention: timedelta, database_now: datetime | None = None
-) -> Pruned:
+async def prune(db: Database, *, audit_retention: timedelta) -> Pruned:
     """
     Finish endings, and delete what no rule can ask about any more.
 
@@ -36,13 +34,11 @@ async def prune(
     """
     return Pruned(
         endings=await _repeat(db, endings.finish),
-        families=await _repeat(db, partial(sessions.prune_families, now=database_now)),
-        counters=await _repeat(db, partial(throttle_buckets.prune, now=database_now)),
-        audit_records=await _repeat(
-            db, partial(sessions.prune_audit, older_than=audit_retention, now=database_now)
-        ),
-        spent_jtis=await _repeat(db, partial(spent_jtis.prune, now=database_now)),
-        revocations=await _repeat(db, partial(revocations.prune, now=database_now)),
+        families=await _repeat(db, sessions.prune_families),
+        counters=await _repeat(db, throttle_buckets.prune),
+        audit_records=await _repeat(db, partial(sessions.prune_audit, older_than=audit_retention)),
+        spent_jtis=await _repeat(db, spent_jtis.prune),
+        revocations=await _repeat(db, revocations.prune),
     )
 
 

@@ -32,6 +32,7 @@ from authsvc.protocol.refresh import (
 from authsvc.store import attempts, refresh_families
 from authsvc.store.attempts import Attempt
 from authsvc.store.database import RETRY_AFTER, Database
+from authsvc.store.group_commit import GroupCommit
 from authsvc.store.refresh_families import Family
 from authsvc_client.tokens.secret import Secret
 
@@ -59,6 +60,7 @@ class Presented:
 
 async def refresh(
     db: Database,
+    group_commit: GroupCommit,
     issuer: Issuer,
     keys: KeyDirectory,
     *,
@@ -68,7 +70,6 @@ async def refresh(
     now: datetime,
     under_way: Callable[[], timedelta],
     abandoned: Callable[[], Awaitable[bool]],
-    database_now: datetime | None = None,
 ) -> Session:
     """
     Exchange a refresh token for a fresh pair.
@@ -77,7 +78,6 @@ async def refresh(
         now: The process's clock.
         under_way: How long ago the request came.
         abandoned: Whether the client has hung up, so that nobody will read the answer.
-        database_now: Only tests pass one; None is the database's clock.
 
     Raises:
         InvalidRefreshToken: The token does not work; a reused one has ended its family, and
@@ -96,6 +96,7 @@ async def refresh(
         raise CsrfFailed("csrf_token")
     rotation = _Rotation(
         db=db,
+        group_commit=group_commit,
         attempt=Attempt(
             token=token,
             successor_key_id=keys.refresh.sealing_key(now).key_id,
@@ -106,7 +107,6 @@ async def refresh(
         keyed=presented.idempotency_key is not None,
         under_way=under_way,
         abandoned=abandoned,
-        now=database_now,
     )
     decided = await rotation.decide()
     return issue(
@@ -133,24 +133,22 @@ class _Rotation:
     """One request's attempt on one family."""
 
     db: Database
+    group_commit: GroupCommit
     attempt: Attempt
     keyed: bool
     under_way: Callable[[], timedelta]
     abandoned: Callable[[], Awaitable[bool]]
-    now: datetime | None
 
     async def decide(self) -> Decided:
         """Rotate, or find out why not and act on it."""
-        rotate = self.db.rotations.rotate
+        rotate = self.group_commit.rotate
         for _ in range(TRIES):
             rotated = await self._advance(rotate)
             if rotated is not None:
                 return rotated
-            rotate = self.db.rotations.alone
+            rotate = self.group_commit.alone
             async with self.db.autocommit() as connection:
-                loaded = await refresh_families.load(
-                    connection, self.attempt.token.family_id, now=self.now
-                )
+                loaded = await refresh_families.load(connection, self.attempt.token.family_id)
             if loaded is None:
                 raise InvalidRefreshToken("family_absent")
             family, state = loaded
@@ -222,14 +220,14 @@ class _Rotation:
                 return
         raise DatabaseUnavailable(cause, retry_after=RETRY_AFTER)
 
-    async def _heal(self, attempt: Attempt, *, now: datetime | None = None) -> Family | None:
+    async def _heal(self, attempt: Attempt) -> Family | None:
         async with self.db.autocommit() as connection:
-            return await attempts.heal(connection, attempt, now=now)
+            return await attempts.heal(connection, attempt)
 
-    async def _advance(self, step: Callable[..., Awaitable[Family | None]]) -> Decided | None:
+    async def _advance(self, step: Callable[[Attempt], Awaitable[Family | None]]) -> Decided | None:
         """Rotate or heal; a commit whose reply was lost is recognised as ours."""
         try:
-            family = await step(self.attempt, now=self.now)
+            family = await step(self.attempt)
         except OutcomeUnknown:
             return await self._own_commit()
         return Decided(family, Outcome.ROTATED) if family else None
@@ -244,9 +242,7 @@ class _Rotation:
         successor is the same, and "replayed" is true of both.
         """
         async with self.db.autocommit() as connection:
-            loaded = await refresh_families.load(
-                connection, self.attempt.token.family_id, now=self.now
-            )
+            loaded = await refresh_families.load(connection, self.attempt.token.family_id)
         if loaded is not None:
             family, state = loaded
             if (
@@ -266,7 +262,6 @@ class _Rotation:
                 reason=RevokeReason.REUSE,
                 caller=self.attempt.caller,
                 presented_generation=self.attempt.token.generation,
-                now=self.now,
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from datetime import datetime
 
 from authsvc.flows.login import Attempt
 from authsvc.keys.passwords import PasswordHasher
@@ -24,7 +23,6 @@ async def register(
     attempt: Attempt,
     blocked: Container[str],
     limits: Limits | None,
-    database_now: datetime | None = None,
 ) -> User:
     """
     Create an account.
@@ -47,22 +45,17 @@ async def register(
                 connection,
                 bucket_key(Counted.REGISTRATIONS, attempt.network),
                 limits.registrations,
-                now=database_now,
             )
         if wait is not None:
             raise TooManyAttempts("registrations", retry_after=wait)
     password_hash = await hasher.hash(attempt.password)
-    return await _create(db, attempt, password_hash, database_now)
+    return await _create(db, attempt, password_hash)
 
 
 @uninterrupted
-async def _create(
-    db: Database, attempt: Attempt, password_hash: str, database_now: datetime | None
-) -> User:
+async def _create(db: Database, attempt: Attempt, password_hash: str) -> User:
     async with db.transaction() as session:
-        user = await users.create(
-            session, email=attempt.email, password_hash=password_hash, now=database_now
-        )
+        user = await users.create(session, email=attempt.email, password_hash=password_hash)
         if user is None:
             raise EmailTaken
         await audit.record(
@@ -70,6 +63,5 @@ async def _create(
             AuditEvent.USER_REGISTERED,
             user_id=user.id,
             caller=attempt.caller,
-            now=database_now,
         )
     return user

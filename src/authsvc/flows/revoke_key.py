@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from authsvc.store import revocations
 from authsvc.store.database import Database, uninterrupted
 
 
 @uninterrupted
-async def announce_key(db: Database, kid: str, *, database_now: datetime | None = None) -> None:
+async def announce_key(db: Database, kid: str) -> None:
     """
     Announce it. This comes before its file is deleted: what is deleted cannot be named again.
 
@@ -17,4 +15,4 @@ async def announce_key(db: Database, kid: str, *, database_now: datetime | None 
         DatabaseUnavailable: It is not known to have been announced; it may be repeated.
     """
     async with db.transaction() as session:
-        await revocations.announce_key(session, kid, now=database_now)
+        await revocations.announce_key(session, kid)

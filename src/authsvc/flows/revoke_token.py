@@ -44,7 +44,6 @@ async def revoke_user_token(
     token: Secret,
     caller: Caller,
     now: datetime,
-    database_now: datetime | None = None,
 ) -> Revoked:
     """
     End the session of a refresh token, of any generation; durable before it returns.
@@ -70,7 +69,6 @@ async def revoke_user_token(
             refresh_token.family_id,
             reason=RevokeReason.TOKEN_REVOKED,
             caller=caller,
-            now=database_now,
         )
     return Revoked.SESSION if ended else Revoked.NOTHING
 
@@ -83,7 +81,6 @@ async def revoke_client_token(
     token: Secret,
     caller: Caller,
     now: datetime,
-    database_now: datetime | None = None,
 ) -> Revoked:
     """
     End one access token of a client: for introspection at once, and in the revocation feed.
@@ -106,7 +103,6 @@ async def revoke_client_token(
             connection,
             bucket_key(Counted.REVOCATIONS, client.client_id),
             REVOCATIONS,
-            now=database_now,
         )
         if wait is not None:
             raise TooManyAttempts("revocations", retry_after=wait)
@@ -117,7 +113,6 @@ async def revoke_client_token(
             issued_at=claims.iat,
             expires_at=claims.exp + LEEWAY,
             caller=caller,
-            now=database_now,
         )
     return Revoked.ACCESS_TOKEN if revoked else Revoked.NOTHING
 

@@ -24,7 +24,6 @@ async def list_sessions(
     *,
     account: Account,
     cursor: str | None = None,
-    database_now: datetime | None = None,
 ) -> tuple[Sequence[RefreshFamily], str | None]:
     """
     A page of the live sessions, the one used last first, and the cursor of the next page.
@@ -34,9 +33,7 @@ async def list_sessions(
     """
     after = None if cursor is None else _seen(cursor)
     async with db.transaction() as session:
-        found = await sessions.list_live(
-            session, account.id, limit=sessions.PAGE + 1, after=after, now=database_now
-        )
+        found = await sessions.list_live(session, account.id, limit=sessions.PAGE + 1, after=after)
     page = found[: sessions.PAGE]
     return page, _cursor(page[-1]) if len(found) > len(page) else None
 
@@ -63,7 +60,6 @@ async def end_session(
     account: Account,
     session_id: UUID,
     caller: Caller,
-    database_now: datetime | None = None,
 ) -> None:
     """
     End one of the account's own sessions.
@@ -78,7 +74,6 @@ async def end_session(
             reason=RevokeReason.SESSION_ENDED,
             caller=caller,
             user_id=account.id,
-            now=database_now,
         )
     if not ended:
         raise NotFound("session")

@@ -108,7 +108,7 @@ class Credentials:
 
 
 async def find_credentials(
-    connection: HotConnection, place: Place, *, limits: Limits | None, now: datetime | None = None
+    connection: HotConnection, place: Place, *, limits: Limits | None
 ) -> Credentials:
     """
     Everything a login must know before it spends a hash, and its admission, in one round trip.
@@ -123,7 +123,6 @@ async def find_credentials(
     email, network = place.email, place.network
     row = await _find_credentials(limits or Limits()).fetchrow(
         connection,
-        now=now,
         throttled=limits is not None,
         email=email,
         device_user=place.device[0] if place.device else None,

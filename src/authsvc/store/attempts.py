@@ -80,24 +80,20 @@ class Attempt:
         }
 
 
-async def rotate(
-    connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
-) -> Family | None:
+async def rotate(connection: HotConnection, attempt: Attempt) -> Family | None:
     """
     Advance the family by one generation if the token is its newest and nothing speaks against it.
 
-    Args:
-        now: Only tests pass one; None is the database's clock.
 
     Returns:
         The family after the rotation; None if the token does not rotate (see `load`).
     """
-    row = await _rotate().fetchrow(connection, **attempt.binds(), now=now)
+    row = await _rotate().fetchrow(connection, **attempt.binds())
     return family_of(row) if row else None
 
 
 async def rotate_together(
-    connection: HotConnection, attempts: Sequence[Attempt], *, now: datetime | None = None
+    connection: HotConnection, attempts: Sequence[Attempt]
 ) -> dict[UUID, Family]:
     """
     Do the same for several families, in one transaction that waits for nobody.
@@ -111,13 +107,11 @@ async def rotate_together(
     """
     asked = [attempt.binds() for attempt in attempts]
     columns = {name: [_as_text(each[name]) for each in asked] for name in ASKED}
-    rows = await _rotate_together().fetch(connection, **columns, now=now)
+    rows = await _rotate_together().fetch(connection, **columns)
     return {row["id"]: family_of(row) for row in rows}
 
 
-async def heal(
-    connection: HotConnection, attempt: Attempt, *, now: datetime | None = None
-) -> Family | None:
+async def heal(connection: HotConnection, attempt: Attempt) -> Family | None:
     """
     Fast-forward a family that a failover threw back, and say so in the audit trail (rule 6).
 
@@ -125,7 +119,7 @@ async def heal(
         The family, one generation past the token; None if another request was quicker.
     """
     row = await _heal().fetchrow(
-        connection, **attempt.binds(), request_id=attempt.caller.request_id, now=now
+        connection, **attempt.binds(), request_id=attempt.caller.request_id
     )
     return family_of(row) if row else None
 

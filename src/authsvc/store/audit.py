@@ -12,6 +12,7 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, AuditFilter, Caller
+from authsvc.store import session_clock
 from authsvc.store.tables import AuditRecord, audit_records
 
 COLUMNS = ("event", "user_id", "family_id", "ip", "user_agent", "request_id", "details")
@@ -35,7 +36,6 @@ async def record(
     user_id: UUID | None,
     caller: Caller | None,
     details: dict[str, object] | None = None,
-    now: datetime | None = None,
 ) -> None:
     """
     Add one record to the session's transaction.
@@ -51,9 +51,7 @@ async def record(
         "request_id": caller.request_id if caller else None,
         "details": details or {},
     }
-    if now is not None:
-        values["at"] = now
-    await session.exec(insert(audit_records).values(**values))
+    await session.exec(insert(audit_records).values(**values, **_at(session)))
 
 
 async def record_many(
@@ -63,10 +61,8 @@ async def record_many(
     user_ids: Sequence[UUID],
     caller: Caller | None,
     details: dict[str, object],
-    now: datetime | None = None,
 ) -> None:
     """Add one and the same record for each of many users (at least one)."""
-    moment = {} if now is None else {"at": now}
     rows = [
         {
             "event": event,
@@ -75,11 +71,16 @@ async def record_many(
             "user_agent": caller.user_agent if caller else None,
             "request_id": caller.request_id if caller else None,
             "details": details,
-            **moment,
+            **_at(session),
         }
         for user_id in user_ids
     ]
     await session.exec(insert(audit_records), params=rows)
+
+
+def _at(session: AsyncSession) -> dict[str, datetime]:
+    moment = session_clock.moved(session)
+    return {} if moment is None else {"at": moment}
 
 
 async def find(session: AsyncSession, record_id: UUID) -> AuditRecord | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import Text, bindparam, case, func, null, select
+from sqlalchemy import Text, bindparam, case, null, select
 from sqlalchemy import literal as value
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, update
@@ -15,6 +15,7 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys
+from authsvc.store import session_clock
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
 from authsvc.store.tables import ClientRow, clients
 
@@ -34,11 +35,9 @@ class Found:
     secret_digests: tuple[bytes | None, bytes | None]
 
 
-async def find_for_authentication(
-    connection: HotConnection, client_id: str, *, now: datetime | None = None
-) -> Found:
+async def find_for_authentication(connection: HotConnection, client_id: str) -> Found:
     """The client with its digests."""
-    row = await _find().fetchrow(connection, id=client_id, now=now)
+    row = await _find().fetchrow(connection, id=client_id)
     if row is None:  # unreachable: the one row of `clock` is always there
         raise AssertionError
     there = row["client_id"] is not None
@@ -60,7 +59,6 @@ async def create(
     client: Client,
     *,
     secret_digest: bytes | None,
-    now: datetime | None = None,
 ) -> ClientRow | None:
     """
     Add a client.
@@ -68,7 +66,7 @@ async def create(
     Returns:
         The row; None if the id is taken.
     """
-    moment = func.coalesce(now, func.clock_timestamp())
+    moment = session_clock.now(session)
     statement = (
         insert(ClientRow)
         .values(
@@ -110,11 +108,9 @@ class Locked:
     previous_secret_is_valid: bool
 
 
-async def lock(
-    session: AsyncSession, client_id: str, *, now: datetime | None = None
-) -> Locked | None:
+async def lock(session: AsyncSession, client_id: str) -> Locked | None:
     """The client of this id, locked until the transaction ends."""
-    moment = func.coalesce(now, func.clock_timestamp())
+    moment = session_clock.now(session)
     overlap = col(ClientRow.previous_secret_expires_at) > moment
     statement = (
         model_select(ClientRow, overlap).where(ClientRow.client_id == client_id).with_for_update()
@@ -137,7 +133,6 @@ async def rotate_secret(
     *,
     new_digest: bytes,
     overlap: timedelta,
-    now: datetime | None = None,
 ) -> datetime | None:
     """
     Give a client that has a secret a new one; the old one stays good for `overlap`.
@@ -145,7 +140,7 @@ async def rotate_secret(
     Returns:
         When the old secret ends; None if there is no such client, or it has no secret.
     """
-    moment = func.coalesce(now, func.clock_timestamp())
+    moment = session_clock.now(session)
     statement = (
         update(ClientRow)
         .where(col(ClientRow.client_id) == client_id, col(ClientRow.secret_digest).is_not(None))
@@ -185,9 +180,7 @@ async def set_lists(session: AsyncSession, client: Client) -> None:
     await session.exec(statement)
 
 
-async def set_disabled(
-    session: AsyncSession, client_id: str, *, disabled: bool, now: datetime | None = None
-) -> bool:
+async def set_disabled(session: AsyncSession, client_id: str, *, disabled: bool) -> bool:
     """Disable or enable; returns whether that changed anything."""
     statement = (
         update(ClientRow)
@@ -195,7 +188,7 @@ async def set_disabled(
             col(ClientRow.client_id) == client_id,
             col(ClientRow.disabled_at).is_(None) == disabled,
         )
-        .values(disabled_at=func.coalesce(now, func.clock_timestamp()) if disabled else None)
+        .values(disabled_at=session_clock.now(session) if disabled else None)
         .returning(col(ClientRow.client_id))
     )
     return (await session.exec(statement)).one_or_none() is not None

@@ -10,9 +10,9 @@ its reply.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial, wraps
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
@@ -31,13 +31,13 @@ from authsvc.protocol.errors import (
     SchemaMismatch,
 )
 from authsvc.store.connections import DRIVER_ERRORS, cause, connector, normalise
-from authsvc.store.hot_pool import HotPool
-from authsvc.store.hot_statement import HotConnection
+from authsvc.store.hot_pool import HotPool, PooledConnection
+from authsvc.store.hot_statement import Row
 from authsvc.store.refused_writes import TRIAL, RefusedWrites
-from authsvc.store.rotations import Rotations
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Clock = Callable[[], datetime | None]
 
 # Seconds. With CONNECT_TIMEOUT their sum stays below the request deadline of 5 s.
 ACQUIRE_TIMEOUT = 1.0
@@ -83,17 +83,27 @@ class Database:
         background: HotPool,
         engine: AsyncEngine,
         opened: WeakSet[asyncpg.Connection],
+        clock: Clock | None,
     ) -> None:
         self._hot = hot
         self._background = background
         self.engine = engine
         self._opened = opened
         self.refused_writes = RefusedWrites()
-        self.rotations = Rotations(self.autocommit)
-        self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+        self._clock = clock
+        self._sessions = async_sessionmaker(
+            engine, class_=AsyncSession, expire_on_commit=False, info={"clock": clock}
+        )
 
     @classmethod
-    async def open(cls, url: str, *, hot_connections: int = 8, sessions: int = 5) -> Self:
+    async def open(
+        cls,
+        url: str,
+        *,
+        hot_connections: int = 8,
+        sessions: int = 5,
+        now: Clock | None = None,
+    ) -> Self:
         """
         Make the pools.
 
@@ -101,6 +111,7 @@ class Database:
             url: `postgresql://…`, also with several hosts or a Unix socket.
             hot_connections: The largest number of connections for hot statements.
             sessions: The largest number of connections for everything else.
+            now: Only tests pass a clock, which statements then go by; None is the database's.
         """
         normalised = normalise(url)
         connect = connector(normalised, command_timeout=STATEMENT_TIMEOUT)
@@ -124,7 +135,7 @@ class Database:
             isolation_level="READ COMMITTED",
             async_creator=open_for_sessions,
         )
-        return cls(hot=hot, background=background, engine=engine, opened=opened)
+        return cls(hot=hot, background=background, engine=engine, opened=opened, clock=now)
 
     async def close(self) -> None:
         """Close all pools; hot statements that still run are cut off."""
@@ -140,7 +151,7 @@ class Database:
             DatabaseUnavailable: No connection, or the statement was refused for now.
             OutcomeUnknown: The connection broke while a statement ran.
         """
-        return HotLease(self._hot, self._refusal)
+        return HotLease(self._hot, self._refusal, self._clock)
 
     def background(self) -> HotLease:
         """
@@ -149,7 +160,7 @@ class Database:
         Raises:
             DatabaseUnavailable, OutcomeUnknown: See `autocommit`.
         """
-        return HotLease(self._background, self._refusal)
+        return HotLease(self._background, self._refusal, self._clock)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -214,22 +225,40 @@ class Database:
 class HotLease:
     """One use of a hot connection (`async with`); see `Database.autocommit`."""
 
-    __slots__ = ("_connection", "_pool", "_refusal")
+    __slots__ = ("_clock", "_connection", "_pool", "_refusal")
 
     def __init__(
-        self, pool: HotPool, refusal: Callable[[BaseException], DatabaseUnavailable | None]
+        self,
+        pool: HotPool,
+        refusal: Callable[[BaseException], DatabaseUnavailable | None],
+        clock: Clock | None,
     ) -> None:
         self._pool = pool
         self._refusal = refusal
+        self._clock = clock
+        self._connection: PooledConnection
 
-    async def __aenter__(self) -> HotConnection:
+    @property
+    def now(self) -> datetime | None:
+        """See `HotConnection`."""
+        return self._clock() if self._clock else None
+
+    def fetchrow(self, query: str, *args: object) -> Awaitable[Row | None]:
+        """See `HotConnection`."""
+        return self._connection.fetchrow(query, *args)
+
+    def fetch(self, query: str, *args: object) -> Awaitable[Sequence[Row]]:
+        """See `HotConnection`."""
+        return self._connection.fetch(query, *args)
+
+    async def __aenter__(self) -> Self:
         """Take a connection."""
         try:
             self._connection = await self._pool.acquire()
         except DRIVER_ERRORS as exc:
             said = ": ".join(filter(None, [_describe(exc), cause(exc)]))
             raise DatabaseUnavailable(said, retry_after=RETRY_AFTER) from exc
-        return self._connection
+        return self
 
     async def __aexit__(
         self,

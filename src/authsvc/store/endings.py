@@ -8,16 +8,15 @@ their rows say is tidied behind: nothing asks for it but listings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
-from authsvc.store import audit
+from authsvc.store import audit, session_clock
 from authsvc.store.revocations import entries_from, of_versions
 from authsvc.store.tables import (
     UnfinishedEnding,
@@ -70,7 +69,6 @@ async def leave_rest(
     epoch: int,
     reason: str,
     caller: Caller | None,
-    now: datetime | None,
 ) -> None:
     """
     Announce and audit in one entry each that whatever is behind the epoch has ended.
@@ -78,7 +76,7 @@ async def leave_rest(
     Tokens with the `ver` of before are stale, those of a family that lives on included: it gets
     another one by its next refresh.
     """
-    moment = func.coalesce(now, func.clock_timestamp())
+    moment = session_clock.now(session)
     changed = (
         update(users).values(ver=u.ver + 1).where(u.id == user_id).returning(u.id, u.ver)
     ).cte("changed")
@@ -90,17 +88,14 @@ async def leave_rest(
         user_id=user_id,
         caller=caller,
         details=details,
-        now=now,
     )
-    await _remember(session, user_id, epoch=epoch, reason=reason, deleted=False, now=now)
+    await _remember(session, user_id, epoch=epoch, reason=reason, deleted=False)
 
 
-async def forget_user(session: AsyncSession, user_id: UUID, *, now: datetime | None) -> None:
+async def forget_user(session: AsyncSession, user_id: UUID) -> None:
     """Delete the rows of a user who is gone: some now, the rest behind."""
     if await _delete_rows(session, user_id, AT_ONCE) == AT_ONCE:
-        await _remember(
-            session, user_id, epoch=0, reason=RevokeReason.USER_DELETED, deleted=True, now=now
-        )
+        await _remember(session, user_id, epoch=0, reason=RevokeReason.USER_DELETED, deleted=True)
 
 
 async def finish(session: AsyncSession, *, batch: int) -> int:
@@ -140,12 +135,11 @@ async def _remember(
     epoch: int,
     reason: str,
     deleted: bool,
-    now: datetime | None,
 ) -> None:
     values = {
         "epoch": epoch,
         "reason": reason,
-        "ended_at": func.coalesce(now, func.clock_timestamp()),
+        "ended_at": session_clock.now(session),
         "deleted": deleted,
     }
     await session.exec(

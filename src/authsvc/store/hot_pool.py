@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from authsvc.store.hot_statement import HotConnection
+from authsvc.store.hot_statement import Fetching
 
 
-class PooledConnection(HotConnection, Protocol):
+class PooledConnection(Fetching, Protocol):
     """What the pool does with an asyncpg connection."""
 
     def is_closed(self) -> bool:

@@ -7,7 +7,8 @@ text is still made from `tables.py`, so that a renamed column cannot be missed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import CTE, bindparam, func, select
@@ -20,14 +21,22 @@ Row = Mapping[str, Any]
 TIMESTAMPTZ = TIMESTAMP(timezone=True)
 
 
-class HotConnection(Protocol):
+class Fetching(Protocol):
     """The part of an asyncpg connection that hot statements use."""
 
-    async def fetchrow(self, query: str, *args: object) -> Row | None:
+    def fetchrow(self, query: str, *args: object) -> Awaitable[Row | None]:
         """Run one statement and return its first row."""
 
-    async def fetch(self, query: str, *args: object) -> Sequence[Row]:
+    def fetch(self, query: str, *args: object) -> Awaitable[Sequence[Row]]:
         """Run one statement and return its rows."""
+
+
+class HotConnection(Fetching, Protocol):
+    """A connection that also knows what its statements take for now."""
+
+    @property
+    def now(self) -> datetime | None:
+        """The moment of a test's clock; None is the database's clock (see `Database.open`)."""
 
 
 class HotStatement:
@@ -49,11 +58,15 @@ class HotStatement:
 
     async def fetchrow(self, connection: HotConnection, **binds: object) -> Row | None:
         """The first row, or None: one round trip."""
-        return await connection.fetchrow(self.text, *[binds[name] for name in self._names])
+        return await connection.fetchrow(self.text, *self._values(connection, binds))
 
     async def fetch(self, connection: HotConnection, **binds: object) -> Sequence[Row]:
         """All rows: one round trip."""
-        return await connection.fetch(self.text, *[binds[name] for name in self._names])
+        return await connection.fetch(self.text, *self._values(connection, binds))
+
+    def _values(self, connection: HotConnection, binds: dict[str, object]) -> list[object]:
+        binds["now"] = connection.now
+        return [binds[name] for name in self._names]
 
 
 def clock() -> CTE:

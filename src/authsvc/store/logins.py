@@ -64,7 +64,6 @@ async def create_family(
     admission: Admission | None = None,
     logins: Bucket | None = None,
     caller: Caller,
-    now: datetime | None = None,
 ) -> Family | None:
     """
     Begin a session, if the account is still what it was when the password was verified; above
@@ -110,7 +109,7 @@ async def create_family(
         "request_id": caller.request_id,
     }
     while True:  # each time another login has succeeded, of which there are so many a minute
-        row = await _create_family().fetchrow(connection, now=now, **values)
+        row = await _create_family().fetchrow(connection, **values)
         if row is None:
             return None
         if row["id"] is not None:

@@ -81,11 +81,9 @@ class Family:
         )
 
 
-async def load(
-    connection: HotConnection, family_id: UUID, *, now: datetime | None = None
-) -> tuple[Family, FamilyState] | None:
+async def load(connection: HotConnection, family_id: UUID) -> tuple[Family, FamilyState] | None:
     """The family as it stands, live or not."""
-    row = await _load().fetchrow(connection, family_id=family_id, now=now)
+    row = await _load().fetchrow(connection, family_id=family_id)
     if row is None:
         return None
     return family_of(row), FamilyState(
@@ -110,7 +108,6 @@ async def revoke_family(
     caller: Caller,
     user_id: UUID | None = None,
     presented_generation: int | None = None,
-    now: datetime | None = None,
 ) -> bool:
     """
     End a family for good, announce it and audit it, with the addresses of both parties.
@@ -135,7 +132,6 @@ async def revoke_family(
         details=json.dumps(
             {"reason": reason} | ({"presented_generation": presented_generation} if reused else {})
         ),
-        now=now,
     )
     return row is not None
 

@@ -81,17 +81,17 @@ class Look:
     logged: tuple[Logged, ...]
 
 
-async def look(connection: HotConnection, horizon: int, *, now: datetime | None = None) -> Look:
+async def look(connection: HotConnection, horizon: int) -> Look:
     """
     Everything that the look which gave this horizon cannot have seen.
 
     Raises:
         DatabaseUnavailable: It is a standby, which does not know the latest.
     """
-    return _look(await _since().fetch(connection, horizon=horizon, now=now))
+    return _look(await _since().fetch(connection, horizon=horizon))
 
 
-async def newest(connection: HotConnection, *, most: int, now: datetime | None = None) -> Look:
+async def newest(connection: HotConnection, *, most: int) -> Look:
     """
     The first look: the newest entries of tokens in this step's document, at most so many, and
     all others.
@@ -102,7 +102,7 @@ async def newest(connection: HotConnection, *, most: int, now: datetime | None =
     Raises:
         DatabaseUnavailable: As `look`.
     """
-    return _look(await _newest().fetch(connection, most=most, now=now))
+    return _look(await _newest().fetch(connection, most=most))
 
 
 def _look(rows: Sequence[Row]) -> Look:

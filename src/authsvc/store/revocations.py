@@ -38,6 +38,7 @@ from sqlalchemy import (
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.revocation_feed import CLIENT_VER
+from authsvc.store import session_clock
 from authsvc.store.hot_statement import clock
 from authsvc.store.tables import revocations, users
 from authsvc_client.tokens.revocations import DIGEST_BYTES, LIFE, Kind, digest
@@ -282,25 +283,25 @@ def is_contained(by: Subquery) -> ColumnElement[bool]:
     return func.coalesce(contained, literal_column("FALSE"))
 
 
-async def announce_key(session: AsyncSession, kid: str, *, now: datetime | None = None) -> None:
+async def announce_key(session: AsyncSession, kid: str) -> None:
     """Add the entry of a signing key that is being revoked."""
     await session.exec(
         insert(revocations).values(
             kind=Kind.KID,
             digest=digest(kid),
-            revoked_at=func.coalesce(now, func.clock_timestamp()),
+            revoked_at=session_clock.now(session),
         )
     )
 
 
-async def prune(session: AsyncSession, *, batch: int, now: datetime | None = None) -> int:
+async def prune(session: AsyncSession, *, batch: int) -> int:
     """
     Delete entries that concern no token any more, or that another contains; at most `batch`.
 
     The newest stays for ever, so that a process which starts knows how far the numbers are.
     """
     r = revocations.c
-    moment = select(func.coalesce(now, func.clock_timestamp())).scalar_subquery()
+    moment = session_clock.once(session)
     newest = select(func.max(r.seq)).scalar_subquery()
     by = containing(moment - PRUNE_REPLACED_AFTER)
     dead = (

@@ -10,7 +10,6 @@ from uuid import UUID
 from sqlalchemy import (
     CTE,
     ColumnElement,
-    ScalarSelect,
     Text,
     and_,
     bindparam,
@@ -27,7 +26,7 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
-from authsvc.store import endings
+from authsvc.store import endings, session_clock
 from authsvc.store.audit import audit_from
 from authsvc.store.refresh_families import of_epoch
 from authsvc.store.revocations import (
@@ -54,7 +53,6 @@ async def list_live(
     *,
     limit: int = PAGE,
     after: tuple[datetime, UUID] | None = None,
-    now: datetime | None = None,
 ) -> Sequence[RefreshFamily]:
     """
     A page of the user's live families, the one used last first.
@@ -66,7 +64,7 @@ async def list_live(
     statement = (
         model_select(RefreshFamily)
         .join(User, _of_its_user())
-        .where(RefreshFamily.user_id == user_id, *_alive(now))
+        .where(RefreshFamily.user_id == user_id, *_alive(session))
         .order_by(used.desc(), id_)
         .limit(limit)
     )
@@ -75,13 +73,13 @@ async def list_live(
     return (await session.exec(statement)).all()
 
 
-async def count_live(session: AsyncSession, user_id: UUID, *, now: datetime | None = None) -> int:
+async def count_live(session: AsyncSession, user_id: UUID) -> int:
     """How many live families the user has."""
     statement = (
         model_select(func.count())
         .select_from(RefreshFamily)
         .join(User, _of_its_user())
-        .where(RefreshFamily.user_id == user_id, *_alive(now))
+        .where(RefreshFamily.user_id == user_id, *_alive(session))
     )
     return (await session.exec(statement)).one()
 
@@ -94,8 +92,8 @@ def _of_its_user() -> ColumnElement[bool]:
     )
 
 
-def _alive(now: datetime | None) -> tuple[ColumnElement[bool], ...]:
-    moment = func.coalesce(now, func.clock_timestamp())
+def _alive(session: AsyncSession) -> tuple[ColumnElement[bool], ...]:
+    moment = session_clock.now(session)
     return (
         col(RefreshFamily.revoked_at).is_(None),
         col(RefreshFamily.idle_expires_at) > moment,
@@ -110,7 +108,6 @@ async def revoke_many(
     caller: Caller | None,
     user_id: UUID,
     keep: Sequence[UUID] = (),
-    now: datetime | None = None,
 ) -> int:
     """
     End every live family of a user; announce and audit each, or all beyond the first together.
@@ -141,13 +138,10 @@ async def revoke_many(
         f.id.in_(behind),
         reason=reason,
         caller=caller,
-        now=now,
         announced=partial(few_announced, fewer_than=endings.AT_ONCE),
     )
     if ended == endings.AT_ONCE:
-        await endings.leave_rest(
-            session, user_id, epoch=epoch, reason=reason, caller=caller, now=now
-        )
+        await endings.leave_rest(session, user_id, epoch=epoch, reason=reason, caller=caller)
     return ended
 
 
@@ -161,14 +155,14 @@ async def stands(session: AsyncSession, family_id: UUID) -> bool:
     return (await session.exec(standing)).one_or_none() is not None
 
 
-async def prune_families(session: AsyncSession, *, batch: int, now: datetime | None = None) -> int:
+async def prune_families(session: AsyncSession, *, batch: int) -> int:
     """
     Delete families that are past their absolute expiry by a day; at most `batch`.
 
     Rows that another process is pruning are skipped, not waited for.
     """
     f = refresh_families.c
-    moment = _moment(now)
+    moment = session_clock.once(session)
     dead = (
         select(f.id)
         .where(f.absolute_expires_at < moment - PRUNE_AFTER)
@@ -179,12 +173,10 @@ async def prune_families(session: AsyncSession, *, batch: int, now: datetime | N
     return (await session.exec(statement)).rowcount
 
 
-async def prune_audit(
-    session: AsyncSession, *, batch: int, older_than: timedelta, now: datetime | None = None
-) -> int:
+async def prune_audit(session: AsyncSession, *, batch: int, older_than: timedelta) -> int:
     """Delete audit records past their retention; at most `batch`."""
     a = audit_records.c
-    moment = _moment(now)
+    moment = session_clock.once(session)
     dead = (
         select(a.id)
         .where(a.at < moment - older_than)
@@ -200,7 +192,6 @@ async def list_page(
     limit: int,
     user_id: UUID | None = None,
     after: RefreshFamily | None = None,
-    now: datetime | None = None,
 ) -> Sequence[tuple[RefreshFamily, str]]:
     """
     A page of live families (of one user) with their users' addresses, the newest login first.
@@ -213,7 +204,7 @@ async def list_page(
     statement = (
         model_select(RefreshFamily, User.email)
         .join(User, _of_its_user())
-        .where(*_alive(now))
+        .where(*_alive(session))
         .order_by(end.desc(), id_.desc())
         .limit(limit)
     )
@@ -236,11 +227,10 @@ async def revoke_one(
     *,
     reason: str,
     caller: Caller | None,
-    now: datetime | None = None,
 ) -> bool:
     """End a family, whoever's it is; returns whether it was alive."""
     condition = (refresh_families.c.id == family_id) & of_epoch()
-    return bool(await _revoke(session, condition, reason=reason, caller=caller, now=now))
+    return bool(await _revoke(session, condition, reason=reason, caller=caller))
 
 
 async def revoke_next(
@@ -250,7 +240,6 @@ async def revoke_next(
     after: UUID | None,
     reason: str,
     caller: Caller | None,
-    now: datetime | None = None,
 ) -> tuple[int, UUID | None]:
     """
     End the next families of everybody, in the order of their ids; at most `batch`.
@@ -281,7 +270,6 @@ async def revoke_next(
         f.id.in_(ids),
         reason=reason,
         caller=caller,
-        now=now,
         announced=everybody_announced,
     )
     return ended, ids[-1]
@@ -297,7 +285,6 @@ async def _revoke(
     *,
     reason: str,
     caller: Caller | None,
-    now: datetime | None,
     announced: Callable[[CTE], CTE] = _announced,
 ) -> int:
     """End every live family for which the condition holds, announce and audit each; how many."""
@@ -305,7 +292,7 @@ async def _revoke(
     ended = (
         update(refresh_families)
         .values(
-            revoked_at=func.coalesce(now, func.clock_timestamp()),
+            revoked_at=session_clock.now(session),
             revoke_reason=bindparam("reason", reason, type_=Text),
         )
         .where(f.revoked_at.is_(None), condition)
@@ -341,12 +328,3 @@ async def _revoke(
         )
     )
     return (await session.exec(statement.add_cte(announced(ended)))).rowcount
-
-
-def _moment(now: datetime | None) -> ScalarSelect[datetime]:
-    """
-    Now, as a subquery that is evaluated once.
-
-    Compared with a volatile function, an index could not be used.
-    """
-    return select(func.coalesce(now, func.clock_timestamp())).scalar_subquery()

@@ -31,6 +31,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
+from authsvc.store import session_clock
 from authsvc.store.audit import audit_from
 from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock
 from authsvc.store.revocations import client_announced, life, token_announced
@@ -85,7 +86,6 @@ async def revoke_access_token(
     issued_at: datetime,
     expires_at: datetime,
     caller: Caller,
-    now: datetime | None = None,
 ) -> bool:
     """
     Revoke one access token of a client, announce it and audit it.
@@ -94,13 +94,11 @@ async def revoke_access_token(
     client may fill a part of the log, and never that of the others. Revocations at once count
     without one another, so there may be as many more as are in flight.
 
-    Args:
-        now: Only tests pass one; None is the database's clock.
 
     Returns:
         False if it was revoked already.
     """
-    so_far = await _so_far().fetchrow(connection, client=client_id, until=issued_at + LIFE, now=now)
+    so_far = await _so_far().fetchrow(connection, client=client_id, until=issued_at + LIFE)
     if so_far is None:  # unreachable: it is one row of counts
         raise AssertionError
     if so_far["covered"]:
@@ -120,7 +118,6 @@ async def revoke_access_token(
         details=json.dumps(
             {"client_id": client_id, "jti": jti} | ({"all_so_far": True} if too_many else {})
         ),
-        now=now,
     )
     return row is not None
 
@@ -135,9 +132,9 @@ async def is_revoked(
     return row is not None
 
 
-async def prune(session: AsyncSession, *, batch: int, now: datetime | None = None) -> int:
+async def prune(session: AsyncSession, *, batch: int) -> int:
     """Forget what is refused for its age by now; at most `batch`."""
-    moment = select(func.coalesce(now, func.clock_timestamp())).scalar_subquery()
+    moment = session_clock.once(session)
     key = (s.kind, s.client_id, s.digest)
     dead = (
         select(*key)

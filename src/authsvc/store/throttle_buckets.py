@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from uuid import UUID
@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.protocol.throttle import Bucket
+from authsvc.store import session_clock
 from authsvc.store.hot_statement import HotConnection, HotStatement
 
 
@@ -42,16 +43,14 @@ def bucket_key(counted: Counted, *by: object) -> bytes:
     return hashlib.sha256(f"{counted}\0{' '.join(map(str, by))}".encode()).digest()
 
 
-async def take(
-    connection: HotConnection, key: bytes, bucket: Bucket, *, now: datetime | None = None
-) -> timedelta | None:
+async def take(connection: HotConnection, key: bytes, bucket: Bucket) -> timedelta | None:
     """
     Take one from a bucket.
 
     Returns:
         None, or how long it takes until there is room; then nothing was taken.
     """
-    row = await _take().fetchrow(connection, key=key, leak=bucket.leak, burst=bucket.burst, now=now)
+    row = await _take().fetchrow(connection, key=key, leak=bucket.leak, burst=bucket.burst)
     if row is None:  # unreachable: the statement always returns a row
         raise AssertionError
     if row["taken"]:
@@ -69,7 +68,6 @@ async def record_failure(
     cause: str,
     caller: Caller,
     client_id: str | None = None,
-    now: datetime | None = None,
 ) -> None:
     """
     Audit a failure; one of a stranger counts for its network, which is marked in its bucket.
@@ -88,11 +86,10 @@ async def record_failure(
         agent=caller.user_agent,
         request_id=caller.request_id,
         details=json.dumps(details),
-        now=now,
     )
 
 
-async def prune(session: AsyncSession, *, batch: int, now: datetime | None = None) -> int:
+async def prune(session: AsyncSession, *, batch: int) -> int:
     """
     Delete what no rule asks about any more; at most `batch` of each table.
 
@@ -101,7 +98,11 @@ async def prune(session: AsyncSession, *, batch: int, now: datetime | None = Non
     """
     connection = await session.connection()
     deleted = [
-        (await connection.execute(statement, {"batch": batch, "now": now})).rowcount
+        (
+            await connection.execute(
+                statement, {"batch": batch, "now": session_clock.moved(session)}
+            )
+        ).rowcount
         for statement in _PRUNE
     ]
     return max(deleted)

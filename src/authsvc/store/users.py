@@ -8,13 +8,14 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID, uuid4
 
-from sqlalchemy import Text, Uuid, bindparam, func, select
+from sqlalchemy import Text, Uuid, bindparam, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, delete, update
 from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from authsvc.store import session_clock
 from authsvc.store.hot_statement import HotConnection, HotStatement, clock
 from authsvc.store.revocations import entries_from, of_versions
 from authsvc.store.tables import User, refresh_families, users
@@ -34,10 +35,10 @@ class Account:
 
 
 async def find_by_session(
-    connection: HotConnection, *, user_id: UUID, session_id: UUID, now: datetime | None = None
+    connection: HotConnection, *, user_id: UUID, session_id: UUID
 ) -> Account | None:
     """The account, if this session of it is alive and it is not disabled; one round trip."""
-    row = await _find_by_session().fetchrow(connection, user=user_id, session=session_id, now=now)
+    row = await _find_by_session().fetchrow(connection, user=user_id, session=session_id)
     if row is None:
         return None
     return Account(
@@ -72,7 +73,6 @@ async def create(
     email: str,
     password_hash: str,
     roles: Sequence[str] = (),
-    now: datetime | None = None,
 ) -> User | None:
     """
     Add a user.
@@ -88,7 +88,7 @@ async def create(
         "password_hash": password_hash,
         "roles": sorted(set(roles)),
     }
-    if now is not None:
+    if (now := session_clock.moved(session)) is not None:
         values |= {"created_at": now, "password_changed_at": now}
     statement = (
         insert(User).values(**values).on_conflict_do_nothing(index_elements=["email"])
@@ -129,7 +129,6 @@ async def set_password(
     *,
     new_hash: str,
     verified_hash: str | None = None,
-    now: datetime | None = None,
 ) -> bool:
     """
     Change a password.
@@ -144,9 +143,7 @@ async def set_password(
     statement = (
         update(User)
         .where(col(User.id) == user_id)
-        .values(
-            password_hash=new_hash, password_changed_at=func.coalesce(now, func.clock_timestamp())
-        )
+        .values(password_hash=new_hash, password_changed_at=session_clock.now(session))
         .returning(col(User.id))
     )
     if verified_hash is not None:
@@ -154,22 +151,18 @@ async def set_password(
     return (await session.exec(statement)).one_or_none() is not None
 
 
-async def set_disabled(
-    session: AsyncSession, user_id: UUID, *, disabled: bool, now: datetime | None = None
-) -> bool:
+async def set_disabled(session: AsyncSession, user_id: UUID, *, disabled: bool) -> bool:
     """Disable or enable; returns whether that changed anything."""
     statement = (
         update(User)
         .where(col(User.id) == user_id, col(User.disabled_at).is_(None) == disabled)
-        .values(disabled_at=func.coalesce(now, func.clock_timestamp()) if disabled else None)
+        .values(disabled_at=session_clock.now(session) if disabled else None)
         .returning(col(User.id))
     )
     return (await session.exec(statement)).one_or_none() is not None
 
 
-async def set_roles(
-    session: AsyncSession, user_id: UUID, roles: Sequence[str], *, now: datetime | None = None
-) -> None:
+async def set_roles(session: AsyncSession, user_id: UUID, roles: Sequence[str]) -> None:
     """Replace the roles, and announce that tokens with the old ones are stale."""
     u = users.c
     changed = (
@@ -179,7 +172,7 @@ async def set_roles(
         .returning(u.id, u.ver)
         .cte("changed")
     )
-    moment = func.coalesce(now, func.clock_timestamp())
+    moment = session_clock.now(session)
     await session.exec(entries_from(of_versions(changed, moment)))
 
 
@@ -205,11 +198,9 @@ class NewUser:
     disabled: bool = False
 
 
-async def create_many(
-    session: AsyncSession, accounts: Sequence[NewUser], *, now: datetime | None = None
-) -> dict[str, UUID]:
+async def create_many(session: AsyncSession, accounts: Sequence[NewUser]) -> dict[str, UUID]:
     """Add users whose addresses differ; the ids of those whose address was not taken."""
-    moment = now or (await session.exec(model_select(func.clock_timestamp()))).one()
+    moment = (await session.exec(model_select(session_clock.now(session)))).one()
     rows = [
         {
             "id": uuid4(),

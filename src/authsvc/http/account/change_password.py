@@ -77,6 +77,5 @@ async def change_password(
         new_password=Secret(body.new_password),
         blocked=held.blocked_passwords,
         limits=held.limits,
-        database_now=held.clock.database_now(),
     )
     return Response(status_code=204)

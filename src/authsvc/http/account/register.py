@@ -83,6 +83,5 @@ async def register(
         ),
         blocked=held.blocked_passwords,
         limits=held.limits,
-        database_now=held.clock.database_now(),
     )
     return Registered(id=user.id, email=user.email, roles=user.roles, created_at=user.created_at)

@@ -62,9 +62,7 @@ async def list_sessions(
 
     `ip` and `user_agent` are those of the last use.
     """
-    families, following = await list_sessions_flow(
-        held.db, account=account, cursor=cursor, database_now=held.clock.database_now()
-    )
+    families, following = await list_sessions_flow(held.db, account=account, cursor=cursor)
     return Sessions(
         sessions=[
             SessionEntry(
@@ -105,6 +103,5 @@ async def end_session(
         account=account,
         session_id=wanted,
         caller=caller,
-        database_now=held.clock.database_now(),
     )
     return Response(status_code=204)

@@ -140,7 +140,6 @@ async def login(request: Request) -> JSONResponse:
             superseded=_superseded(held, cookies) if delivery.by_cookie else (),
             limits=held.limits,
             now=now,
-            database_now=held.clock.database_now(),
         )
     except Refusal as refusal:
         login_total.labels(outcome=refusal.code).inc()

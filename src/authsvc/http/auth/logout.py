@@ -87,7 +87,6 @@ async def logout(
             scope=Scope(body.scope),
             caller=caller,
             now=held.clock.now(),
-            database_now=held.clock.database_now(),
         )
     except Unauthenticated as refusal:
         # Dead cookies go all the same: whoever asks to log out must not stay half logged in.

@@ -109,6 +109,7 @@ async def refresh(request: Request) -> JSONResponse:
             raise InvalidRefreshToken("none_presented")
         session = await refresh_flow(
             held.db,
+            held.group_commit,
             held.issuer,
             held.keys,
             presented=Presented(
@@ -122,7 +123,6 @@ async def refresh(request: Request) -> JSONResponse:
             now=came,
             under_way=lambda: held.clock.now() - came,
             abandoned=request.is_disconnected,
-            database_now=held.clock.database_now(),
         )
     except Refusal as refusal:
         cause = refusal.detail if refusal.detail in REFRESH_OUTCOMES else refusal.code

@@ -74,7 +74,6 @@ async def introspect(request: Request) -> JSONResponse:
             client,
             token=token_of(form),
             now=held.clock.now(),
-            database_now=held.clock.database_now(),
         )
     outcome = "inactive" if claims is None else "active"
     introspection_total.labels(outcome=outcome).inc()

@@ -64,7 +64,6 @@ async def _revoked(
             token=token_of(form),
             caller=who,
             now=now,
-            database_now=held.clock.database_now(),
         )
     client = await authenticated(held, request, presented)
     return await revoke_client_token(
@@ -74,5 +73,4 @@ async def _revoked(
         token=token_of(form),
         caller=who,
         now=now,
-        database_now=held.clock.database_now(),
     )

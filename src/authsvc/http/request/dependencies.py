@@ -26,6 +26,7 @@ from authsvc.protocol.throttle import Limits
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc.store.database import Database
+from authsvc.store.group_commit import GroupCommit
 from authsvc.store.users import Account
 from authsvc_client.tokens.secret import Secret
 
@@ -33,15 +34,11 @@ READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Clock:
-    """The two clocks: ours for tokens and keys, the database's for families."""
+    """The process's clock, for tokens and keys; families go by the database's."""
 
     def now(self) -> datetime:
-        """The process's time, in UTC."""
+        """The time, in UTC."""
         return datetime.now(UTC)
-
-    def database_now(self) -> datetime | None:
-        """None: the database's own clock. Only tests say otherwise."""
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,7 @@ class Service:
 
     settings: Settings
     db: Database
+    group_commit: GroupCommit
     keys: KeyDirectory
     issuer: Issuer
     revocations: Revocations
@@ -140,7 +138,6 @@ async def current_user(request: Request) -> Account:
         held.issuer,
         access_token=token,
         now=held.clock.now(),
-        database_now=held.clock.database_now(),
     )
     if by_cookie and request.method not in READING_METHODS:
         presented = csrf_header(request)

@@ -125,7 +125,6 @@ async def authenticated(held: Service, request: Request, presented: PresentedCli
         issuer=held.settings.issuer,
         limits=held.limits,
         now=held.clock.now(),
-        database_now=held.clock.database_now(),
     )
 
 

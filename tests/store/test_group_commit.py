@@ -1,4 +1,4 @@
-"""Rotations that go together: one statement, each its own family, nobody waits for a stranger."""
+"""Group commit: one statement, each its own family, nobody waits for a stranger."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 
 from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown
 from authsvc.protocol.refresh import Delivery, RefreshToken
-from authsvc.store import rotations, users
+from authsvc.store import group_commit, users
 from authsvc.store.attempts import Attempt, _rotate_together, rotate, rotate_together
 from authsvc.store.database import Database
+from authsvc.store.group_commit import GroupCommit
 from authsvc.store.hot_statement import HotConnection, Row
-from authsvc.store.rotations import Rotations
 from authsvc.store.tables import RefreshFamily
 from proof.fault_proxy import FaultProxy
-from tests.conftest import CALLER, LIFETIMES, Statements
+from tests.conftest import CALLER, LIFETIMES, Statements, database_at
 
 COMPANY = 10
 WAITING = """
@@ -37,6 +37,7 @@ class Slow:
     """A connection whose statements wait until they may run."""
 
     waiting = 0
+    now = None
 
     def __init__(self, connection: HotConnection, may_run: asyncio.Event) -> None:
         self._connection = connection
@@ -65,13 +66,18 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a connection takes longer to open than requests wait for one."""
-    monkeypatch.setattr(rotations, "PATIENCE", 5.0)
+    monkeypatch.setattr(group_commit, "PATIENCE", 5.0)
 
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what is to hang."""
-    monkeypatch.setattr(rotations, "PATIENCE", 0.05)
+    monkeypatch.setattr(group_commit, "PATIENCE", 0.05)
+
+
+@pytest.fixture
+def together(db: Database) -> GroupCommit:
+    return GroupCommit(db.autocommit)
 
 
 @pytest.fixture
@@ -128,12 +134,12 @@ def begin(db: Database) -> Begin:
 
 @pytest.mark.requirement("R1")
 async def test_what_comes_together_is_one_statement_and_each_gets_its_own_family(
-    db: Database, begin: Begin, statements: Statements
+    db: Database, together: GroupCommit, begin: Begin, statements: Statements
 ) -> None:
     attempts = await begin(COMPANY)
     statements.clear()
 
-    rotated = await asyncio.gather(*(db.rotations.rotate(attempt) for attempt in attempts))
+    rotated = await asyncio.gather(*(together.rotate(attempt) for attempt in attempts))
 
     assert 1 == len(statements), list(statements)
     assert [attempt.token.family_id for attempt in attempts] == [
@@ -145,23 +151,23 @@ async def test_what_comes_together_is_one_statement_and_each_gets_its_own_family
 
 
 async def test_who_comes_alone_is_not_held_back(
-    db: Database, begin: Begin, statements: Statements
+    together: GroupCommit, begin: Begin, statements: Statements
 ) -> None:
     [attempt] = await begin(1)
     statements.clear()
 
-    family = await db.rotations.rotate(attempt)
+    family = await together.rotate(attempt)
 
     assert family is not None
     assert ["unnest" in text for text in statements] == [False]
 
 
 @pytest.mark.requirement("R1", "R2")
-async def test_one_family_twice_rotates_once(db: Database, begin: Begin) -> None:
+async def test_one_family_twice_rotates_once(together: GroupCommit, begin: Begin) -> None:
     first, *others = await begin(3)
 
     rotated = await asyncio.gather(
-        *(db.rotations.rotate(attempt) for attempt in (first, *others, first, first))
+        *(together.rotate(attempt) for attempt in (first, *others, first, first))
     )
 
     assert 1 == sum(family is not None and family.id == first.token.family_id for family in rotated)
@@ -170,7 +176,7 @@ async def test_one_family_twice_rotates_once(db: Database, begin: Begin) -> None
 
 @pytest.mark.requirement("R1")
 async def test_a_family_that_somebody_holds_delays_no_other(
-    db: Database, database_url: str, begin: Begin
+    together: GroupCommit, database_url: str, begin: Begin
 ) -> None:
     held, *others = await begin(COMPANY)
     holder = await asyncpg.connect(database_url)
@@ -181,19 +187,19 @@ async def test_a_family_that_somebody_holds_delays_no_other(
             )
 
             rotated = await asyncio.gather(
-                *(db.rotations.rotate(attempt) for attempt in (held, *others))
+                *(together.rotate(attempt) for attempt in (held, *others))
             )
     finally:
         await holder.close()
 
     assert [None] == [family for family in rotated if family is None]
     assert rotated[0] is None
-    assert await db.rotations.alone(held) is not None
+    assert await together.alone(held) is not None
 
 
 @pytest.mark.requirement("R4")
 async def test_one_that_was_revoked_meanwhile_does_not_rotate(
-    db: Database, database_url: str, begin: Begin
+    together: GroupCommit, database_url: str, begin: Begin
 ) -> None:
     revoked, other = await begin(2)
     connection = await asyncpg.connect(database_url)
@@ -203,13 +209,12 @@ async def test_one_that_was_revoked_meanwhile_does_not_rotate(
     )
     await connection.close()
 
-    rotated = await asyncio.gather(db.rotations.rotate(revoked), db.rotations.rotate(other))
+    rotated = await asyncio.gather(together.rotate(revoked), together.rotate(other))
 
     assert [True, False] == [family is None for family in rotated]
 
 
 async def test_together_is_written_what_is_written_alone(db: Database, begin: Begin) -> None:
-    now = datetime.now(UTC) + timedelta(seconds=30)
     pairs = [
         replace(
             attempt,
@@ -225,8 +230,9 @@ async def test_together_is_written_what_is_written_alone(db: Database, begin: Be
     ours = {"id", "user_id", "created_at", "auth_time", "absolute_expires_at"}
 
     async with db.autocommit() as connection:
-        one_by_one = [await rotate(connection, each, now=now) for each in pairs[::2]]
-        together = await rotate_together(connection, pairs[1::2], now=now)
+        with database_at(datetime.now(UTC) + timedelta(seconds=30)):
+            one_by_one = [await rotate(connection, each) for each in pairs[::2]]
+            together = await rotate_together(connection, pairs[1::2])
         rows = {
             row["id"]: {name: value for name, value in row.items() if name not in ours}
             for row in await connection.fetch("SELECT * FROM refresh_families")
@@ -266,7 +272,7 @@ async def test_a_version_that_the_statement_could_not_see_is_left_alone(
 
     may_run = asyncio.Event()
     may_run.set()
-    together = Rotations(lease)
+    together = GroupCommit(lease)
     tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in (changed, other)]
     async with asyncio.timeout(5):
         while not await held.fetchval(WAITING):
@@ -295,12 +301,14 @@ async def test_the_plan_is_by_key_also_when_the_table_was_empty(db: Database) ->
     assert not [line for line in lines if "Seq Scan" in line or "Bitmap" in line], lines
 
 
-async def test_what_one_request_brings_along_spoils_no_other(db: Database, begin: Begin) -> None:
+async def test_what_one_request_brings_along_spoils_no_other(
+    together: GroupCommit, begin: Begin
+) -> None:
     attempts = await begin(COMPANY)
     spoiled = replace(attempts[3], caller=replace(CALLER, user_agent="\N{NULL}"))
 
     rotated = await asyncio.gather(
-        *(db.rotations.rotate(attempt) for attempt in (spoiled, *attempts[:3], *attempts[4:])),
+        *(together.rotate(attempt) for attempt in (spoiled, *attempts[:3], *attempts[4:])),
         return_exceptions=True,
     )
 
@@ -309,10 +317,10 @@ async def test_what_one_request_brings_along_spoils_no_other(db: Database, begin
 
 
 async def test_a_request_that_is_given_up_takes_no_other_with_it(
-    db: Database, begin: Begin
+    together: GroupCommit, begin: Begin
 ) -> None:
     attempts = await begin(COMPANY)
-    tasks = [asyncio.create_task(db.rotations.rotate(attempt)) for attempt in attempts]
+    tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in attempts]
     await asyncio.sleep(0)
 
     tasks[0].cancel()
@@ -335,7 +343,7 @@ async def test_what_was_given_up_before_it_was_sent_is_never_sent(
         async with db.autocommit() as connection:
             yield connection
 
-    together = Rotations(lease)
+    together = GroupCommit(lease)
     tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in (given_up, other)]
     await asyncio.sleep(0)
     tasks[0].cancel()
@@ -350,26 +358,27 @@ async def test_what_was_given_up_before_it_was_sent_is_never_sent(
 async def test_f09_what_was_refused_during_an_outage_is_not_sent_after_it(
     db: Database, database_url: str, begin: Begin, tmp_path: Path
 ) -> None:
-    attempts = await begin(2 * rotations.MOST_TOGETHER)
+    attempts = await begin(4 * group_commit.MAX_TOGETHER)
     link, through = FaultProxy.of_database(database_url, tmp_path, random=Random(1))  # noqa: S311 - reproducible
     async with link:
         behind = await Database.open(through)
+        together = GroupCommit(behind.autocommit)
         [first, *others] = attempts
-        assert await behind.rotations.rotate(first)
+        assert await together.rotate(first)
         link.blackhole()
 
         async def impatient(attempt: Attempt) -> None:
             async with asyncio.timeout(0.3):
-                await behind.rotations.rotate(attempt)
+                await together.rotate(attempt)
 
         told = await asyncio.gather(*map(impatient, others), return_exceptions=True)
         link.heal()
-        await until(lambda: not behind.rotations._tasks)
+        await until(lambda: "GroupCommit._work" not in repr(asyncio.all_tasks()))
         await behind.close()
 
     assert {TimeoutError} == {type(each) for each in told}
-    # One statement had left: what it did is as if its answers had been lost.
-    assert sum(await _generations(db, others)) <= rotations.MOST_TOGETHER
+    # What the statements under way had done is as if their answers had been lost.
+    assert sum(await _generations(db, others)) <= group_commit.LANES * group_commit.MAX_TOGETHER
 
 
 @pytest.mark.parametrize("failure", [DatabaseUnavailable, OutcomeUnknown, ValueError])
@@ -387,7 +396,7 @@ async def test_without_a_connection_each_fails_by_itself(
         yield
 
     attempts = await begin(COMPANY)
-    together = Rotations(broken)
+    together = GroupCommit(broken)
 
     told = await asyncio.gather(
         *(together.rotate(attempt) for attempt in attempts), return_exceptions=True
@@ -395,7 +404,7 @@ async def test_without_a_connection_each_fails_by_itself(
 
     assert [failure] * COMPANY == [type(each) for each in told]
     assert COMPANY == len({id(each) for each in told})
-    assert leased <= COMPANY + rotations.LANES
+    assert leased <= COMPANY + group_commit.LANES
 
 
 @pytest.mark.parametrize("failure", [DatabaseUnavailable, OutcomeUnknown])
@@ -417,7 +426,7 @@ async def test_a_failure_of_a_statement_is_told_to_all_that_were_in_it(
 
     now = asyncio.Event()
     now.set()
-    together = Rotations(lease)
+    together = GroupCommit(lease)
 
     told = await asyncio.gather(
         *(together.rotate(attempt) for attempt in attempts), return_exceptions=True
@@ -429,8 +438,8 @@ async def test_a_failure_of_a_statement_is_told_to_all_that_were_in_it(
 
 @pytest.mark.usefixtures("impatience")
 async def test_statements_that_hang_hold_back_nobody_else(db: Database, begin: Begin) -> None:
-    many = 2 * rotations.MOST_TOGETHER + COMPANY
-    attempts = await begin(rotations.LANES + many)
+    many = 2 * group_commit.MAX_TOGETHER + COMPANY
+    attempts = await begin(group_commit.LANES + many)
     hanging = asyncio.Event()
     leased = 0
 
@@ -438,19 +447,19 @@ async def test_statements_that_hang_hold_back_nobody_else(db: Database, begin: B
     async def lease() -> AsyncIterator[HotConnection]:
         nonlocal leased
         leased += 1
-        hangs = leased <= rotations.LANES
+        hangs = leased <= group_commit.LANES
         async with db.autocommit() as connection:
             yield Slow(connection, hanging) if hangs else connection
 
-    together = Rotations(lease)
+    together = GroupCommit(lease)
     stuck = []
-    for number, attempt in enumerate(attempts[: rotations.LANES]):
+    for number, attempt in enumerate(attempts[: group_commit.LANES]):
         stuck.append(asyncio.create_task(together.rotate(attempt)))
         await until(lambda: Slow.waiting > number)  # noqa: B023 - awaited in this very turn
 
     async with asyncio.timeout(5):
         rotated = await asyncio.gather(
-            *(together.rotate(attempt) for attempt in attempts[rotations.LANES :])
+            *(together.rotate(attempt) for attempt in attempts[group_commit.LANES :])
         )
 
     assert None not in rotated
@@ -471,11 +480,11 @@ async def test_those_who_come_after_a_hang_go_together_again(
     async def lease() -> AsyncIterator[HotConnection]:
         nonlocal leased
         leased += 1
-        hangs = leased <= rotations.LANES
+        hangs = leased <= group_commit.LANES
         async with db.autocommit() as connection:
             yield Slow(connection, hanging) if hangs else connection
 
-    together = Rotations(lease)
+    together = GroupCommit(lease)
     tasks = []
     for number, attempt in enumerate((stuck, waiting)):
         tasks.append(asyncio.create_task(together.rotate(attempt)))
@@ -491,13 +500,13 @@ async def test_those_who_come_after_a_hang_go_together_again(
 
 
 async def test_no_statement_takes_more_than_its_share(
-    db: Database, begin: Begin, statements: Statements, monkeypatch: pytest.MonkeyPatch
+    together: GroupCommit, begin: Begin, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rotations, "MOST_TOGETHER", 4)
+    monkeypatch.setattr(group_commit, "MAX_TOGETHER", 4)
     attempts = await begin(10)
     statements.clear()
 
-    rotated = await asyncio.gather(*(db.rotations.rotate(attempt) for attempt in attempts))
+    rotated = await asyncio.gather(*(together.rotate(attempt) for attempt in attempts))
 
     assert None not in rotated
     assert 3 == len(statements), list(statements)
