@@ -409,7 +409,7 @@ def test_a_relative_directory_is_named_from_the_root(
     unknown = run("revoke", "ABCDEF", "--without-feed")
 
     assert 2 == first.out.count(f"Created {tmp_path}/other/keys/")
-    assert f"{tmp_path}/other/keys: the first keys are there already" in again.out
+    assert f"{tmp_path}/other/keys: the first keys exist already" in again.out
     assert f"{tmp_path}/other/keys" in unknown.err
 
 
