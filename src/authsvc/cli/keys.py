@@ -45,6 +45,13 @@ WITHIN_15_S = "Running services read it within 15 s."
 
 app = group()
 
+At = Annotated[
+    str | None,
+    typer.Option(
+        help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
+    ),
+]
+
 
 @app.command("list", epilog="Example: authsvc keys list --json")
 def list_keys(*, json_wanted: Json = False) -> None:
@@ -77,12 +84,7 @@ def add(
     now: Annotated[
         bool, typer.Option("--now", help="Active at once: for the first key, and for emergencies.")
     ] = False,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
-        ),
-    ] = None,
+    at: At = None,
     first: Annotated[
         bool,
         typer.Option(
@@ -213,12 +215,7 @@ def import_key(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="PEM with an RSA private key.")],
     *,
     now: Annotated[bool, typer.Option("--now", help="Active at once.")] = False,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
-        ),
-    ] = None,
+    at: At = None,
     passphrase_file: Annotated[
         Path | None,
         typer.Option(help="File with the passphrase; by default AUTHSVC_KEYS_PASSPHRASE is tried."),
