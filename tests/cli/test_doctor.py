@@ -490,6 +490,33 @@ def test_hashes_that_need_more_than_half_of_the_memory_are_a_warning(
     assert (Severity.OK, Severity.WARNING) == (small.severity, large.severity)
 
 
+@pytest.mark.parametrize(
+    ("tag", "severity", "found"),
+    [
+        ("cp310-abi3-manylinux_2_26_x86_64", "info", "SSE2"),
+        ("cp310-abi3-musllinux_1_2_x86_64", "info", "SSE2"),
+        ("cp310-abi3-manylinux_2_26_aarch64", "ok", "the registry's wheel"),
+        ("cp313-cp313-linux_x86_64", "ok", "built from source"),
+        ("cp310-abi3-macosx_11_0_arm64", "info", "unknown"),
+    ],
+)
+def test_the_tag_of_the_argon2_library_tells_who_built_it(
+    tag: str, severity: str, found: str
+) -> None:
+    wheel = f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n\n"
+
+    said = passwords._build(wheel, "flags\t\t: fpu sse2 avx avx2 sha_ni\n")
+    without = passwords._build(wheel, "flags\t\t: fpu sse2 avx\n")
+
+    assert severity == said.severity
+    assert said.found.startswith(found)
+    assert "SSE2" not in without.found
+
+
+def test_the_installed_argon2_library_is_known() -> None:
+    assert "Tag: " in passwords._wheel()
+
+
 def test_an_unlimited_container_has_the_memory_of_the_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

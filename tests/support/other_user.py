@@ -12,8 +12,9 @@ import asyncpg
 NOBODY = 65534
 AS_ROOT = os.geteuid() == 0
 # Where our modules and those of others are, for an interpreter that is not this venv's.
+ROOT = Path(__file__).parents[2]
 PYTHONPATH = os.pathsep.join(
-    map(str, (Path(__file__).parents[2] / "src", Path(asyncpg.__file__).parents[1]))
+    map(str, (ROOT / "src", ROOT / "clients/python/src", Path(asyncpg.__file__).parents[1]))
 )
 
 

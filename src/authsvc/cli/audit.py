@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -13,20 +14,17 @@ import typer
 from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import plural, print_json, print_table, printable, progress, timestamp
 from authsvc.cli.database import with_database
-from authsvc.cli.group import group
+from authsvc.cli.group import Json, group
+from authsvc.flows import accounts, administer_audit
 from authsvc.protocol.audit import AuditEvent, AuditFilter
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from authsvc.store.database import Database
-    from authsvc.store.tables import AuditRecord
+from authsvc.store.database import Database
+from authsvc.store.tables import AuditRecord
 
 DETAILS_WIDTH = 60  # characters of them in a table; --json has all
 SPAN = re.compile(r"([0-9]{1,5})([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-app = group("The audit trail: logins, refusals, ended sessions, acts of operators.")
+app = group()
 
 
 def moment(text: str) -> datetime:
@@ -74,10 +72,9 @@ def list_records(
     after: Annotated[
         UUID | None, typer.Option(help="The last record of the previous page.")
     ] = None,
-    json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_wanted: Json = False,
 ) -> None:
     """List records of the audit trail, newest first."""
-    from authsvc.flows import administer_audit  # noqa: PLC0415 - see cli/main.py
 
     async def act(db: Database) -> Sequence[AuditRecord]:
         wanted = AuditFilter(await _user_id(db, user), session, tuple(event or ()), since, until)
@@ -116,8 +113,6 @@ def export(
 
     Repeat it with --since the last `at`; records of that second come again, with the same `id`.
     """
-    from authsvc.flows import administer_audit  # noqa: PLC0415 - see cli/main.py
-
     say = progress(lambda done: f"{done} records so far")
 
     async def act(db: Database) -> int:
@@ -135,8 +130,6 @@ def export(
 
 async def _user_id(db: Database, identifier: str | None) -> UUID | None:
     """The id of a user; one that was deleted has no address any more, but a trail."""
-    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
-
     if identifier is None:
         return None
     try:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from authsvc.cli.console import printable, timestamp
-
-if TYPE_CHECKING:
-    from authsvc.store.tables import ClientRow
+from authsvc.store.tables import ClientRow
 
 
 def table(clients: Sequence[ClientRow]) -> list[tuple[str, ...]]:

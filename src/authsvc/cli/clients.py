@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,20 +16,16 @@ from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import print_json, print_table, timestamp
 from authsvc.cli.database import with_database
 from authsvc.cli.errors import CommandError
-from authsvc.cli.group import group
+from authsvc.cli.group import Json, group
+from authsvc.flows import administer_clients
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys, Listed
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-app = group("Clients: services with their own tokens.")
+app = group()
 
 MAX_JWKS = 65_536  # bytes; 20 keys of 8192 bits take half of it
 SHOWN_ONCE = "The secret is not shown again: authsvc keeps only its hash."
 
 TheClient = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Alg = Annotated[
     str | None,
     typer.Option(
@@ -76,8 +73,6 @@ def create(
     json_wanted: Json = False,
 ) -> None:
     """Register a client and show its secret, only once."""
-    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
-
     client = Client(
         client_id=client_id,
         name=client_id if name is None else name,
@@ -112,8 +107,6 @@ def list_clients(
     json_wanted: Json = False,
 ) -> None:
     """List clients in the order of their ids."""
-    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
-
     page = with_database(
         load_settings(),
         lambda db: administer_clients.list_clients(db, limit=limit + 1, after=after),
@@ -134,8 +127,6 @@ def list_clients(
 @app.command(epilog="Example: authsvc clients show shop --json")
 def show(client_id: TheClient, *, json_wanted: Json = False) -> None:
     """Show one client; its secret is never shown again."""
-    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
-
     found = with_database(load_settings(), lambda db: administer_clients.find_client(db, client_id))
     if json_wanted:
         print_json(as_json(found))
@@ -159,8 +150,6 @@ def rotate_secret(
     json_wanted: Json = False,
 ) -> None:
     """Make a new secret; the old one stays valid for a while."""
-    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
-
     rotated = with_database(
         load_settings(),
         lambda db: administer_clients.rotate_client_secret(
@@ -191,8 +180,6 @@ def set_keys(
     client_id: TheClient, *, alg: Alg = None, jwks: Jwks = None, jwks_uri: JwksUri = None
 ) -> None:
     """Replace the public keys of a private_key_jwt client; to change over, list old and new."""
-    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
-
     keys = ClientKeys(alg=alg, jwks=_jwks(jwks), jwks_uri=jwks_uri)
     settings = load_settings()
     with_database(
@@ -273,8 +260,6 @@ def enable(client_id: TheClient) -> None:
 
 
 def _set_list(client_id: str, listed: Listed, values: Sequence[str] | None) -> None:
-    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
-
     changed = with_database(
         load_settings(),
         lambda db: administer_clients.set_client_list(db, client_id, listed, values or ()),
@@ -287,8 +272,6 @@ def _set_list(client_id: str, listed: Listed, values: Sequence[str] | None) -> N
 
 
 def _set_disabled(client_id: str, *, disabled: bool) -> bool:
-    from authsvc.flows import administer_clients  # noqa: PLC0415 - see cli/main.py
-
     return with_database(
         load_settings(),
         lambda db: administer_clients.set_client_disabled(db, client_id, disabled=disabled),

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from authsvc.cli.errors import CommandError
-
-if TYPE_CHECKING:
-    from authsvc.settings import Settings
+from authsvc.settings import Settings, SettingsError
 
 
 def load_settings() -> Settings:
@@ -17,8 +13,6 @@ def load_settings() -> Settings:
     Raises:
         CommandError: A value is bad; one line for each.
     """
-    from authsvc.settings import Settings, SettingsError  # noqa: PLC0415 - see cli/main.py
-
     try:
         return Settings.load()
     except SettingsError as exc:

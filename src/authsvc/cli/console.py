@@ -58,13 +58,6 @@ def plural(count: int, noun: str, many: str | None = None) -> str:
     return f"{count} {noun if count == 1 else many or f'{noun}s'}"
 
 
-def sessions_ended(count: int) -> str:
-    """How many sessions ended; of very many only the first are counted."""
-    from authsvc.store.endings import AT_ONCE  # noqa: PLC0415 - see cli/main.py
-
-    return plural(count, "session") + (" or more" if count == AT_ONCE else "")
-
-
 def progress(words: Callable[[int], str]) -> Callable[[int], None]:
     """A function that says how far something has come, at most once a second."""
     said_at = time.monotonic()

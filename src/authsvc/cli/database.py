@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from authsvc.cli.console import plural
 from authsvc.cli.errors import CommandError
+from authsvc.embedded_postgres import running_url
 from authsvc.protocol.errors import (
     DatabaseUnavailable,
     EmailTaken,
@@ -16,10 +18,10 @@ from authsvc.protocol.errors import (
     Refusal,
     ValidationFailed,
 )
-
-if TYPE_CHECKING:
-    from authsvc.settings import Settings
-    from authsvc.store.database import Database
+from authsvc.settings import Settings
+from authsvc.store import schema
+from authsvc.store.database import Database
+from authsvc.store.endings import AT_ONCE
 
 T = TypeVar("T")
 
@@ -77,8 +79,6 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         CommandError: There is neither.
         DatabaseUnavailable: It cannot be reached.
     """
-    from authsvc.store.database import Database  # noqa: PLC0415 - see cli/main.py
-
     db = await Database.open(database_url(settings), hot_connections=1, sessions=1)
     try:
         async with db.autocommit():
@@ -97,8 +97,6 @@ def database_url(settings: Settings) -> str:
     """
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
-    from authsvc.embedded_postgres import running_url  # noqa: PLC0415 - seldom needed
-
     url = running_url(settings.data_dir)
     if url is None:
         raise CommandError(NO_DATABASE.format(settings.data_dir))
@@ -123,6 +121,11 @@ def in_words(refusal: Refusal) -> str:
     return refusal.description
 
 
+def sessions_ended(count: int) -> str:
+    """How many sessions ended; of very many only the first are counted."""
+    return plural(count, "session") + (" or more" if count == AT_ONCE else "")
+
+
 def unreachable(refusal: DatabaseUnavailable) -> str:
     """Why the database cannot be used, and where that is set."""
     words = refusal.detail.split()
@@ -132,8 +135,6 @@ def unreachable(refusal: DatabaseUnavailable) -> str:
 
 
 async def _require_schema(db: Database) -> None:
-    from authsvc.store import schema  # noqa: PLC0415 - see cli/main.py
-
     fault = (await schema.current(db)).fault
     if fault is not None:
         found, _, fix = fault.partition(": ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,21 +12,17 @@ from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import confirm, print_json
 from authsvc.cli.database import database_url, open_database, refusals
 from authsvc.cli.errors import CommandError
-from authsvc.cli.group import group
+from authsvc.cli.group import Json, group
+from authsvc.settings import Settings
+from authsvc.store import migrate, schema
+from authsvc.store.schema import SCHEMA_REVISION, VERSION_TABLE, Schema
 
-if TYPE_CHECKING:
-    from authsvc.settings import Settings
-    from authsvc.store.schema import Schema
-
-app = group("The schema of the database.")
+app = group()
 
 
 @app.command(epilog="Example: authsvc db upgrade && authsvc serve")
 def upgrade() -> None:
     """Bring the database to the schema that this authsvc needs; safe to run twice at once."""
-    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
-    from authsvc.store.schema import VERSION_TABLE  # noqa: PLC0415
-
     settings = load_settings()
     before = _current(settings)
     if before.suffices and before.carried:
@@ -48,11 +44,9 @@ def current(
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 unless this authsvc can run on it.")
     ] = False,
-    json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_wanted: Json = False,
 ) -> None:
     """Show the schema's revision, and the one that this authsvc needs."""
-    from authsvc.store.schema import SCHEMA_REVISION  # noqa: PLC0415 - see cli/main.py
-
     schema = _current(load_settings())
     found, needed, fits = schema.revision, SCHEMA_REVISION, schema.suffices
     if json_wanted:
@@ -78,8 +72,6 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Undo migrations; the tables and columns they added are deleted with their data."""
-    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
-
     settings = load_settings()
     before = _current(settings).revision
     try:
@@ -100,8 +92,6 @@ def downgrade(
 
 
 def _current(settings: Settings) -> Schema:
-    from authsvc.store import schema  # noqa: PLC0415 - see cli/main.py
-
     async def look() -> Schema:
         async with open_database(settings) as db:
             return await schema.current(db)
@@ -111,8 +101,6 @@ def _current(settings: Settings) -> Schema:
 
 
 def _run(act: Callable[[], Awaitable[None]]) -> None:
-    from authsvc.store import migrate  # noqa: PLC0415 - see cli/main.py
-
     async def run() -> None:
         await act()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from authsvc.cli.console import plural, print_json
+from authsvc.cli.group import Json
 
 if TYPE_CHECKING:
     from authsvc.cli.diagnosis.finding import Finding
@@ -19,7 +20,7 @@ COLOURS = {"ok": "green", "info": "cyan", "warning": "yellow", "error": "red"}
 
 def doctor(
     *,
-    json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_wanted: Json = False,
 ) -> None:
     """
     Examine configuration, keys, database, browser settings and password hashing.

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,11 +19,9 @@ from authsvc.keys.foreign_hashes import WorkLimit, why_unusable
 from authsvc.protocol.email_address import check_domain, normal_form
 from authsvc.protocol.errors import ValidationFailed
 from authsvc.protocol.roles import check_roles
+from authsvc.settings import Settings
+from authsvc.store.database import Database
 from authsvc.store.users import NewUser
-
-if TYPE_CHECKING:
-    from authsvc.settings import Settings
-    from authsvc.store.database import Database
 
 MEMBERS = ("email", "password_hash", "roles", "created_at", "disabled")
 SHOWN = 20  # bad lines; a file in a wrong form has nothing else

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from authsvc.keys.inventory import ListedKey
+from authsvc.cli.console import timestamp
+from authsvc.keys.inventory import ListedKey
 
 
 def what_breaks(state: str, *, kind: str) -> str:
@@ -26,26 +23,20 @@ def what_breaks(state: str, *, kind: str) -> str:
     return "It was not in use, so nothing else changes."
 
 
-def table(keys: tuple[ListedKey, ...]) -> str:
-    """Aligned columns for people."""
-    rows = [("STATE", "KIND", "ACTIVE FROM", "NEEDED UNTIL", "KEY ID", "FILE")]
-    for key in keys:
-        half = "" if key.private else " (public half)"
-        until = text(key.until) if key.until else "-"
-        rows.append(
-            (
-                f"{key.state}{half}",
-                key.kind,
-                text(key.activation),
-                until,
-                key.key_id or "-",
-                key.file,
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+def rows(keys: tuple[ListedKey, ...]) -> list[tuple[str, ...]]:
+    """A table for people, with its headings."""
+    headings = ("STATE", "KIND", "ACTIVE FROM", "NEEDED UNTIL", "KEY ID", "FILE")
+    return [headings, *map(_row, keys)]
+
+
+def _row(key: ListedKey) -> tuple[str, ...]:
+    return (
+        key.state if key.private else f"{key.state} (public half)",
+        key.kind,
+        timestamp(key.activation),
+        timestamp(key.until) if key.until else "-",
+        key.key_id or "-",
+        key.file,
     )
 
 
@@ -56,16 +47,11 @@ def as_json(key: ListedKey) -> dict[str, object]:
         "kind": key.kind,
         "kid" if key.kind == "signing" else "key_id": key.key_id,
         "state": key.state,
-        "activation": text(key.activation),
+        "activation": timestamp(key.activation),
         "published_until" if key.kind == "signing" else "needed_until": (
-            text(key.until) if key.until else None
+            timestamp(key.until) if key.until else None
         ),
         "bits": key.bits,
         "private": key.private,
         "problem": str(key.problem) if key.problem else None,
     }
-
-
-def text(moment: datetime) -> str:
-    """RFC 3339, in UTC and whole seconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,26 +7,30 @@ Nothing here talks to a running service: services read the same directory every 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from authsvc.cli.configuration import load_settings
+from authsvc.cli.console import print_json, print_table, timestamp
 from authsvc.cli.database import database_url, with_database
 from authsvc.cli.errors import CommandError
-from authsvc.cli.group import KEY_ID_MAY_BEGIN_WITH_A_DASH, group
-from authsvc.cli.key_texts import as_json, table, text, what_breaks
-
-if TYPE_CHECKING:
-    from authsvc.keys.inventory import Inventory
-    from authsvc.keys.rotation import Added
-    from authsvc.settings import Settings
+from authsvc.cli.group import KEY_ID_MAY_BEGIN_WITH_A_DASH, Json, group
+from authsvc.cli.key_directory import inventory_of, passphrase_of
+from authsvc.cli.key_texts import as_json, rows, what_breaks
+from authsvc.flows.revoke_key import announce_key
+from authsvc.keys import pem, retirement, rotation
+from authsvc.keys.key_files import LAST_YEAR, KeyDirectoryError, Kind
+from authsvc.keys.keyring import DEFAULT_LEAD
+from authsvc.keys.rotation import Added
+from authsvc.settings import Settings
+from authsvc_client.tokens.jwk import rsa_jwk
 
 MINUTE = timedelta(minutes=1)
 CACHED = (
@@ -39,28 +43,34 @@ UNANNOUNCED = (
 )
 WITHIN_15_S = "Running services read it within 15 s."
 
-app = group("Signing keys and refresh MAC keys.")
+app = group()
+
+At = Annotated[
+    str | None,
+    typer.Option(
+        help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
+    ),
+]
 
 
 @app.command("list", epilog="Example: authsvc keys list --json")
-def list_keys(
-    *, json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> None:
+def list_keys(*, json_wanted: Json = False) -> None:
     """Show every key with what it does and until when it is needed."""
     settings = load_settings()
     with _refusals():
-        inventory = _inventory(settings)
+        inventory = inventory_of(settings, now=datetime.now(UTC))
     if json_wanted:
-        document = {
-            "keys": [as_json(key) for key in inventory.keys],
-            "problems": [
-                {"file": p.file, "problem": p.problem, "fix": p.fix, "refused": p.refused}
-                for p in inventory.problems
-            ],
-        }
-        typer.echo(json.dumps(document, indent=2))
+        print_json(
+            {
+                "keys": [as_json(key) for key in inventory.keys],
+                "problems": [asdict(problem) for problem in inventory.problems],
+            }
+        )
         return
-    typer.echo(table(inventory.keys) if inventory.keys else f"{settings.keys_dir}: no keys.")
+    if inventory.keys:
+        print_table(rows(inventory.keys))
+    else:
+        typer.echo(f"{settings.keys_dir}: no keys.")
     for problem in inventory.problems:
         typer.echo(str(problem), err=True)
 
@@ -74,12 +84,7 @@ def add(
     now: Annotated[
         bool, typer.Option("--now", help="Active at once: for the first key, and for emergencies.")
     ] = False,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
-        ),
-    ] = None,
+    at: At = None,
     first: Annotated[
         bool,
         typer.Option(
@@ -95,13 +100,10 @@ def add(
     ] = 2048,
 ) -> None:
     """Create the next key; it is published at once and used later."""
-    from authsvc.keys import rotation  # noqa: PLC0415 - see cli/main.py
-    from authsvc.keys.key_files import Kind  # noqa: PLC0415
-
     if sum((now, at is not None, first)) > 1 or (first and refresh):
         raise typer.BadParameter("--now, --at and --first exclude each other")
     settings = load_settings()
-    path, clock, passphrase = settings.keys_dir, datetime.now(UTC), _passphrase(settings)
+    path, clock, passphrase = settings.keys_dir, datetime.now(UTC), passphrase_of(settings)
     kind = Kind.MAC if refresh else Kind.SIGNING
     with _refusals():
         if first:
@@ -112,7 +114,7 @@ def add(
                 typer.echo(f"{path}: the first keys exist already; nothing to do.")
             return
         signs_already = path.is_dir() and any(
-            key.state == "signing" for key in _inventory(settings).keys
+            key.state == "signing" for key in inventory_of(settings, now=datetime.now(UTC)).keys
         )
         if now:
             key = rotation.add_now(path, kind, now=clock, passphrase=passphrase, bits=bits)
@@ -151,8 +153,6 @@ def revoke(
     ] = False,
 ) -> None:
     """Revoke a leaked key at once; a key in use gets a successor first."""
-    from authsvc.keys import retirement  # noqa: PLC0415 - see cli/main.py
-
     settings = load_settings()
     clock = datetime.now(UTC)
     with _refusals():
@@ -161,7 +161,7 @@ def revoke(
             key,
             now=clock,
             refresh_absolute_ttl=settings.refresh_absolute_ttl,
-            passphrase=_passphrase(settings),
+            passphrase=passphrase_of(settings),
             announce=_unannounced if without_feed else partial(_announce, settings),
         )
     typer.echo(f"Deleted {', '.join(revoked.files)}; running services drop it within 15 s.")
@@ -177,7 +177,7 @@ def revoke(
         )
         waiting = [
             key.file
-            for key in _inventory(settings).keys
+            for key in inventory_of(settings, now=datetime.now(UTC)).keys
             if key.kind == revoked.successor.kind and key.state == "next"
         ]
         typer.echo(
@@ -194,15 +194,13 @@ def revoke(
 @app.command(epilog="Example: authsvc keys prune")
 def prune() -> None:
     """Remove keys that no live token needs, and the private half of retired ones."""
-    from authsvc.keys import retirement  # noqa: PLC0415 - see cli/main.py
-
     settings = load_settings()
     with _refusals():
         pruned = retirement.prune(
             settings.keys_dir,
             now=datetime.now(UTC),
             refresh_absolute_ttl=settings.refresh_absolute_ttl,
-            passphrase=_passphrase(settings),
+            passphrase=passphrase_of(settings),
         )
     for file in pruned.removed:
         typer.echo(f"Removed {file}: no live token needs it.")
@@ -217,26 +215,18 @@ def import_key(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="PEM with an RSA private key.")],
     *,
     now: Annotated[bool, typer.Option("--now", help="Active at once.")] = False,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
-        ),
-    ] = None,
+    at: At = None,
     passphrase_file: Annotated[
         Path | None,
         typer.Option(help="File with the passphrase; by default AUTHSVC_KEYS_PASSPHRASE is tried."),
     ] = None,
 ) -> None:
     """Import an existing signing key."""
-    from authsvc.keys import rotation  # noqa: PLC0415 - see cli/main.py
-    from authsvc.keys.keyring import DEFAULT_LEAD  # noqa: PLC0415
-
     if now and at is not None:
         raise typer.BadParameter("--now and --at exclude each other")
     settings = load_settings()
     clock = datetime.now(UTC)
-    source_passphrase = _passphrase(settings)
+    source_passphrase = passphrase_of(settings)
     try:
         content = file.read_bytes()
         if passphrase_file:
@@ -257,7 +247,7 @@ def import_key(
             now=clock,
             activation=_moment(at) if at else activation,
             source_passphrase=source_passphrase,
-            passphrase=_passphrase(settings),
+            passphrase=passphrase_of(settings),
         )
     _say_added(settings, key, clock)
     if now:
@@ -278,13 +268,10 @@ def export_public(
     as_pem: Annotated[bool, typer.Option("--pem", help="Print PEM instead of a JWKS.")] = False,
 ) -> None:
     """Print the published keys, for verifiers that cannot fetch the JWKS."""
-    from authsvc.keys import pem  # noqa: PLC0415 - see cli/main.py
-    from authsvc_client.tokens.jwk import rsa_jwk  # noqa: PLC0415
-
     settings = load_settings()
     clock = datetime.now(UTC)
     with _refusals():
-        published = _inventory(settings).ring.published(clock)
+        published = inventory_of(settings, now=clock).ring.published(clock)
     chosen = [each for each in published if key is None or each.kid.startswith(key)]
     if not chosen:
         named = f"{key}: no published key begins like this" if key else "no key is published"
@@ -293,13 +280,11 @@ def export_public(
         for each in chosen:
             typer.echo(pem.public_pem(each.public_key).decode("ascii"), nl=False)
     else:
-        typer.echo(json.dumps({"keys": [rsa_jwk(each.public_key) for each in chosen]}, indent=2))
+        print_json({"keys": [rsa_jwk(each.public_key) for each in chosen]})
 
 
 def _announce(settings: Settings, kid: str) -> None:
     """Tell the feed; without any database there is none, and nothing that could serve it."""
-    from authsvc.flows.revoke_key import announce_key  # noqa: PLC0415 - see cli/main.py
-
     try:
         database_url(settings)
     except CommandError:
@@ -320,32 +305,13 @@ def _unannounced(_: str) -> None:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    from authsvc.keys.key_files import KeyDirectoryError  # noqa: PLC0415 - see cli/main.py
-
     try:
         yield
     except KeyDirectoryError as exc:
         raise CommandError(str(exc)) from exc
 
 
-def _inventory(settings: Settings) -> Inventory:
-    from authsvc.keys.inventory import take_inventory  # noqa: PLC0415 - see cli/main.py
-
-    return take_inventory(
-        settings.keys_dir,
-        now=datetime.now(UTC),
-        passphrase=_passphrase(settings),
-        refresh_absolute_ttl=settings.refresh_absolute_ttl,
-    )
-
-
-def _passphrase(settings: Settings) -> str | None:
-    return settings.keys_passphrase.get_secret_value() if settings.keys_passphrase else None
-
-
 def _moment(text: str) -> datetime:
-    from authsvc.keys.key_files import LAST_YEAR  # noqa: PLC0415 - see cli/main.py
-
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -360,6 +326,8 @@ def _moment(text: str) -> datetime:
 def _say_added(settings: Settings, key: Added, now: datetime) -> None:
     does = "signs" if key.kind == "signing" else "seals refresh tokens"
     minutes = round((key.activation - now) / MINUTE)
-    when = f"from {text(key.activation)} on (in {minutes} min)" if minutes > 0 else "from now on"
+    when = (
+        f"from {timestamp(key.activation)} on (in {minutes} min)" if minutes > 0 else "from now on"
+    )
     typer.echo(f"Created {settings.keys_dir / key.file} ({key.key_id}): it {does} {when}.")
     typer.echo(WITHIN_15_S)

@@ -1,8 +1,8 @@
 """
 The command line (CONTRACT §3): one module per noun.
 
-Commands import what they need when they run, so that `authsvc --version` and the start of
-`serve` do not wait for what only others use.
+A group's module is imported when the group is asked for, so that `authsvc --version`, its help
+and the start of `serve` do not wait for what only others use.
 """
 
 from __future__ import annotations
@@ -14,22 +14,26 @@ from typing import Annotated
 
 import typer
 
-from authsvc.cli import audit, clients, db, keys, sessions, token, users
 from authsvc.cli.doctor import doctor
 from authsvc.cli.errors import CommandError
-from authsvc.cli.group import group
+from authsvc.cli.group import LazyGroup, group
 from authsvc.cli.serve import serve
+
+GROUPS = {
+    "audit": "The audit trail: logins, refusals, ended sessions, acts of operators.",
+    "clients": "Clients: services with their own tokens.",
+    "keys": "Signing keys and refresh MAC keys.",
+    "db": "The schema of the database.",
+    "sessions": "Sessions: logins on devices.",
+    "token": "Tokens.",
+    "users": "Accounts.",
+}
 
 app = group("One small, trustworthy auth server.")
 app.command(epilog="Example: authsvc serve --port 8001 --workers 2")(serve)
 app.command(epilog="Example: authsvc doctor --json")(doctor)
-app.add_typer(audit.app, name="audit")
-app.add_typer(clients.app, name="clients")
-app.add_typer(keys.app, name="keys")
-app.add_typer(db.app, name="db")
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(token.app, name="token")
-app.add_typer(users.app, name="users")
+for name, words in GROUPS.items():
+    app.add_typer(group(words, LazyGroup), name=name)
 
 
 def main() -> None:

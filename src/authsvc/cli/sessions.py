@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -15,21 +16,17 @@ from authsvc.cli.console import (
     print_table,
     printable,
     progress,
-    sessions_ended,
     timestamp,
 )
-from authsvc.cli.database import refusals, with_database
-from authsvc.cli.group import group
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from authsvc.store.database import Database
-    from authsvc.store.tables import RefreshFamily, User
+from authsvc.cli.database import refusals, sessions_ended, with_database
+from authsvc.cli.group import Json, group
+from authsvc.flows import accounts, administer_sessions
+from authsvc.store.database import Database
+from authsvc.store.tables import RefreshFamily, User
 
 USER_AGENT_WIDTH = 40  # characters of it in a table; --json has all
 
-app = group("Sessions: logins on devices.")
+app = group()
 
 
 @app.command("list", epilog="Example: authsvc sessions list --user alice@example.com")
@@ -42,10 +39,9 @@ def list_sessions(
     after: Annotated[
         UUID | None, typer.Option(help="The last session of the previous page.")
     ] = None,
-    json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_wanted: Json = False,
 ) -> None:
     """List live sessions, newest login first."""
-    from authsvc.flows import accounts, administer_sessions  # noqa: PLC0415 - see cli/main.py
 
     async def act(db: Database) -> Sequence[tuple[RefreshFamily, str]]:
         owner = (await accounts.find_account(db, user)).id if user else None
@@ -91,8 +87,6 @@ def revoke(
 
     After restoring a backup, run it with --all --reason restored before any traffic.
     """
-    from authsvc.flows import accounts, administer_sessions  # noqa: PLC0415 - see cli/main.py
-
     if sum((session is not None, user is not None, everybody)) != 1:
         raise typer.BadParameter("give either a session's ID, or --user, or --all")
     settings = load_settings()

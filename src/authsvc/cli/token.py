@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import duration, print_json, printable, timestamp
-from authsvc.cli.group import group
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from authsvc.cli.token_explained import Explanation
-    from authsvc.protocol.refresh import FamilyState
-    from authsvc.settings import Settings
-    from authsvc.store.database import Database
+from authsvc.cli.group import Json, group
+from authsvc.cli.token_explained import Explanation, explain
+from authsvc.cli.token_keys import keys_of_directory, keys_of_jwks
+from authsvc.cli.token_session import ask_database
+from authsvc_client.tokens.claims import LATEST, moment
 
 STDIN = "-"
 DATES = ("exp", "iat", "nbf", "auth_time")
 MARKS = {True: "ok", False: "REFUSED", None: "unknown"}
 
-app = group("Tokens.")
-
-
-@app.callback()
-def options() -> None:
-    """Tokens."""
+app = group()
 
 
 @app.command(epilog="Example: authsvc token inspect - --audience orders < token.txt")
@@ -59,7 +52,7 @@ def inspect(
         bool,
         typer.Option("--session", help="Also ask the database about its session, or its client."),
     ] = False,
-    json_wanted: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_wanted: Json = False,
 ) -> None:
     """
     Decode a token and say what a verifier would accept or refuse, and why.
@@ -67,9 +60,6 @@ def inspect(
     Exit code 0 if it would be accepted, else 1. Prints nothing secret, and changes nothing: a
     refresh token can still be used afterwards.
     """
-    from authsvc.cli.token_explained import explain  # noqa: PLC0415 - see cli/main.py
-    from authsvc.cli.token_keys import keys_of_directory, keys_of_jwks  # noqa: PLC0415
-
     settings = load_settings()
     now = datetime.now(UTC)
     explanation = explain(
@@ -79,10 +69,9 @@ def inspect(
         audience=audience or settings.audience,
         now=now,
     )
-    if session and explanation.session_id is not None:
-        explanation = _ask_for_session(settings, explanation, explanation.session_id)
-    elif session and explanation.of_client is not None:
-        explanation = _ask_for_client(settings, explanation, *explanation.of_client)
+    if session:
+        asked = ask_database(settings, explanation)
+        explanation = replace(explanation, checks=(*explanation.checks, *asked))
     if json_wanted:
         _print_json(explanation)
     else:
@@ -96,43 +85,7 @@ def _presented(token: str) -> str:
     return rest.strip() if scheme.lower() == "bearer" else text
 
 
-def _ask_for_session(settings: Settings, explanation: Explanation, session_id: UUID) -> Explanation:
-    from authsvc.cli.database import with_database  # noqa: PLC0415 - see cli/main.py
-    from authsvc.cli.token_explained import with_session  # noqa: PLC0415
-    from authsvc.store import refresh_families  # noqa: PLC0415
-
-    async def load(db: Database) -> tuple[FamilyState, datetime] | None:
-        async with db.autocommit() as connection:
-            found = await refresh_families.load(connection, session_id)
-        return (found[1], found[0].now) if found else None
-
-    state, now = with_database(settings, load) or (None, None)
-    return with_session(explanation, state, retry_window=settings.refresh_retry_window, now=now)
-
-
-def _ask_for_client(
-    settings: Settings, explanation: Explanation, client_id: str, jti: str, issued_at: datetime
-) -> Explanation:
-    from authsvc.cli.database import with_database  # noqa: PLC0415 - see cli/main.py
-    from authsvc.cli.token_explained import with_client  # noqa: PLC0415
-    from authsvc.store import clients, spent_jtis  # noqa: PLC0415
-
-    async def load(db: Database) -> tuple[bool, bool]:
-        async with db.autocommit() as connection:
-            return (
-                await clients.is_enabled(connection, client_id),
-                await spent_jtis.is_revoked(
-                    connection, client_id=client_id, jti=jti, issued_at=issued_at
-                ),
-            )
-
-    enabled, revoked = with_database(settings, load)
-    return with_client(explanation, enabled=enabled, revoked=revoked)
-
-
 def _print(explanation: Explanation, now: datetime) -> None:
-    import json  # noqa: PLC0415 - as above
-
     for title, members in (("Header", explanation.header), ("Claims", explanation.claims)):
         if members is None:
             continue
@@ -148,8 +101,6 @@ def _print(explanation: Explanation, now: datetime) -> None:
 
 def _date(name: str, value: object, now: datetime) -> str:
     """The date that a number of seconds means."""
-    from authsvc_client.tokens.claims import LATEST, moment  # noqa: PLC0415 - as above
-
     if name not in DATES or not isinstance(value, int) or not 1 < value <= LATEST:
         return ""
     when = moment(value)
@@ -165,9 +116,6 @@ def _print_json(explanation: Explanation) -> None:
             "summary": explanation.summary,
             "header": explanation.header,
             "claims": explanation.claims,
-            "checks": [
-                {"name": check.name, "passed": check.passed, "words": check.words}
-                for check in explanation.checks
-            ],
+            "checks": [asdict(check) for check in explanation.checks],
         }
     )

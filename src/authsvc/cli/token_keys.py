@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from codecs import BOM_UTF8
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc.cli.console import timestamp
 from authsvc.cli.errors import CommandError
-from authsvc.cli.token_checks import FindKey, FoundKey
-from authsvc.keys.inventory import Inventory, take_inventory
+from authsvc.cli.key_directory import inventory_of
+from authsvc.keys.inventory import Inventory
 from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.refresh_tokens import RefreshKeys
+from authsvc.settings import Settings
 from authsvc_client.verifier.environment_proxy import through_proxy
-
-if TYPE_CHECKING:
-    from authsvc.settings import Settings
+from authsvc_client.verifier.key_set import BrokenKeySet, read_key_set
 
 TIMEOUT = 5.0  # seconds for a JWKS
 MAX_JWKS = 1_048_576  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """
+    What is known of a `kid`.
+
+    Args:
+        public_key: None = no verifier would use one of that name.
+        words: Where it comes from, or why it is not used.
+        searched: False if there was nowhere to look.
+    """
+
+    public_key: RSAPublicKey | None
+    words: str
+    searched: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +50,15 @@ class Keys:
         nowhere: Why there was nowhere to look.
     """
 
-    find: FindKey
+    find: Callable[[str], FoundKey]
     refresh: RefreshKeys | None
     nowhere: str = ""
 
 
 def keys_of_directory(settings: Settings, *, now: datetime) -> Keys:
     """The keys of KEYS_DIR; without one, a token can only be decoded."""
-    passphrase = settings.keys_passphrase
     try:
-        inventory = take_inventory(
-            settings.keys_dir,
-            now=now,
-            passphrase=passphrase.get_secret_value() if passphrase else None,
-            refresh_absolute_ttl=settings.refresh_absolute_ttl,
-        )
+        inventory = inventory_of(settings, now=now)
     except KeyDirectoryError as exc:
         nowhere = str(exc)
         return Keys(lambda _: FoundKey(None, nowhere, searched=False), None, nowhere)
@@ -61,25 +70,21 @@ def keys_of_directory(settings: Settings, *, now: datetime) -> Keys:
 
 def keys_of_jwks(source: str) -> Keys:
     """
-    The keys of a JWKS: a URL, or a file.
+    The keys of a JWKS, a URL or a file, as a verifier reads them.
 
     Raises:
         CommandError: It cannot be fetched or is none.
     """
-    import jwt  # noqa: PLC0415 - seldom needed
-
     content = _fetch(source) if source.startswith(("http://", "https://")) else _load(source)
     try:
-        members = jwt.PyJWKSet.from_dict(json.loads(content)).keys
-    except (ValueError, AttributeError, TypeError, KeyError, jwt.PyJWTError) as exc:
+        found = read_key_set(content)
+    except BrokenKeySet as exc:
         raise CommandError(f"{source}: is not a JWKS with a usable key") from exc
-    found = {member.key_id: member.key for member in members}
 
     def find(kid: str) -> FoundKey:
-        key = found.get(kid)
-        if not isinstance(key, RSAPublicKey):
+        if kid not in found:
             return FoundKey(None, f"is not an RSA key of {source}: a verifier would not know it")
-        return FoundKey(key, f"is a key of {source}")
+        return FoundKey(found[kid], f"is a key of {source}")
 
     return Keys(find, None, "a JWKS has no keys of refresh tokens; omit --jwks")
 
@@ -100,8 +105,6 @@ def _find(inventory: Inventory, kid: str, directory: Path, now: datetime) -> Fou
 
 
 def _fetch(url: str) -> bytes:
-    import httpx  # noqa: PLC0415 - seldom needed
-
     try:
         answer = httpx.get(url, timeout=TIMEOUT, follow_redirects=False)
     # Also a proxy or certificates that the environment names and that cannot be used.

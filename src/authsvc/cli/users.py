@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,24 +14,26 @@ from authsvc.cli.console import (
     new_password,
     print_json,
     print_table,
-    sessions_ended,
     timestamp,
 )
-from authsvc.cli.database import with_database
-from authsvc.cli.group import group
+from authsvc.cli.database import sessions_ended, with_database
+from authsvc.cli.group import Json, group
+from authsvc.cli.import_file import import_file
+from authsvc.flows import accounts, administer_sessions
+from authsvc.keys.foreign_hashes import parameters_of
+from authsvc.keys.password_blocklist import blocked_passwords
+from authsvc.keys.passwords import PasswordHasher
+from authsvc.protocol.email_address import check_domain, normal_form
 from authsvc.protocol.errors import EmailTaken, NotFound
+from authsvc.protocol.roles import check_roles
+from authsvc.settings import Settings
+from authsvc.store.database import Database
+from authsvc.store.tables import User
 from authsvc_client.tokens.secret import Secret
 
-if TYPE_CHECKING:
-    from authsvc.keys.passwords import PasswordHasher
-    from authsvc.settings import Settings
-    from authsvc.store.database import Database
-    from authsvc.store.tables import User
-
-app = group("Accounts.")
+app = group()
 
 TheUser = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or id.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]
@@ -46,10 +48,6 @@ def create(
     json_wanted: Json = False,
 ) -> None:
     """Create an account; asks for its password."""
-    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
-    from authsvc.protocol.email_address import check_domain, normal_form  # noqa: PLC0415
-    from authsvc.protocol.roles import check_roles  # noqa: PLC0415
-
     settings = load_settings()
 
     async def look(db: Database) -> None:
@@ -67,7 +65,7 @@ def create(
             _hasher(settings),
             email=email,
             password=password,
-            blocked=_blocked(),
+            blocked=blocked_passwords(),
             roles=role or (),
         )
 
@@ -88,8 +86,6 @@ def list_users(
     json_wanted: Json = False,
 ) -> None:
     """List accounts in the order of their addresses."""
-    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
-
     page = with_database(
         load_settings(), lambda db: accounts.list_accounts(db, limit=limit + 1, after=after)
     )
@@ -114,8 +110,6 @@ def list_users(
 @app.command(epilog="Example: authsvc users show alice@example.com --json")
 def show(user: TheUser, *, json_wanted: Json = False) -> None:
     """Show one account; its password hash is never shown."""
-    from authsvc.flows import accounts, administer_sessions  # noqa: PLC0415 - see cli/main.py
-    from authsvc.keys.foreign_hashes import parameters_of  # noqa: PLC0415
 
     async def act(db: Database) -> tuple[User, int]:
         found = await accounts.find_account(db, user)
@@ -142,7 +136,6 @@ def show(user: TheUser, *, json_wanted: Json = False) -> None:
 @app.command(epilog="Example: authsvc users disable alice@example.com")
 def disable(user: TheUser) -> None:
     """End every session of an account at once and refuse its logins."""
-    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
 
     async def act(db: Database) -> tuple[User, accounts.Changed]:
         found = await accounts.find_account(db, user)
@@ -159,7 +152,6 @@ def disable(user: TheUser) -> None:
 @app.command(epilog="Example: authsvc users enable alice@example.com")
 def enable(user: TheUser) -> None:
     """Let a disabled account log in again; its old sessions stay ended."""
-    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
 
     async def act(db: Database) -> tuple[User, accounts.Changed]:
         found = await accounts.find_account(db, user)
@@ -174,8 +166,6 @@ def delete(
     user: TheUser, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Delete an account with its sessions; its audit trail stays."""
-    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
-
     settings = load_settings()
     found = with_database(settings, lambda db: accounts.find_account(db, user))
     confirm(
@@ -194,8 +184,6 @@ def set_roles(
     ] = None,
 ) -> None:
     """Replace the roles of an account."""
-    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
-
     settings = load_settings()
 
     async def act(db: Database) -> tuple[User, accounts.Changed]:
@@ -217,13 +205,11 @@ def set_roles(
 @app.command("set-password", epilog="Example: authsvc users set-password alice@example.com")
 def set_password(user: TheUser, *, password_stdin: PasswordStdin = False) -> None:
     """Set a new password for an account and end all its sessions."""
-    from authsvc.flows import accounts  # noqa: PLC0415 - see cli/main.py
-
     settings = load_settings()
 
     async def act(db: Database) -> accounts.Changed:
         return await accounts.set_account_password(
-            db, _hasher(settings), found, password=password, blocked=_blocked()
+            db, _hasher(settings), found, password=password, blocked=blocked_passwords()
         )
 
     found = with_database(settings, lambda db: accounts.find_account(db, user))
@@ -249,14 +235,10 @@ def import_users(
     One JSON object a line: email, password_hash (PHC), and optionally roles, created_at and
     disabled.
     """
-    from authsvc.cli.import_file import import_file  # noqa: PLC0415 - see cli/main.py
-
     import_file(load_settings(), file, skip_existing=skip_existing)
 
 
 def _hasher(settings: Settings) -> PasswordHasher:
-    from authsvc.keys.passwords import PasswordHasher  # noqa: PLC0415 - see cli/main.py
-
     return PasswordHasher(
         settings.argon2_memory_kib,
         settings.argon2_time,
@@ -265,12 +247,6 @@ def _hasher(settings: Settings) -> PasswordHasher:
         memory_budget_mib=settings.hash_memory_budget_mib,
         queue_seconds=settings.hash_queue_seconds,
     )
-
-
-def _blocked() -> frozenset[str]:
-    from authsvc.keys.password_blocklist import blocked_passwords  # noqa: PLC0415 - as above
-
-    return blocked_passwords()
 
 
 def _state(user: User) -> str:

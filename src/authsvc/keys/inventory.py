@@ -9,7 +9,7 @@ from pathlib import Path
 
 from authsvc.keys.key_files import KeyProblem, Kind
 from authsvc.keys.keyring import KeyRing, SigningKey
-from authsvc.keys.reading import Reading, Verdict, read
+from authsvc.keys.reading import Reading, read
 from authsvc.keys.refresh_tokens import MacKey, RefreshKeys
 
 
@@ -78,14 +78,27 @@ def take_inventory(
     problems = {problem.file: problem for problem in reading.problems}
     listed = []
     for name, verdict in reading.verdicts.items():
-        problem = problems.get(name)
-        key = verdict.key
-        if key is None or verdict.twin:
-            listed.append(_refused(verdict, problem))
-        elif isinstance(key, SigningKey):
-            listed.append(_signing(name, key, ring, now, problem))
-        else:
-            listed.append(_mac(name, key, mac_keys, now, refresh_absolute_ttl, problem))
+        state, until = State.REFUSED, None
+        key = None if verdict.twin else verdict.key
+        if isinstance(key, SigningKey):
+            until = ring.published_until(key.kid)
+            state = _state(key, ring.find_signing_key(now), until, now)
+        elif key is not None:
+            until = _needed_until(key, mac_keys, refresh_absolute_ttl)
+            state = _state(key, mac_keys.sealing_key(now), until, now)
+        listed.append(
+            ListedKey(
+                file=name,
+                kind=verdict.file.kind,
+                key_id=key_id(verdict.key) if verdict.key else None,
+                activation=verdict.file.activation,
+                state=state,
+                until=until,
+                bits=key.public_key.key_size if isinstance(key, SigningKey) else None,
+                private=not isinstance(key, SigningKey) or key.private_key is not None,
+                problem=problems.get(name),
+            )
+        )
     return Inventory(tuple(listed), reading.problems, reading, ring)
 
 
@@ -94,67 +107,20 @@ def key_id(key: SigningKey | MacKey) -> str:
     return key.kid if isinstance(key, SigningKey) else key.key_id.hex()
 
 
-def _refused(verdict: Verdict, problem: KeyProblem | None) -> ListedKey:
-    return ListedKey(
-        file=verdict.file.name,
-        kind=verdict.file.kind,
-        key_id=key_id(verdict.key) if verdict.key else None,
-        activation=verdict.file.activation,
-        state=State.REFUSED,
-        problem=problem,
-    )
-
-
-def _signing(
-    name: str, key: SigningKey, ring: KeyRing, now: datetime, problem: KeyProblem | None
-) -> ListedKey:
-    until = ring.published_until(key.kid)
-    if key.activation > now:
-        state = State.NEXT
-    elif until is not None and until <= now:
-        state = State.EXPIRED
-    elif key is ring.find_signing_key(now):
-        state = State.SIGNING
-    else:
-        state = State.RETIRED
-    return ListedKey(
-        file=name,
-        kind=Kind.SIGNING,
-        key_id=key.kid,
-        activation=key.activation,
-        state=state,
-        until=until,
-        bits=key.public_key.key_size,
-        private=key.private_key is not None,
-        problem=problem,
-    )
-
-
-def _mac(
-    name: str,
-    key: MacKey,
-    keys: RefreshKeys,
+def _state(
+    key: SigningKey | MacKey,
+    in_use: SigningKey | MacKey | None,
+    until: datetime | None,
     now: datetime,
-    absolute_ttl: timedelta,
-    problem: KeyProblem | None,
-) -> ListedKey:
+) -> State:
+    if key is in_use:
+        return State.SIGNING if isinstance(key, SigningKey) else State.SEALING
+    if key.activation > now:
+        return State.NEXT
+    return State.EXPIRED if until is not None and until <= now else State.RETIRED
+
+
+def _needed_until(key: MacKey, keys: RefreshKeys, absolute_ttl: timedelta) -> datetime | None:
+    """A family that was sealed with it in its last second lives at most this long."""
     later = [other.activation for other in keys.all if other.activation > key.activation]
-    # A family that was sealed with it in its last second lives at most this long.
-    until = later[0] + absolute_ttl if later else None
-    if key is keys.sealing_key(now):
-        state = State.SEALING
-    elif key.activation > now:
-        state = State.NEXT
-    elif until is not None and until <= now:
-        state = State.EXPIRED
-    else:
-        state = State.RETIRED
-    return ListedKey(
-        file=name,
-        kind=Kind.MAC,
-        key_id=key_id(key),
-        activation=key.activation,
-        state=state,
-        until=until,
-        problem=problem,
-    )
+    return later[0] + absolute_ttl if later else None

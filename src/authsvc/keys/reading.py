@@ -137,12 +137,12 @@ def _judge(
     try:
         key = _parse(file, last, passphrase)
         private = isinstance(key, MacKey) or isinstance(key.private_key, RSAPrivateKey)
-        warning = _writable(file, file.lax_folder, strict=strict_folders)
+        warning = _objection(file, file.lax_folder, strict=strict_folders)
         if private:
             warning = _exposure(path, file, strict=strict) or warning
         else:
             found = planted(file.name, file.mode, file.owner)
-            warning = _writable(file, found, strict=strict) or warning
+            warning = _objection(file, found, strict=strict) or warning
     except KeyRefused as exc:
         problem = KeyProblem(file.name, exc.problem, exc.fix)
         return Verdict(file, last.key if last else None, problem)
@@ -183,30 +183,25 @@ def _exposure(path: Path, file: KeyFile, *, strict: bool) -> KeyProblem | None:
         KeyRefused: Others still can, and `strict` forbids it.
     """
     found = exposed(file)
-    if found is None:
-        return None
-    problem, fix = found
-    if repair(path, file):
+    if found is not None and repair(path, file):
         return KeyProblem(
             file.name,
-            f"{problem}; authsvc has removed the permission",
+            f"{found[0]}; authsvc has removed the permission",
             "if others used this machine, revoke the key: `authsvc keys revoke`",
             refused=False,
         )
-    if strict:
-        raise KeyRefused(problem, fix)
-    return KeyProblem(file.name, problem, fix, refused=False)
+    return _objection(file, found, strict=strict)
 
 
-def _writable(file: KeyFile, found: tuple[str, str] | None, *, strict: bool) -> KeyProblem | None:
+def _objection(file: KeyFile, found: tuple[str, str] | None, *, strict: bool) -> KeyProblem | None:
     """
-    A warning if others could have written a key: whoever did verifies what they sign.
+    A warning of what others can do with a file, or could: what they wrote verifies what they sign.
 
     Args:
-        found: How, and the remedy.
+        found: What, and the remedy; None: nothing.
 
     Raises:
-        KeyRefused: They could, and `strict` forbids it.
+        KeyRefused: They can, and `strict` forbids it.
     """
     if found is None:
         return None

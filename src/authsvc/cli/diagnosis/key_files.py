@@ -10,11 +10,11 @@ from pathlib import Path
 
 from authsvc.cli.console import duration, plural, timestamp
 from authsvc.cli.diagnosis.finding import Finding, error, info, ok, warning
+from authsvc.cli.key_directory import inventory_of, passphrase_of
 from authsvc.keys import pem
-from authsvc.keys.directory import NO_KEY, NO_MAC_KEY, NO_SIGNING_KEY, KeyDirectory
-from authsvc.keys.inventory import ListedKey, State, take_inventory
+from authsvc.keys.inventory import ListedKey, State
 from authsvc.keys.key_files import KeyDirectoryError, Kind, on_read_only_mount
-from authsvc.keys.reading import Reading
+from authsvc.keys.reading import Reading, read
 from authsvc.settings import Settings
 
 # Nothing forces a rotation; a key that nobody remembers how to replace is the risk.
@@ -26,14 +26,8 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     """Look at the key directory as a service that starts now would."""
     path = settings.keys_dir
-    passphrase = settings.keys_passphrase.get_secret_value() if settings.keys_passphrase else None
     try:
-        inventory = take_inventory(
-            path,
-            now=now,
-            passphrase=passphrase,
-            refresh_absolute_ttl=settings.refresh_absolute_ttl,
-        )
+        inventory = inventory_of(settings, now=now)
     except KeyDirectoryError as exc:
         if not settings.production and isinstance(exc.__cause__, FileNotFoundError):
             yield info(
@@ -48,7 +42,7 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     yield ok("KEY-001", f"{path} has {plural(len(inventory.keys), 'key')}")
     yield from _signing(inventory.keys, now)
     yield from _sealing(inventory.keys)
-    refused = _refused(settings, passphrase, now) if settings.production else ()
+    refused = _refused(settings, now) if settings.production else []
     yield from refused
     for problem in inventory.problems:
         if problem.refused and not refused:
@@ -57,7 +51,7 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
             yield warning("KEY-006", f"{problem.file}: {problem.problem}", problem.fix)
     verdicts = inventory.reading.verdicts.values()
     yield from _writers(path, linked=any(verdict.file.lax_folder for verdict in verdicts))
-    if passphrase:
+    if settings.keys_passphrase:
         yield _encryption(inventory.reading)
     expired = [key for key in inventory.keys if key.state is State.EXPIRED]
     if expired:
@@ -133,25 +127,19 @@ def _encryption(reading: Reading) -> Finding:
     return ok("KEY-009", "every signing key is encrypted")
 
 
-def _refused(settings: Settings, passphrase: str | None, now: datetime) -> tuple[Finding, ...]:
+def _refused(settings: Settings, now: datetime) -> list[Finding]:
     """What keeps `serve` in production from starting, beside keys that are not there."""
-    directory = KeyDirectory(
-        settings.keys_dir,
-        passphrase=passphrase,
-        refresh_absolute_ttl=settings.refresh_absolute_ttl,
-        strict_modes=True,
-    )
-    try:
-        directory.load(now)
-    except KeyDirectoryError as exc:
-        missing = {f"{directory.path}/{each}" for each in (NO_KEY, NO_SIGNING_KEY, NO_MAC_KEY)}
-        lines = [line for line in str(exc).splitlines() if line not in missing]
-        parts = (line.partition("; ") for line in lines)
-        return tuple(
-            error("KEY-005", f"{found}; production does not start with it", fix)
-            for found, _, fix in parts
+    path = settings.keys_dir
+    reading = read(path, now=now, passphrase=passphrase_of(settings), strict_modes=True)
+    return [
+        error(
+            "KEY-005",
+            f"{path}/{problem.file}: {problem.problem}; production does not start with it",
+            problem.fix,
         )
-    return ()
+        for problem in reading.problems
+        if problem.refused
+    ]
 
 
 def _writers(path: Path, *, linked: bool) -> Iterator[Finding]:

@@ -6,12 +6,13 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from authsvc.cli.console import plural
 from authsvc.cli.diagnosis.configuration import cores_here
 from authsvc.cli.diagnosis.finding import Finding, info, ok, warning
-from authsvc.keys.argon2_build import instruction_set, processor_has
 from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.errors import Overloaded
 from authsvc.settings import OWASP_ARGON2, Settings
@@ -24,13 +25,13 @@ CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-MEMINFO = Path("/proc/meminfo")
+MEMINFO, CPUINFO = Path("/proc/meminfo"), Path("/proc/cpuinfo")
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at the parameters, then hash a few times and measure."""
     yield _parameters(settings)
-    yield _build()
+    yield _build(_wheel(), _read(CPUINFO))
     yield asyncio.run(_speed(settings))
     yield _memory(settings)
 
@@ -47,17 +48,35 @@ def _parameters(settings: Settings) -> Finding:
     )
 
 
-def _build() -> Finding:
-    found = instruction_set()
-    if found is None:
-        return info("PWD-002", "unknown for this library or this processor")
-    if found == "SSE2" and processor_has("AVX2"):
+def _build(wheel: str, processor: str) -> Finding:
+    """
+    Who compiled the library; half of what a login costs depends on it.
+
+    Args:
+        wheel: Its WHEEL file: a registry's wheel is tagged for all Linuxes, and thereby compiled
+            for the oldest x86-64. The options of a build from source stand nowhere.
+        processor: What the system says of it.
+    """
+    platforms = re.findall(r"^Tag: \S+-(\w*linux_\w+)$", wheel, re.MULTILINE)
+    if not platforms:
+        return info("PWD-002", "unknown for this library or this system")
+    if platforms[0].startswith("linux_"):
+        return ok("PWD-002", "built from source; how fast it is says PWD-003")
+    if platforms[0].endswith("x86_64") and re.search(
+        r"^flags\s*:.*\bavx2\b", processor, re.MULTILINE
+    ):
         return info(
             "PWD-002",
             "SSE2, though this processor has AVX2, with which a login costs about half",
             "build argon2-cffi-bindings with CFLAGS=-march=x86-64-v3, as the Dockerfile does",
         )
-    return ok("PWD-002", found)
+    return ok("PWD-002", "the registry's wheel")
+
+
+def _wheel() -> str:
+    with suppress(PackageNotFoundError):
+        return distribution("argon2-cffi-bindings").read_text("WHEEL") or ""
+    return ""
 
 
 async def _speed(settings: Settings) -> Finding:

@@ -9,6 +9,7 @@ The only exception that leaves this module is an `InvalidToken`, whatever arrive
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -43,7 +44,28 @@ def verify_access_token(
     Raises:
         InvalidToken: It is not; the class says why.
     """
-    claims = verify_authentic(jws, key, issuer=issuer, audience=audience)
+    payload = jws.verify(key)
+    return check_claims(
+        payload, kid=jws.kid, issuer=issuer, audience=audience, now=now, leeway=leeway
+    )
+
+
+def check_claims(
+    payload: Mapping[str, object],
+    *,
+    kid: str,
+    issuer: str,
+    audience: str | None,
+    now: datetime,
+    leeway: timedelta = LEEWAY,
+) -> AccessTokenClaims:
+    """
+    As `verify_access_token`, of a payload whose signature has been looked at.
+
+    Raises:
+        InvalidToken: Not the issuer's, not for us, or not valid now.
+    """
+    claims = _read_claims(payload, kid=kid, issuer=issuer, audience=audience)
     if now >= claims.exp + leeway:
         raise Expired
     if now < claims.nbf - leeway or now < claims.iat - leeway:
@@ -60,9 +82,14 @@ def verify_authentic(
     Raises:
         InvalidToken: It is not the issuer's, or not for us.
     """
-    payload = jws.verify(key)
+    return _read_claims(jws.verify(key), kid=jws.kid, issuer=issuer, audience=audience)
+
+
+def _read_claims(
+    payload: Mapping[str, object], *, kid: str, issuer: str, audience: str | None
+) -> AccessTokenClaims:
     if claim_text(payload, "iss") != issuer:
         raise WrongIssuer
     if audience is not None and audience not in audiences(payload):
         raise WrongAudience
-    return read_claims(payload, kid=jws.kid)
+    return read_claims(payload, kid=kid)

@@ -1,0 +1,105 @@
+"""What the database knows of a token: has its session ended, or its client been disabled."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from authsvc.cli.console import duration
+from authsvc.cli.database import with_database
+from authsvc.cli.token_checks import Check, ok, refused
+from authsvc.cli.token_explained import Explanation
+from authsvc.protocol.clients import CLIENT_ID
+from authsvc.protocol.refresh import FamilyState, RefreshToken, Verdict, verdict
+from authsvc.settings import Settings
+from authsvc.store import clients, refresh_families, spent_jtis
+from authsvc.store.database import Database
+from authsvc_client.tokens.claims import claim_moment, claim_text, claim_uuid
+from authsvc_client.tokens.errors import BadClaims
+
+OF_A_SESSION = {
+    Verdict.ACTIVE: "is alive, and this is its newest token: it would be rotated",
+    Verdict.KEPT: "is alive, and this is its newest token, rotated a moment ago: it would be kept",
+    Verdict.RETRY: "is alive and was rotated a moment ago: the same successor would be returned",
+    Verdict.AHEAD: "is behind this token: the database lost a rotation, which would be healed",
+    Verdict.FAR_AHEAD: "is far behind this token: the database was restored from a backup",
+    Verdict.REUSED: "is already past this token: presenting it is reuse and ENDS the session",
+    Verdict.REVOKED: "has been ended",
+    Verdict.EXPIRED: "has expired",
+    Verdict.USER_DISABLED: "belongs to a disabled account",
+}
+WORKS = {Verdict.ACTIVE, Verdict.KEPT, Verdict.RETRY, Verdict.AHEAD}
+
+
+def ask_database(settings: Settings, explanation: Explanation) -> tuple[Check, ...]:
+    """Ask about the session of a token, or a service's own; nothing where it names neither."""
+    token, claims = explanation.refresh_token, explanation.claims or {}
+    if token is not None:
+        return (_session(settings, token.family_id, token),)
+    try:
+        if "sid" in claims:
+            return (_session(settings, claim_uuid(claims, "sid"), None),)
+        client_id, jti = claim_text(claims, "client_id"), claim_text(claims, "jti")
+        issued_at = claim_moment(claims, "iat")
+    except BadClaims:
+        return ()
+    if not CLIENT_ID.fullmatch(client_id):
+        return ()
+    return (_client(settings, client_id, jti, issued_at),)
+
+
+def _session(settings: Settings, session_id: UUID, token: RefreshToken | None) -> Check:
+    async def load(db: Database) -> tuple[FamilyState, datetime] | None:
+        async with db.autocommit() as connection:
+            found = await refresh_families.load(connection, session_id)
+        return (found[1], found[0].now) if found else None
+
+    found = with_database(settings, load)
+    if found is None:
+        return refused("session", "is not in the database (any more)")
+    state, now = found
+    if token is None:
+        return _of_access_token(state, now)
+    return _of_refresh_token(state, token, retry_window=settings.refresh_retry_window, now=now)
+
+
+def _of_refresh_token(
+    state: FamilyState, token: RefreshToken, *, retry_window: timedelta, now: datetime
+) -> Check:
+    # As a request without an Idempotency-Key.
+    attempt = secrets.token_bytes(32)
+    said = verdict(state, token, attempt_digest=attempt, retry_window=retry_window, now=now)
+    return Check("session", passed=said in WORKS, words=OF_A_SESSION[said])
+
+
+def _of_access_token(state: FamilyState, now: datetime) -> Check:
+    if state.user_disabled_at is not None:
+        words = OF_A_SESSION[Verdict.USER_DISABLED]
+    elif state.revoked_at is not None:
+        words = f"was ended {duration(now - state.revoked_at)} ago: authsvc itself refuses it"
+    elif state.ended:
+        words = "was ended with all others of its user: authsvc itself refuses it"
+    else:
+        return ok("session", "has not been ended")
+    return refused("session", words)
+
+
+def _client(settings: Settings, client_id: str, jti: str, issued_at: datetime) -> Check:
+    """What introspection would say."""
+
+    async def load(db: Database) -> tuple[bool, bool]:
+        async with db.autocommit() as connection:
+            return (
+                await clients.is_enabled(connection, client_id),
+                await spent_jtis.is_revoked(
+                    connection, client_id=client_id, jti=jti, issued_at=issued_at
+                ),
+            )
+
+    enabled, revoked = with_database(settings, load)
+    if not enabled:
+        return refused("client", "is disabled, or unknown")
+    if revoked:
+        return refused("client", "has revoked this token")
+    return ok("client", "is enabled, and has not revoked it")
