@@ -19,7 +19,6 @@ from uuid import UUID
 import asyncpg
 
 from authsvc.flows import refresh as flow
-from authsvc.flows.refresh import Presented
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import AuditEvent, Caller
@@ -165,7 +164,8 @@ class Street:
                 self.db,
                 self.issuer,
                 self.keys,
-                presented=Presented(token, by_cookie=False, idempotency_key=key),
+                token=self.keys.open_refresh_token(token, now=self.now),
+                idempotency_key=key,
                 lifetimes=LIFETIMES,
                 caller=caller,
                 now=self.now,

@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from authsvc.flows.client_credentials import client_credentials
-from authsvc.http.request.dependencies import service
 from authsvc.http.request.oauth_request import (
     authenticated,
     counted,
@@ -15,6 +14,7 @@ from authsvc.http.request.oauth_request import (
     form_of,
     presented_by,
 )
+from authsvc.http.request.service import service
 from authsvc.http.response.oauth_errors import GRANTING, NO_STORE, TOKEN_PATH, oauth_refusals
 from authsvc.observe.metrics import client_token_total
 from authsvc.protocol.clients import GrantType

@@ -1,0 +1,69 @@
+"""What lives as long as the process, and the clock; an endpoint asks for it first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from authsvc.flows.follow_revocations import Revocations
+from authsvc.http.request.cookies import Cookies
+from authsvc.http.request.csrf import Origins
+from authsvc.keys.assertion_signer import AssertionSigner
+from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.issuer import Issuer
+from authsvc.keys.passwords import PasswordHasher
+from authsvc.protocol.refresh import Lifetimes
+from authsvc.protocol.throttle import Limits
+from authsvc.remote.client_jwks import RemoteKeys
+from authsvc.settings import Settings
+from authsvc.store.database import Database
+
+
+class Clock:
+    """The two clocks: ours for tokens and keys, the database's for families."""
+
+    def now(self) -> datetime:
+        """The process's time, in UTC."""
+        return datetime.now(UTC)
+
+    def database_now(self) -> datetime | None:
+        """None: the database's own clock. Only tests say otherwise."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything that lives as long as the process; built once, in the lifespan."""
+
+    settings: Settings
+    db: Database
+    keys: KeyDirectory
+    issuer: Issuer
+    revocations: Revocations
+    hasher: PasswordHasher
+    limits: Limits | None
+    blocked_passwords: frozenset[str]
+    lifetimes: Lifetimes
+    cookies: Cookies
+    origins: Origins
+    remote_keys: RemoteKeys
+    assertions: AssertionSigner
+    clock: Clock
+
+
+def service(request: Request) -> Service:
+    """The service that `app.create_app` put together."""
+    found: Service = request.app.state.service
+    return found
+
+
+# FastAPI runs a plain function in a thread of its own, and a refresh would wait for five of
+# them; coroutine functions run where they stand.
+async def _the_service(request: Request) -> Service:
+    return service(request)
+
+
+TheService = Annotated[Service, Depends(_the_service)]
