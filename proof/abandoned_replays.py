@@ -27,6 +27,7 @@ from authsvc.protocol.refresh import Delivery, Lifetimes
 from authsvc.store import logins, refresh_families, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc_client.tokens.secret import Secret
 from proof.experiment import Experiment, Findings, Stage
 
@@ -185,10 +186,7 @@ class Street:
         async with self.db.autocommit() as connection:
             family = await logins.create_family(
                 connection,
-                user_id=self.user_id,
-                verified_hash="hash",
-                delivery=Delivery.NATIVE,
-                remember=True,
+                NewSession(PasswordVerified(self.user_id, "hash"), Delivery.NATIVE, remember=True),
                 mac_key_id=self.keys.refresh.sealing_key(self.now).key_id,
                 lifetimes=LIFETIMES,
                 place=Place("a7@example.com", "203.0.113.7/32", None),

@@ -14,6 +14,7 @@ from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, migrate, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.schema import SCHEMA_REVISION, current
 from tests.conftest import CALLER, LIFETIMES
 
@@ -97,10 +98,7 @@ async def _user_with_a_family(url: str) -> tuple[UUID, UUID]:
         async with db.autocommit() as connection:
             family = await logins.create_family(
                 connection,
-                user_id=user.id,
-                verified_hash="hash",
-                delivery=Delivery.NATIVE,
-                remember=True,
+                NewSession(PasswordVerified(user.id, "hash"), Delivery.NATIVE, remember=True),
                 mac_key_id=b"k" * 8,
                 lifetimes=LIFETIMES,
                 place=Place("a@example.com", "203.0.113.7/32", None),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import replace
 from datetime import datetime
 
-from authsvc.flows.login import TRIES, Attempt, pay_back, verify_password
-from authsvc.keys.passwords import PasswordHasher
+from authsvc.flows.login import TRIES, Attempt, verify_password
+from authsvc.flows.runtime import Runtime
+from authsvc.flows.session import pay_back
 from authsvc.protocol.audit import AuditEvent, RevokeReason
 from authsvc.protocol.errors import CurrentPasswordWrong, InvalidCredentials, Unauthenticated
 from authsvc.protocol.password_policy import check_password
-from authsvc.protocol.throttle import Limits
 from authsvc.store import audit, sessions, users
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.users import Account
@@ -19,14 +18,11 @@ from authsvc_client.tokens.secret import Secret
 
 
 async def change_password(
-    db: Database,
-    hasher: PasswordHasher,
+    runtime: Runtime,
     *,
     account: Account,
     attempt: Attempt,
     new_password: Secret,
-    blocked: Container[str],
-    limits: Limits | None,
     database_now: datetime | None = None,
 ) -> None:
     """
@@ -41,21 +37,21 @@ async def change_password(
         Unauthenticated: The session ended meanwhile; nothing changed.
         TooManyAttempts, Overloaded, DatabaseUnavailable: As `login`.
     """
-    check_password(new_password, email=account.email, blocked=blocked, loc=("body", "new_password"))
+    blocked, loc = runtime.blocked_passwords, ("body", "new_password")
+    check_password(new_password, email=account.email, blocked=blocked, loc=loc)
     for _ in range(TRIES):
         try:
             verified = await verify_password(
-                db,
-                hasher,
+                runtime,
                 attempt=replace(attempt, email=account.email),
-                limits=limits,
                 database_now=database_now,
             )
         except InvalidCredentials as exc:
             raise CurrentPasswordWrong(exc.detail) from exc
-        await pay_back(db, verified.admission)
-        new_hash = await hasher.hash(new_password)
-        if await _store(db, account, attempt, verified.password_hash, new_hash, database_now):
+        await pay_back(runtime.db, verified.admission)
+        new_hash = await runtime.hasher.hash(new_password)
+        old_hash = verified.proof.password_hash
+        if await _store(runtime.db, account, attempt, old_hash, new_hash, database_now):
             return
     raise CurrentPasswordWrong("changed_meanwhile")
 

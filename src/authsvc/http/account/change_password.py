@@ -61,8 +61,7 @@ async def change_password(
     """Change the password. Every other session of the account ends; this one continues."""
     device = presented_device(held, our_cookies(request))
     await change_password_flow(
-        held.db,
-        held.hasher,
+        held,
         account=account,
         attempt=Attempt(
             email=account.email,
@@ -72,8 +71,6 @@ async def change_password(
             device=device,
         ),
         new_password=Secret(body.new_password),
-        blocked=held.blocked_passwords,
-        limits=held.limits,
         database_now=held.clock.database_now(),
     )
     return Response(status_code=204)

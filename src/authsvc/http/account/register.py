@@ -74,16 +74,13 @@ async def register(
     if held.settings.public_email_only:
         check_domain(email)
     user = await register_flow(
-        held.db,
-        held.hasher,
+        held,
         attempt=Attempt(
             email=email,
             password=Secret(body.password),
             network=client_network(caller.ip),
             caller=caller,
         ),
-        blocked=held.blocked_passwords,
-        limits=held.limits,
         database_now=held.clock.database_now(),
     )
     return Registered(id=user.id, email=user.email, roles=user.roles, created_at=user.created_at)

@@ -116,10 +116,7 @@ async def login(request: Request) -> JSONResponse:
     device = presented_device(held, cookies, token=body.device_token)
     try:
         session = await login_flow(
-            held.db,
-            held.issuer,
-            held.keys,
-            held.hasher,
+            held,
             attempt=Attempt(
                 email=normal_form_if_any(body.email),
                 password=Secret(body.password),
@@ -129,9 +126,7 @@ async def login(request: Request) -> JSONResponse:
             ),
             delivery=delivery,
             remember=body.remember,
-            lifetimes=held.lifetimes,
             superseded=superseded_sessions(held, cookies, now=now) if delivery.by_cookie else (),
-            limits=held.limits,
             now=now,
             database_now=held.clock.database_now(),
         )

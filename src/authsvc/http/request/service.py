@@ -9,17 +9,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from authsvc.flows.follow_revocations import Revocations
+from authsvc.flows.runtime import Runtime
 from authsvc.http.request.cookies import Cookies
 from authsvc.http.request.csrf import Origins
 from authsvc.keys.assertion_signer import AssertionSigner
-from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.issuer import Issuer
-from authsvc.keys.passwords import PasswordHasher
-from authsvc.protocol.refresh import Lifetimes
-from authsvc.protocol.throttle import Limits
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
-from authsvc.store.database import Database
 
 
 class Clock:
@@ -35,18 +30,11 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """Everything that lives as long as the process; built once, in the lifespan."""
+class Service(Runtime):
+    """Everything that lives as long as the process; flows see only their part of it."""
 
     settings: Settings
-    db: Database
-    keys: KeyDirectory
-    issuer: Issuer
     revocations: Revocations
-    hasher: PasswordHasher
-    limits: Limits | None
-    blocked_passwords: frozenset[str]
-    lifetimes: Lifetimes
     cookies: Cookies
     origins: Origins
     remote_keys: RemoteKeys
