@@ -49,6 +49,7 @@ def told(access_token: str) -> dict[str, Any]:
     return {
         "client_id": claims["client_id"],
         "scope": claims.get("scope", ""),
+        "audience": claims["aud"],
         "amr": tuple(claims.get("amr", ())),
         "auth_time": START + timedelta(seconds=claims["auth_time"] - START.timestamp()),
     }
@@ -67,6 +68,7 @@ async def test_what_a_session_begins_with_its_tokens_say_for_as_long_as_it_lives
     said = {
         "client_id": "shop",
         "scope": "orders:read",
+        "audience": "https://orders.example.com",
         "amr": ("pwd", "otp", "mfa"),
         "auth_time": START - timedelta(minutes=5),
     }
@@ -83,8 +85,13 @@ async def test_a_session_says_no_more_of_its_beginning_than_it_was_told(
     token = await began(service, await proof_of(service, alice["id"]))
     refreshed = await refresh(client, token)
 
-    expected = {"client_id": "authsvc", "scope": "", "amr": (), "auth_time": START}
-    assert expected == told(refreshed.json()["access_token"])
+    assert {
+        "client_id": "authsvc",
+        "scope": "",
+        "audience": "authsvc",
+        "amr": (),
+        "auth_time": START,
+    } == told(refreshed.json()["access_token"])
 
 
 async def test_without_its_proof_no_session_begins(service: Service, alice: dict[str, Any]) -> None:

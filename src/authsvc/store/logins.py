@@ -88,6 +88,7 @@ class NewSession:
         proof: Whose it is, and why.
         client_id: RFC 9068 `client_id`; `authsvc` for first-party logins.
         scope: RFC 6749 §3.3 scope tokens, space separated; empty = none.
+        audience: The one `aud` of its access tokens; None: AUTHSVC_AUDIENCE.
         amr: The methods that proved the user (RFC 8176).
         auth_time: When they did; None is now, by the database's clock.
     """
@@ -97,6 +98,7 @@ class NewSession:
     remember: bool
     client_id: str = FIRST_PARTY
     scope: str = ""
+    audience: str | None = None
     amr: tuple[str, ...] = ()
     auth_time: datetime | None = None
 
@@ -146,6 +148,7 @@ async def create_family(
         "new_auth_time": new.auth_time,
         "new_amr": new.amr,
         "new_scope": new.scope,
+        "new_audience": new.audience,
         "new_mac_key_id": mac_key_id,
         "idle": lifetimes.idle if new.remember else min(lifetimes.idle, lifetimes.short_idle),
         "absolute": lifetimes.absolute,
@@ -206,6 +209,7 @@ def _create_family(proved: Callable[[], ColumnElement[bool]]) -> HotStatement:
         "auth_time": func.coalesce(bindparam("new_auth_time", type_=TIMESTAMPTZ), now),
         "amr": bindparam("new_amr", type_=ARRAY(Text)),
         "scope": bindparam("new_scope", type_=Text),
+        "audience": bindparam("new_audience", type_=Text),
         "idle_expires_at": now + func.least(bindparam("idle", type_=Interval), absolute),
         "absolute_expires_at": now + absolute,
         "ip": ip,
