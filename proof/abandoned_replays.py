@@ -19,7 +19,6 @@ from uuid import UUID
 import asyncpg
 
 from authsvc.flows import refresh as flow
-from authsvc.flows.refresh import Presented
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import AuditEvent, Caller
@@ -29,6 +28,7 @@ from authsvc.store import logins, refresh_families, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
 from authsvc.store.group_commit import GroupCommit
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc_client.tokens.secret import Secret
 from proof.experiment import Experiment, Findings, Stage
 
@@ -175,7 +175,8 @@ class Street:
                 self.group_commit,
                 self.issuer,
                 self.keys,
-                presented=Presented(token, by_cookie=False, idempotency_key=key),
+                token=self.keys.open_refresh_token(token, now=self.now),
+                idempotency_key=key,
                 lifetimes=LIFETIMES,
                 caller=caller,
                 now=self.now,
@@ -194,10 +195,7 @@ class Street:
         async with self.db.autocommit() as connection:
             family = await logins.create_family(
                 connection,
-                user_id=self.user_id,
-                verified_hash="hash",
-                delivery=Delivery.NATIVE,
-                remember=True,
+                NewSession(PasswordVerified(self.user_id, "hash"), Delivery.NATIVE, remember=True),
                 mac_key_id=self.keys.refresh.sealing_key(self.now).key_id,
                 lifetimes=LIFETIMES,
                 place=Place("a7@example.com", "203.0.113.7/32", None),

@@ -32,6 +32,7 @@ from authsvc.protocol.throttle import Limits
 from authsvc.store import logins, refresh_families, revocations, spent_jtis, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.refresh_families import Family
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.revocation_feed import MOST_ENTRIES, STEP, VALID, read, verify_feed
@@ -250,10 +251,7 @@ class Crowd:
         async with self.db.autocommit() as connection:
             family = await logins.create_family(
                 connection,
-                user_id=user_id,
-                verified_hash="hash",
-                delivery=Delivery.NATIVE,
-                remember=True,
+                NewSession(PasswordVerified(user_id, "hash"), Delivery.NATIVE, remember=True),
                 mac_key_id=b"k" * 8,
                 lifetimes=LIFETIMES,
                 place=Place(f"{user_id}@example.com", "203.0.113.7/32", None),

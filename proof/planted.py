@@ -202,7 +202,7 @@ def crossed_answers() -> None:
 def login_survives_disable() -> None:
     """The family is made for whoever was enabled when the password was verified."""
     create_family = logins.create_family
-    statement = logins._create_family()
+    statement = logins._create_family(logins.PasswordVerified.condition)
     forgetful = statement.text.replace("AND users.disabled_at IS NULL", "")
     assert forgetful != statement.text, statement.text
     statement.text = forgetful

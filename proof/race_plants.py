@@ -42,7 +42,7 @@ def nothing_is_looked_at_twice() -> None:
 
 def login_without_a_second_look() -> None:
     """Begin the session although the account may have changed while the password was hashed."""
-    statement = logins._create_family()
+    statement = logins._create_family(logins.PasswordVerified.condition)
     for condition, nothing in (
         ("users.password_hash = ", "'' <> "),
         ("AND users.disabled_at IS NULL", ""),

@@ -13,6 +13,7 @@ from authsvc.protocol.refresh import Delivery
 from authsvc.protocol.throttle import Bucket, Limits
 from authsvc.store import admission, logins, throttle_buckets, users
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from bench.machine import ROOT
 from proof.guessing.figures import Figures, measure, read, table
 from proof.guessing.ours import Ours
@@ -45,10 +46,7 @@ async def in_sql(db: Database, tried: Try, owner: dict[str, object]) -> timedelt
         if tried.right and found.user_id is not None:
             await logins.create_family(
                 connection,
-                user_id=found.user_id,
-                verified_hash="-",
-                delivery=Delivery.NATIVE,
-                remember=True,
+                NewSession(PasswordVerified(found.user_id, "-"), Delivery.NATIVE, remember=True),
                 mac_key_id=b"k" * 8,
                 lifetimes=LIFETIMES,
                 place=place,

@@ -29,7 +29,7 @@ from authsvc.http.pages.demo import demo_router
 from authsvc.http.pages.docs import docs_router
 from authsvc.http.request.cookies import Cookies
 from authsvc.http.request.csrf import Origins
-from authsvc.http.request.dependencies import Clock, Service
+from authsvc.http.request.service import Clock, Service
 from authsvc.http.response.errors import install_errors
 from authsvc.http.wellknown import jwks, revocations
 from authsvc.http.wellknown.metadata import metadata_router

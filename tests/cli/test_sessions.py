@@ -11,6 +11,7 @@ from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
 from tests.cli.conftest import Command
 from tests.conftest import LIFETIMES
@@ -40,10 +41,7 @@ async def log_in(db: Database, user: User) -> UUID:
     async with db.autocommit() as connection:
         family = await logins.create_family(
             connection,
-            user_id=user.id,
-            verified_hash="hash",
-            delivery=Delivery.SPA,
-            remember=True,
+            NewSession(PasswordVerified(user.id, "hash"), Delivery.SPA, remember=True),
             mac_key_id=b"k" * 8,
             lifetimes=LIFETIMES,
             place=Place("a@example.com", "203.0.113.7/32", None),

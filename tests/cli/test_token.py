@@ -20,6 +20,7 @@ from authsvc.settings import Settings
 from authsvc.store import logins, spent_jtis, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc_client.tokens.jwk import rsa_jwk
 from tests.cli.conftest import Command, Done
 from tests.conftest import CALLER, LIFETIMES
@@ -341,10 +342,7 @@ async def family(authsvc: Command, db: Database, keys_dir: Path) -> UUID:
     async with db.autocommit() as connection:
         created = await logins.create_family(
             connection,
-            user_id=user.id,
-            verified_hash="h",
-            delivery=Delivery.SPA,
-            remember=True,
+            NewSession(PasswordVerified(user.id, "h"), Delivery.SPA, remember=True),
             mac_key_id=mac_key.key_id,
             lifetimes=LIFETIMES,
             place=Place("a@example.com", "203.0.113.7/32", None),

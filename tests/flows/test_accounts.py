@@ -21,6 +21,7 @@ from authsvc.protocol.roles import MAX_ROLES
 from authsvc.store import logins
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
 from authsvc.store.users import NewUser
 from authsvc_client.tokens.secret import Secret
@@ -53,10 +54,9 @@ async def log_in(db: Database, user: User) -> UUID | None:
     async with db.autocommit() as connection:
         family = await logins.create_family(
             connection,
-            user_id=user.id,
-            verified_hash=user.password_hash,
-            delivery=Delivery.NATIVE,
-            remember=True,
+            NewSession(
+                PasswordVerified(user.id, user.password_hash), Delivery.NATIVE, remember=True
+            ),
             mac_key_id=b"k" * 8,
             lifetimes=LIFETIMES,
             place=Place("a@example.com", "203.0.113.7/32", None),

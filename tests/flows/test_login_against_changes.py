@@ -16,6 +16,7 @@ from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, sessions, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.refresh_families import Family
 from tests.conftest import CALLER, LIFETIMES, database_at
 
@@ -35,10 +36,7 @@ async def _log_in(db: Database, user_id: UUID) -> Family | None:
     async with db.autocommit() as connection:
         return await logins.create_family(
             connection,
-            user_id=user_id,
-            verified_hash="old",
-            delivery=Delivery.NATIVE,
-            remember=True,
+            NewSession(PasswordVerified(user_id, "old"), Delivery.NATIVE, remember=True),
             mac_key_id=b"k" * 8,
             lifetimes=LIFETIMES,
             place=Place("a@example.com", "203.0.113.7/32", None),

@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.app import create_app
-from authsvc.http.request.dependencies import Clock
+from authsvc.http.request.service import Clock
 from authsvc.keys.rotation import create_first_keys
 from authsvc.settings import Settings
 from tests.conftest import START

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.flows.maintain import prune
-from authsvc.http.request.dependencies import Service
+from authsvc.http.request.service import Service
 from authsvc.settings import Settings
 from tests.http.conftest import EMAIL, PASSWORD, log_in, me, refresh
 from tests.http.oauth import (

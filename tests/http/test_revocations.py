@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.flows import accounts
-from authsvc.http.request.dependencies import Service
+from authsvc.http.request.service import Service
 from authsvc_client.tokens import base64url, revocation_feed
 from authsvc_client.tokens.revocation_feed import PATH, Feed, verify_feed
 from authsvc_client.tokens.revocations import Kind, digest

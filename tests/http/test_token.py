@@ -13,8 +13,9 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.app import create_app
+from authsvc.http.oauth.token import GRANTS
 from authsvc.protocol.audit import AuditEvent
-from authsvc.protocol.clients import AuthMethod
+from authsvc.protocol.clients import AuthMethod, GrantType
 from authsvc.settings import Settings
 from authsvc.store import clients
 from tests.conftest import Statements
@@ -38,6 +39,11 @@ from tests.http.small import client_of
 from tests.remote.web import web
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+def test_every_grant_type_is_granted_by_a_function_of_its_own() -> None:
+    assert set(GrantType) == set(GRANTS)
+    assert len(GRANTS) == len(set(GRANTS.values()))
 
 
 def claims_of(answer: httpx.Response) -> dict[str, Any]:

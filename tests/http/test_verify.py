@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from authsvc.flows.accounts import disable_account, set_account_roles
 from authsvc.flows.follow_revocations import Revocations
-from authsvc.http.request.dependencies import Service
+from authsvc.http.request.service import Service
 from authsvc.keys import pem
 from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.key_files import Kind, file_name

@@ -18,6 +18,7 @@ from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, refresh_families, sessions, spent_jtis, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.refresh_families import Family
 from authsvc.store.revocations import PRUNE_AFTER
 from authsvc.store.tables import User
@@ -50,10 +51,7 @@ async def log_in(db: Database, user: User) -> Family:
     async with db.autocommit() as connection:
         family = await logins.create_family(
             connection,
-            user_id=user.id,
-            verified_hash="hash",
-            delivery=Delivery.NATIVE,
-            remember=True,
+            NewSession(PasswordVerified(user.id, "hash"), Delivery.NATIVE, remember=True),
             mac_key_id=b"k" * 8,
             lifetimes=LIFETIMES,
             place=Place("a@example.com", "203.0.113.7/32", None),

@@ -18,6 +18,7 @@ from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, refresh_families, sessions, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.refresh_families import Family
 from authsvc_client.tokens.revocation_feed import STEP
 from authsvc_client.tokens.revocations import LIFE, Entry, Kind, RevocationSet, Standing, digest
@@ -41,10 +42,7 @@ async def log_in(db: Database, user_id: UUID, seconds: float, *, most: int = 100
         async with db.autocommit() as connection:
             family = await logins.create_family(
                 connection,
-                user_id=user_id,
-                verified_hash="hash",
-                delivery=Delivery.NATIVE,
-                remember=True,
+                NewSession(PasswordVerified(user_id, "hash"), Delivery.NATIVE, remember=True),
                 mac_key_id=b"k" * 8,
                 lifetimes=replace(LIFETIMES, most_sessions=most),
                 place=Place("a@example.com", "203.0.113.7/32", None),

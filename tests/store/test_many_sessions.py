@@ -20,6 +20,7 @@ from authsvc.store.admission import Place
 from authsvc.store.attempts import Attempt
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.refresh_families import Family
 from tests.conftest import CALLER, LIFETIMES, START, Statements
 
@@ -49,10 +50,7 @@ def _login(user_id: UUID, most: int) -> dict[str, Any]:
         most_sessions=most,
     )
     return {
-        "user_id": user_id,
-        "verified_hash": "old",
-        "delivery": Delivery.NATIVE,
-        "remember": True,
+        "new": NewSession(PasswordVerified(user_id, "old"), Delivery.NATIVE, remember=True),
         "mac_key_id": b"k" * 8,
         "lifetimes": lifetimes,
         "place": Place("a@example.com", "203.0.113.7/32", None),

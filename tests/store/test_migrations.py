@@ -14,6 +14,7 @@ from authsvc.protocol.refresh import Delivery
 from authsvc.store import logins, migrate, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.schema import SCHEMA_REVISION, current
 from tests.conftest import CALLER, LIFETIMES
 
@@ -88,6 +89,27 @@ async def test_families_of_the_version_before_live_until_their_user_ends_all(
         await connection.close()
 
 
+async def test_a_session_for_another_audience_does_not_outlive_its_column(
+    empty_database_url: str,
+) -> None:
+    """The version before 0009 would hand out tokens for AUTHSVC_AUDIENCE instead."""
+    await migrate.upgrade(empty_database_url)
+    _, own = await _user_with_a_family(empty_database_url)
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        await connection.execute(
+            "INSERT INTO refresh_families SELECT (jsonb_populate_record(f, jsonb_build_object("
+            "'id', gen_random_uuid(), 'audience', 'https://orders.example.com'))).*"
+            " FROM refresh_families f"
+        )
+        both = await _alive(connection)
+        await migrate.downgrade(empty_database_url, "0008")
+
+        assert (2, {own}) == (len(both), await _alive(connection))
+    finally:
+        await connection.close()
+
+
 async def _user_with_a_family(url: str) -> tuple[UUID, UUID]:
     db = await Database.open(url)
     try:
@@ -97,10 +119,7 @@ async def _user_with_a_family(url: str) -> tuple[UUID, UUID]:
         async with db.autocommit() as connection:
             family = await logins.create_family(
                 connection,
-                user_id=user.id,
-                verified_hash="hash",
-                delivery=Delivery.NATIVE,
-                remember=True,
+                NewSession(PasswordVerified(user.id, "hash"), Delivery.NATIVE, remember=True),
                 mac_key_id=b"k" * 8,
                 lifetimes=LIFETIMES,
                 place=Place("a@example.com", "203.0.113.7/32", None),

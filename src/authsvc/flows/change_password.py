@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import replace
 
-from authsvc.flows.login import TRIES, Attempt, pay_back, verify_password
-from authsvc.keys.passwords import PasswordHasher
+from authsvc.flows.login import TRIES, Attempt, verify_password
+from authsvc.flows.runtime import Runtime
+from authsvc.flows.session import pay_back
 from authsvc.protocol.audit import AuditEvent, RevokeReason
 from authsvc.protocol.errors import CurrentPasswordWrong, InvalidCredentials, Unauthenticated
 from authsvc.protocol.password_policy import check_password
-from authsvc.protocol.throttle import Limits
 from authsvc.store import audit, sessions, users
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.users import Account
@@ -18,14 +17,11 @@ from authsvc_client.tokens.secret import Secret
 
 
 async def change_password(
-    db: Database,
-    hasher: PasswordHasher,
+    runtime: Runtime,
     *,
     account: Account,
     attempt: Attempt,
     new_password: Secret,
-    blocked: Container[str],
-    limits: Limits | None,
 ) -> None:
     """
     Verify the current password under the login's throttling rules and store the new one.
@@ -39,20 +35,20 @@ async def change_password(
         Unauthenticated: The session ended meanwhile; nothing changed.
         TooManyAttempts, Overloaded, DatabaseUnavailable: As `login`.
     """
-    check_password(new_password, email=account.email, blocked=blocked, loc=("body", "new_password"))
+    blocked, loc = runtime.blocked_passwords, ("body", "new_password")
+    check_password(new_password, email=account.email, blocked=blocked, loc=loc)
     for _ in range(TRIES):
         try:
             verified = await verify_password(
-                db,
-                hasher,
+                runtime,
                 attempt=replace(attempt, email=account.email),
-                limits=limits,
             )
         except InvalidCredentials as exc:
             raise CurrentPasswordWrong(exc.detail) from exc
-        await pay_back(db, verified.admission)
-        new_hash = await hasher.hash(new_password)
-        if await _store(db, account, attempt, verified.password_hash, new_hash):
+        await pay_back(runtime.db, verified.admission)
+        new_hash = await runtime.hasher.hash(new_password)
+        old_hash = verified.proof.password_hash
+        if await _store(runtime.db, account, attempt, old_hash, new_hash):
             return
     raise CurrentPasswordWrong("changed_meanwhile")
 

@@ -7,13 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.keys.issuer import Issuer
-from authsvc.protocol.clients import Client, GrantType, granted_audience, granted_scope
+from authsvc.protocol.clients import Client, granted_audience, granted_scope
 from authsvc.protocol.grants import ClientGrant
-from authsvc.protocol.oauth_errors import (
-    MissingParameter,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-)
 from authsvc_client.tokens.secret import Secret
 
 
@@ -29,7 +24,6 @@ def client_credentials(
     issuer: Issuer,
     client: Client,
     *,
-    grant_type: str | None,
     scope: str | None,
     resources: Sequence[str],
     now: datetime,
@@ -41,17 +35,9 @@ def client_credentials(
         resources: Every `resource` parameter (RFC 8707).
 
     Raises:
-        MissingParameter, UnsupportedGrantType, UnauthorizedClient: The grant type is missing,
-            unknown, or not this client's.
         InvalidTarget, InvalidScope: More than the client was given.
         NoSigningKey: No key is active.
     """
-    if grant_type is None:
-        raise MissingParameter("no_grant_type")
-    if grant_type != GrantType.CLIENT_CREDENTIALS:
-        raise UnsupportedGrantType
-    if grant_type not in client.grant_types:
-        raise UnauthorizedClient("grant_type")
     grant = ClientGrant(
         client_id=client.client_id,
         audience=granted_audience(client, resources),

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from authsvc.flows.session import Outcome, Session, issue
-from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.issuer import Issuer
-from authsvc.keys.passwords import PasswordHasher
+from authsvc.flows.runtime import Runtime
+from authsvc.flows.session import Outcome, Session, begin, issue, pay_back
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.protocol.errors import (
     DatabaseUnavailable,
@@ -19,14 +17,13 @@ from authsvc.protocol.errors import (
     Overloaded,
     TooManyAttempts,
 )
-from authsvc.protocol.refresh import Delivery, Lifetimes
-from authsvc.protocol.throttle import Limits
-from authsvc.store import admission as admissions
-from authsvc.store import logins, refresh_families, throttle_buckets, users
-from authsvc.store.admission import Admission, Credentials, Place
-from authsvc.store.database import Database
+from authsvc.protocol.refresh import Delivery
+from authsvc.store import refresh_families, throttle_buckets, users
+from authsvc.store.admission import Admission, Credentials, Place, find_credentials
+from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc_client.tokens.secret import Secret
 
+PASSWORD_METHODS = ("pwd",)  # RFC 8176
 # A rehash by a login next to this one changes the hash without changing the password.
 TRIES = 2
 
@@ -64,16 +61,11 @@ class Attempt:
 
 
 async def login(
-    db: Database,
-    issuer: Issuer,
-    keys: KeyDirectory,
-    hasher: PasswordHasher,
+    runtime: Runtime,
     *,
     attempt: Attempt,
     delivery: Delivery,
     remember: bool,
-    lifetimes: Lifetimes,
-    limits: Limits | None,
     superseded: Collection[UUID] = (),
     now: datetime,
 ) -> Session:
@@ -93,37 +85,27 @@ async def login(
         DatabaseUnavailable: Nothing is known to have changed.
     """
     for _ in range(TRIES):
-        verified = await verify_password(db, hasher, attempt=attempt, limits=limits)
-        try:
-            async with db.autocommit() as connection:
-                family = await logins.create_family(
-                    connection,
-                    user_id=verified.user_id,
-                    verified_hash=verified.password_hash,
-                    delivery=delivery,
-                    remember=remember,
-                    mac_key_id=keys.refresh.sealing_key(now).key_id,
-                    lifetimes=lifetimes,
-                    place=attempt.place,
-                    admission=verified.admission,
-                    logins=limits.logins if limits else None,
-                    caller=attempt.caller,
-                )
-        except TooManyAttempts:
-            await pay_back(db, verified.admission)
-            raise
+        verified = await verify_password(runtime, attempt=attempt)
+        family = await begin(
+            runtime,
+            NewSession(verified.proof, delivery, remember=remember, amr=PASSWORD_METHODS),
+            place=attempt.place,
+            admission=verified.admission,
+            caller=attempt.caller,
+            now=now,
+        )
         if family is not None:
-            await _rehash(db, hasher, verified, attempt.password)
+            await _rehash(runtime, verified.proof, attempt.password)
             for family_id in superseded:
                 # Last, so that a login which fails on the way has ended nothing.
-                async with db.autocommit() as connection:
+                async with runtime.db.autocommit() as connection:
                     await refresh_families.revoke_family(
                         connection,
                         family_id,
                         reason=RevokeReason.SUPERSEDED,
                         caller=attempt.caller,
                     )
-            return issue(family, Outcome.ROTATED, issuer=issuer, keys=keys, now=now)
+            return issue(family, Outcome.ROTATED, issuer=runtime.issuer, keys=runtime.keys, now=now)
     # The account was disabled or its password changed while this login was in flight.
     raise InvalidCredentials("account_changed")
 
@@ -132,38 +114,32 @@ async def login(
 class Verified:
     """A password that was right, and what it pays back."""
 
-    user_id: UUID
-    password_hash: str
+    proof: PasswordVerified
     admission: Admission | None
 
 
-async def verify_password(
-    db: Database,
-    hasher: PasswordHasher,
-    *,
-    attempt: Attempt,
-    limits: Limits | None,
-) -> Verified:
+async def verify_password(runtime: Runtime, *, attempt: Attempt) -> Verified:
     """
     Check e-mail and password under the throttling rules; the database is free meanwhile.
 
     Raises:
         As `login`.
     """
+    db = runtime.db
     async with db.autocommit() as connection:
-        found = await admissions.find_credentials(connection, attempt.place, limits=limits)
+        found = await find_credentials(connection, attempt.place, limits=runtime.limits)
     admission = found.admission
     if isinstance(admission, TooManyAttempts):
         raise admission
     try:
         # No connection is held here. An unknown user costs the same hash.
-        right = await hasher.verify(found.password_hash, attempt.password)
+        right = await runtime.hasher.verify(found.password_hash, attempt.password)
     except BaseException:  # nothing was tried, also if the client hung up
         await pay_back(db, admission and admission.of_this_attempt)
         raise
     cause = _refusal(found, right=right)
     if cause is None and found.user_id is not None and found.password_hash is not None:
-        return Verified(found.user_id, found.password_hash, admission)
+        return Verified(PasswordVerified(found.user_id, found.password_hash), admission)
     async with db.autocommit() as connection:
         await throttle_buckets.record_failure(
             connection,
@@ -174,14 +150,6 @@ async def verify_password(
             caller=attempt.caller,
         )
     raise InvalidCredentials(cause or "")
-
-
-async def pay_back(db: Database, admission: Admission | None) -> None:
-    """A right password pays back what its device or network had lost."""
-    if admission is None:
-        return
-    async with db.autocommit() as connection:
-        await admissions.pay_back(connection, admission)
 
 
 def _refusal(found: Credentials, *, right: bool) -> str | None:
@@ -195,18 +163,16 @@ def _refusal(found: Credentials, *, right: bool) -> str | None:
     return None
 
 
-async def _rehash(
-    db: Database, hasher: PasswordHasher, verified: Verified, password: Secret
-) -> None:
+async def _rehash(runtime: Runtime, proof: PasswordVerified, password: Secret) -> None:
     """Bring an old hash to today's parameters; if there is no time for it now, next login."""
-    if not hasher.needs_rehash(verified.password_hash):
+    if not runtime.hasher.needs_rehash(proof.password_hash):
         return
     with suppress(Overloaded, DatabaseUnavailable):
-        new_hash = await hasher.hash(password)
-        async with db.autocommit() as connection:
+        new_hash = await runtime.hasher.hash(password)
+        async with runtime.db.autocommit() as connection:
             await users.replace_hash(
                 connection,
-                verified.user_id,
-                verified_hash=verified.password_hash,
+                proof.user_id,
+                verified_hash=proof.password_hash,
                 new_hash=new_hash,
             )

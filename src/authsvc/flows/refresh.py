@@ -11,20 +11,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from authsvc.flows.session import Outcome, Session, issue
-from authsvc.keys.csrf_tokens import verify_csrf_token
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
-from authsvc.protocol.errors import (
-    CsrfFailed,
-    DatabaseUnavailable,
-    InvalidRefreshToken,
-    OutcomeUnknown,
-)
+from authsvc.protocol.errors import DatabaseUnavailable, InvalidRefreshToken, OutcomeUnknown
 from authsvc.protocol.refresh import (
-    Delivery,
     FamilyState,
     Lifetimes,
+    RefreshToken,
     Verdict,
     repeats_its_rotation,
     verdict,
@@ -41,30 +35,14 @@ from authsvc_client.tokens.secret import Secret
 TRIES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
-    """
-    A refresh token as it arrived.
-
-    Args:
-        by_cookie: Whether it came in the cookie (else in the body).
-        csrf_token: The X-CSRF-Token header; `web` delivery needs it.
-        idempotency_key: The Idempotency-Key header.
-    """
-
-    token: Secret
-    by_cookie: bool
-    csrf_token: Secret | None = None
-    idempotency_key: Secret | None = None
-
-
 async def refresh(
     db: Database,
     group_commit: GroupCommit,
     issuer: Issuer,
     keys: KeyDirectory,
     *,
-    presented: Presented,
+    token: RefreshToken,
+    idempotency_key: Secret | None = None,
     lifetimes: Lifetimes,
     caller: Caller,
     now: datetime,
@@ -75,6 +53,8 @@ async def refresh(
     Exchange a refresh token for a fresh pair.
 
     Args:
+        token: Authentic, and it came as its delivery demands (`http.request.credentials`).
+        idempotency_key: The Idempotency-Key header.
         now: The process's clock.
         under_way: How long ago the request came.
         abandoned: Whether the client has hung up, so that nobody will read the answer.
@@ -82,29 +62,19 @@ async def refresh(
     Raises:
         InvalidRefreshToken: The token does not work; a reused one has ended its family, and
             that is durable. `detail` is the cause, from a closed set.
-        CsrfFailed: A `web` family without its CSRF token; nothing was looked up.
         DatabaseUnavailable: Nothing is known to have changed; the same request may be repeated.
     """
-    # Garbage costs an HMAC and no SQL (rule 1).
-    token = keys.open_refresh_token(presented.token, now=now)
-    if presented.by_cookie != token.delivery.by_cookie:
-        raise InvalidRefreshToken("wrong_transport")
-    if token.delivery is Delivery.WEB and not (
-        presented.csrf_token
-        and verify_csrf_token(keys.refresh, token.family_id, presented.csrf_token)
-    ):
-        raise CsrfFailed("csrf_token")
     rotation = _Rotation(
         db=db,
         group_commit=group_commit,
         attempt=Attempt(
             token=token,
             successor_key_id=keys.refresh.sealing_key(now).key_id,
-            digest=_digest(presented.idempotency_key),
+            digest=_digest(idempotency_key),
             lifetimes=lifetimes,
             caller=caller,
         ),
-        keyed=presented.idempotency_key is not None,
+        keyed=idempotency_key is not None,
         under_way=under_way,
         abandoned=abandoned,
     )

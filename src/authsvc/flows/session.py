@@ -1,4 +1,8 @@
-"""A session as the flows hand it out: the family, and the pair of tokens for it."""
+"""
+A session: how one begins, and what the flows hand out of it.
+
+There is one way to begin a session, whatever has proved the user.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from authsvc.flows.runtime import Runtime
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
+from authsvc.protocol.audit import Caller
+from authsvc.protocol.errors import TooManyAttempts
+from authsvc.store import admission as admissions
+from authsvc.store import logins
+from authsvc.store.admission import Admission, Place
+from authsvc.store.database import Database
+from authsvc.store.logins import NewSession
 from authsvc.store.refresh_families import Family
 from authsvc_client.tokens.secret import Secret
 
@@ -34,6 +46,54 @@ class Session:
     access_token: Secret
     refresh_token: Secret
     healed: bool = False
+
+
+async def begin(
+    runtime: Runtime,
+    new: NewSession,
+    *,
+    place: Place,
+    admission: Admission | None = None,
+    caller: Caller,
+    now: datetime,
+) -> Family | None:
+    """
+    Begin a session, if what was proved of its user is still true; one round trip.
+
+    Args:
+        place: From where: its network is known from now on.
+        admission: What the proof took from the throttle; it is paid back.
+        now: The process's clock; it decides which MAC key seals.
+
+    Returns:
+        The family, to `issue` tokens of; None if the proof no longer holds.
+
+    Raises:
+        TooManyAttempts: Sessions of this account begin too often.
+    """
+    try:
+        async with runtime.db.autocommit() as connection:
+            return await logins.create_family(
+                connection,
+                new,
+                mac_key_id=runtime.keys.refresh.sealing_key(now).key_id,
+                lifetimes=runtime.lifetimes,
+                place=place,
+                admission=admission,
+                logins=runtime.limits.logins if runtime.limits else None,
+                caller=caller,
+            )
+    except TooManyAttempts:
+        await pay_back(runtime.db, admission)
+        raise
+
+
+async def pay_back(db: Database, admission: Admission | None) -> None:
+    """A right proof pays back what its device or network had lost."""
+    if admission is None:
+        return
+    async with db.autocommit() as connection:
+        await admissions.pay_back(connection, admission)
 
 
 def issue(

@@ -27,6 +27,7 @@ class Grant:
         auth_time: When the user last proved who they are.
         amr: Authentication methods (RFC 8176), such as ``("pwd",)``.
         ver: The version of what is said of the user; a change of roles makes it the next.
+        audience: What the token is for (`aud`); None: what all first-party tokens are for.
     """
 
     user_id: UUID
@@ -37,6 +38,7 @@ class Grant:
     auth_time: datetime
     amr: tuple[str, ...]
     ver: int
+    audience: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +60,17 @@ def to_json(
     grant: Grant, *, issuer: str, audience: str, jti: str, now: datetime, ttl: timedelta
 ) -> dict[str, object]:
     """
-    The payload of a first-party access token; a claim with nothing to say is left out.
+    The payload of a user's access token; a claim with nothing to say is left out.
 
     Args:
+        audience: Of a grant that has none of its own.
         ttl: `exp - iat`.
     """
     iat = int(now.timestamp())
     claims: dict[str, object] = {
         "iss": issuer,
         "sub": str(grant.user_id),
-        "aud": audience,
+        "aud": grant.audience or audience,
         "exp": iat + int(ttl.total_seconds()),
         "iat": iat,
         "nbf": iat - int(NOT_BEFORE_SLACK.total_seconds()),

@@ -1,7 +1,12 @@
-"""A login's second statement: the family, what is paid back, and what ends to make room."""
+"""
+How a session begins, a login's second statement: the family, what is paid back, and what ends to
+make room.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from uuid import UUID, uuid4
@@ -41,23 +46,67 @@ from authsvc.store.admission import (
     pay_back_binds,
 )
 from authsvc.store.audit import audit_from
-from authsvc.store.hot_statement import HotConnection, HotStatement, clock
+from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock
 from authsvc.store.refresh_families import FAMILY_COLUMNS, Family, family_of
 from authsvc.store.revocations import entries_coalesced, sessions_announced
 from authsvc.store.tables import refresh_families, users
 from authsvc.store.tables import throttle_buckets as buckets
 from authsvc.store.throttle_buckets import Counted, bucket_key
 
-PASSWORD_METHODS = ("pwd",)  # RFC 8176
+
+@dataclass(frozen=True, slots=True)
+class PasswordVerified:
+    """
+    A proof: the password was verified against this hash, which the account must still have.
+
+    A proof is a condition on the user's row, since the account may change between what proved
+    the user and the session that begins. Another kind is another class with these two methods.
+    """
+
+    user_id: UUID
+    password_hash: str
+
+    @staticmethod
+    def condition() -> ColumnElement[bool]:
+        """What must be true of the row."""
+        return users.c.password_hash == bindparam("verified_hash", type_=Text)
+
+    def binds(self) -> dict[str, object]:
+        """What the condition compares with."""
+        return {"verified_hash": self.password_hash}
+
+
+Proof = PasswordVerified
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """
+    A session that is to begin, and what its tokens will say.
+
+    Args:
+        proof: Whose it is, and why.
+        client_id: RFC 9068 `client_id`; `authsvc` for first-party logins.
+        scope: RFC 6749 §3.3 scope tokens, space separated; empty = none.
+        audience: The one `aud` of its access tokens; None: AUTHSVC_AUDIENCE.
+        amr: The methods that proved the user (RFC 8176).
+        auth_time: When they did; None is now, by the database's clock.
+    """
+
+    proof: Proof
+    delivery: Delivery
+    remember: bool
+    client_id: str = FIRST_PARTY
+    scope: str = ""
+    audience: str | None = None
+    amr: tuple[str, ...] = ()
+    auth_time: datetime | None = None
 
 
 async def create_family(
     connection: HotConnection,
+    new: NewSession,
     *,
-    user_id: UUID,
-    verified_hash: str,
-    delivery: Delivery,
-    remember: bool,
     mac_key_id: bytes,
     lifetimes: Lifetimes,
     place: Place,
@@ -66,8 +115,8 @@ async def create_family(
     caller: Caller,
 ) -> Family | None:
     """
-    Begin a session, if the account is still what it was when the password was verified; above
-    the limit of an account, those that have been idle for longest end.
+    Begin a session, if its proof still holds and the account is not disabled; above the limit of
+    an account, those that have been idle for longest end.
 
     The account is locked FOR SHARE and compared once more: whoever disables it or changes its
     password writes the user row first and revokes in a later statement, so a login in flight is
@@ -77,26 +126,30 @@ async def create_family(
     cannot see, has changed nothing and is repeated.
 
     Args:
-        verified_hash: The hash that the password was verified against.
         mac_key_id: The key that generation 0 will be sealed with.
         place: Its network is known from now on.
         admission: What is paid back.
         logins: The successful logins of an account that are admitted; None: any.
 
     Returns:
-        The family in generation 0; None if the account changed in between.
+        The family in generation 0; None if the account changed since the proof.
 
     Raises:
         TooManyAttempts: The account has logged in too often; nothing was changed.
     """
     values = {
-        "user": user_id,
-        "verified_hash": verified_hash,
+        "user": new.proof.user_id,
+        **new.proof.binds(),
         "new_id": uuid4(),
-        "new_delivery": delivery,
-        "new_remember": remember,
+        "new_client_id": new.client_id,
+        "new_delivery": new.delivery,
+        "new_remember": new.remember,
+        "new_auth_time": new.auth_time,
+        "new_amr": new.amr,
+        "new_scope": new.scope,
+        "new_audience": new.audience,
         "new_mac_key_id": mac_key_id,
-        "idle": lifetimes.idle if remember else min(lifetimes.idle, lifetimes.short_idle),
+        "idle": lifetimes.idle if new.remember else min(lifetimes.idle, lifetimes.short_idle),
         "absolute": lifetimes.absolute,
         "network": bucket_key(Counted.NETWORK, place.network),
         **pay_back_binds(admission),
@@ -109,7 +162,7 @@ async def create_family(
         "request_id": caller.request_id,
     }
     while True:  # each time another login has succeeded, of which there are so many a minute
-        row = await _create_family().fetchrow(connection, **values)
+        row = await _create_family(new.proof.condition).fetchrow(connection, **values)
         if row is None:
             return None
         if row["id"] is not None:
@@ -120,14 +173,14 @@ async def create_family(
 
 
 @cache
-def _create_family() -> HotStatement:
+def _create_family(proved: Callable[[], ColumnElement[bool]]) -> HotStatement:
     one_row = clock()
     now = one_row.c.now
     account = (
         select(users.c.id, users.c.roles, users.c.ver, users.c.session_epoch)
         .where(
             users.c.id == bindparam("user", type_=Uuid),
-            users.c.password_hash == bindparam("verified_hash", type_=Text),
+            proved(),
             users.c.disabled_at.is_(None),
         )
         .with_for_update(read=True, of=users)
@@ -145,16 +198,17 @@ def _create_family() -> HotStatement:
         "id": bindparam("new_id", type_=Uuid),
         "user_id": account.c.id,
         "epoch": account.c.session_epoch,
-        "client_id": literal_column(f"'{FIRST_PARTY}'", Text),
+        "client_id": bindparam("new_client_id", type_=Text),
         "delivery": bindparam("new_delivery", type_=Text),
         "remember": bindparam("new_remember", type_=Boolean),
         "generation": literal_column("0", Integer),
         "mac_key_id": bindparam("new_mac_key_id", type_=LargeBinary),
         "rotated_at": now,
         "created_at": now,
-        "auth_time": now,
-        "amr": literal_column(f"'{{{','.join(PASSWORD_METHODS)}}}'::text[]", ARRAY(Text)),
-        "scope": literal_column("''", Text),
+        "auth_time": func.coalesce(bindparam("new_auth_time", type_=TIMESTAMPTZ), now),
+        "amr": bindparam("new_amr", type_=ARRAY(Text)),
+        "scope": bindparam("new_scope", type_=Text),
+        "audience": bindparam("new_audience", type_=Text),
         "idle_expires_at": now + func.least(bindparam("idle", type_=Interval), absolute),
         "absolute_expires_at": now + absolute,
         "ip": ip,

@@ -50,6 +50,7 @@ class Family:
     auth_time: datetime
     amr: tuple[str, ...]
     scope: str
+    audience: str | None
     roles: tuple[str, ...]
     ver: int
     idle_expires_at: datetime
@@ -65,6 +66,7 @@ class Family:
             client_id=self.client_id,
             roles=self.roles,
             scope=self.scope,
+            audience=self.audience,
             auth_time=self.auth_time,
             amr=self.amr,
             ver=self.ver,
@@ -190,6 +192,7 @@ def family_of(row: Row) -> Family:
         auth_time=row["auth_time"],
         amr=tuple(row["amr"]),
         scope=row["scope"],
+        audience=row["audience"],
         roles=tuple(row["roles"]),
         ver=row["ver"],
         idle_expires_at=row["idle_expires_at"],
@@ -211,6 +214,7 @@ FAMILY_COLUMNS = (
     f.auth_time,
     f.amr,
     f.scope,
+    f.audience,
     f.idle_expires_at,
     f.absolute_expires_at,
 )

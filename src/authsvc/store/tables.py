@@ -99,6 +99,8 @@ class RefreshFamily(SQLModel, table=True):
     auth_time: datetime
     amr: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     scope: str = Field(sa_type=Text)
+    # None: AUTHSVC_AUDIENCE.
+    audience: str | None = Field(default=None, sa_type=Text)
     idle_expires_at: datetime
     absolute_expires_at: datetime = Field(index=True)
     revoked_at: datetime | None = None

@@ -1,18 +1,15 @@
 """POST /auth/password/change."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from authsvc.flows.change_password import change_password as change_password_flow
 from authsvc.flows.login import Attempt
+from authsvc.http.account.current_user import CurrentUser
+from authsvc.http.request.caller import TheCaller
 from authsvc.http.request.client_ip import client_network
-from authsvc.http.request.dependencies import (
-    CurrentUser,
-    OurCookies,
-    TheCaller,
-    TheService,
-    presented_device,
-)
+from authsvc.http.request.credentials import our_cookies, presented_device
 from authsvc.http.request.fields import NewPassword, Password, StrictBody
+from authsvc.http.request.service import TheService
 from authsvc.http.request.strict_json import StrictJSONRoute
 from authsvc.http.response.errors import refusals
 from authsvc.protocol.errors import (
@@ -56,16 +53,15 @@ class PasswordChange(StrictBody):
 )
 async def change_password(
     body: PasswordChange,
+    request: Request,
     account: CurrentUser,
     held: TheService,
     caller: TheCaller,
-    cookies: OurCookies,
 ) -> Response:
     """Change the password. Every other session of the account ends; this one continues."""
-    device = presented_device(held, cookies)
+    device = presented_device(held, our_cookies(request))
     await change_password_flow(
-        held.db,
-        held.hasher,
+        held,
         account=account,
         attempt=Attempt(
             email=account.email,
@@ -75,7 +71,5 @@ async def change_password(
             device=device,
         ),
         new_password=Secret(body.new_password),
-        blocked=held.blocked_passwords,
-        limits=held.limits,
     )
     return Response(status_code=204)

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from authsvc.http.request.dependencies import CurrentUser
+from authsvc.http.account.current_user import CurrentUser
 from authsvc.http.request.strict_json import StrictJSONRoute
 from authsvc.http.response.errors import refusals
 from authsvc.protocol.errors import DatabaseUnavailable, DuplicateCredentials, Unauthenticated

@@ -8,10 +8,11 @@ from pydantic import BaseModel
 
 from authsvc.flows.login import Attempt
 from authsvc.flows.register import register as register_flow
+from authsvc.http.request.caller import TheCaller
 from authsvc.http.request.client_ip import client_network
 from authsvc.http.request.csrf import check_login_origin
-from authsvc.http.request.dependencies import TheCaller, TheService
 from authsvc.http.request.fields import Email, NewPassword, StrictBody
+from authsvc.http.request.service import TheService
 from authsvc.http.request.strict_json import StrictJSONRoute
 from authsvc.http.response.errors import refusals
 from authsvc.protocol.email_address import check_domain, normal_form
@@ -73,15 +74,12 @@ async def register(
     if held.settings.public_email_only:
         check_domain(email)
     user = await register_flow(
-        held.db,
-        held.hasher,
+        held,
         attempt=Attempt(
             email=email,
             password=Secret(body.password),
             network=client_network(caller.ip),
             caller=caller,
         ),
-        blocked=held.blocked_passwords,
-        limits=held.limits,
     )
     return Registered(id=user.id, email=user.email, roles=user.roles, created_at=user.created_at)

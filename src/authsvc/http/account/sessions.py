@@ -9,7 +9,9 @@ from pydantic import BaseModel, Field
 
 from authsvc.flows.sessions import end_session as end_session_flow
 from authsvc.flows.sessions import list_sessions as list_sessions_flow
-from authsvc.http.request.dependencies import CurrentUser, TheCaller, TheService
+from authsvc.http.account.current_user import CurrentUser
+from authsvc.http.request.caller import TheCaller
+from authsvc.http.request.service import TheService
 from authsvc.http.request.strict_json import StrictJSONRoute
 from authsvc.http.response.errors import refusals
 from authsvc.protocol.errors import (

@@ -1,7 +1,6 @@
 """POST /auth/login."""
 
 from typing import Any, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -9,17 +8,12 @@ from starlette.responses import JSONResponse
 
 from authsvc.flows.login import Attempt
 from authsvc.flows.login import login as login_flow
+from authsvc.http.request.caller import caller
 from authsvc.http.request.client_ip import client_network
-from authsvc.http.request.cookies import PresentedCookies
+from authsvc.http.request.credentials import our_cookies, presented_device, superseded_sessions
 from authsvc.http.request.csrf import check_login_origin, drops_cookies, page_origin
-from authsvc.http.request.dependencies import (
-    Service,
-    caller,
-    our_cookies,
-    presented_device,
-    service,
-)
 from authsvc.http.request.fields import Email, Password, StrictBody
+from authsvc.http.request.service import service
 from authsvc.http.request.strict_json import read_object
 from authsvc.http.request.validation import read_body
 from authsvc.http.response.errors import refusals
@@ -31,7 +25,6 @@ from authsvc.protocol.errors import (
     CsrfFailed,
     DatabaseUnavailable,
     InvalidCredentials,
-    InvalidRefreshToken,
     Overloaded,
     Refusal,
     TooManyAttempts,
@@ -123,10 +116,7 @@ async def login(request: Request) -> JSONResponse:
     device = presented_device(held, cookies, token=body.device_token)
     try:
         session = await login_flow(
-            held.db,
-            held.issuer,
-            held.keys,
-            held.hasher,
+            held,
             attempt=Attempt(
                 email=normal_form_if_any(body.email),
                 password=Secret(body.password),
@@ -136,9 +126,7 @@ async def login(request: Request) -> JSONResponse:
             ),
             delivery=delivery,
             remember=body.remember,
-            lifetimes=held.lifetimes,
-            superseded=_superseded(held, cookies) if delivery.by_cookie else (),
-            limits=held.limits,
+            superseded=superseded_sessions(held, cookies, now=now) if delivery.by_cookie else (),
             now=now,
         )
     except Refusal as refusal:
@@ -157,16 +145,3 @@ async def login(request: Request) -> JSONResponse:
             if cookies.every(stale):
                 answer.headers.append("set-cookie", stale.clear())
     return answer
-
-
-def _superseded(held: Service, cookies: PresentedCookies) -> frozenset[UUID]:
-    """The families of all authentic refresh cookies, of whatever generation."""
-    found = set()
-    for presented in cookies.every(held.cookies.refresh):
-        try:
-            token = held.keys.open_refresh_token(presented, now=held.clock.now())
-        except InvalidRefreshToken:
-            continue
-        if token.delivery.by_cookie:
-            found.add(token.family_id)
-    return frozenset(found)

@@ -5,28 +5,20 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from authsvc.flows.logout import Credentials, Scope
+from authsvc.flows.logout import Scope
 from authsvc.flows.logout import logout as logout_flow
-from authsvc.http.request.csrf import check_login_origin, check_origin
-from authsvc.http.request.dependencies import (
-    CsrfHeader,
-    OurCookies,
-    Service,
-    TheCaller,
-    TheService,
-    bearer_token,
-)
+from authsvc.http.request.caller import TheCaller
+from authsvc.http.request.credentials import logout_credentials
 from authsvc.http.request.fields import StrictBody
+from authsvc.http.request.service import Service, TheService
 from authsvc.http.request.strict_json import OptionalJSONRoute
 from authsvc.http.response.errors import refusal_response, refusals
 from authsvc.protocol.errors import (
-    BadRequest,
     CsrfFailed,
     DatabaseUnavailable,
     DuplicateCredentials,
     Unauthenticated,
 )
-from authsvc_client.tokens.secret import Secret
 
 router = APIRouter(route_class=OptionalJSONRoute)
 
@@ -50,12 +42,7 @@ class Logout(StrictBody):
     responses=refusals(CsrfFailed, DuplicateCredentials, Unauthenticated, DatabaseUnavailable),
 )
 async def logout(
-    request: Request,
-    held: TheService,
-    caller: TheCaller,
-    cookies: OurCookies,
-    csrf_token: CsrfHeader,
-    body: Logout | None = None,
+    request: Request, held: TheService, caller: TheCaller, body: Logout | None = None
 ) -> Response:
     """
     End sessions; repeating it does no harm.
@@ -64,29 +51,15 @@ async def logout(
     access tokens are refused here at once.
     """
     body = body or Logout()
-    refresh_cookies = cookies.every(held.cookies.refresh)
-    access_cookies = cookies.every(held.cookies.access)
-    if refresh_cookies and body.refresh_token is not None:
-        raise DuplicateCredentials("cookie and body")
-    if refresh_cookies or access_cookies:
-        check_origin(request.headers, held.origins)
-    else:
-        check_login_origin(request.headers, held.origins)
+    now = held.clock.now()
     try:
         ended = await logout_flow(
             held.db,
             held.issuer,
-            held.keys,
-            presented=Credentials(
-                bearer=_bearer(request),
-                access_cookies=access_cookies,
-                refresh_cookies=refresh_cookies,
-                refresh_token=Secret(body.refresh_token) if body.refresh_token else None,
-                csrf_token=csrf_token,
-            ),
+            presented=logout_credentials(request, held, in_body=body.refresh_token, now=now),
             scope=Scope(body.scope),
             caller=caller,
-            now=held.clock.now(),
+            now=now,
         )
     except Unauthenticated as refusal:
         # Dead cookies go all the same: whoever asks to log out must not stay half logged in.
@@ -97,14 +70,6 @@ async def logout(
     if ended:
         _clear_cookies(held, request, answer)
     return answer
-
-
-def _bearer(request: Request) -> Secret | None:
-    """A header that is not well formed is no credential, and must not stop a logout."""
-    try:
-        return bearer_token(request)
-    except BadRequest:
-        return None
 
 
 def _clear_cookies(held: Service, request: Request, answer: Response) -> None:

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from authsvc.flows.refresh import Presented
 from authsvc.flows.refresh import refresh as refresh_flow
-from authsvc.http.request.csrf import check_origin
-from authsvc.http.request.dependencies import caller, csrf_header, our_cookies, service
+from authsvc.http.request.caller import caller
+from authsvc.http.request.credentials import open_refresh_token, refresh_credential
 from authsvc.http.request.fields import StrictBody
+from authsvc.http.request.service import service
 from authsvc.http.request.strict_json import read_object
 from authsvc.http.request.validation import read_body
 from authsvc.http.response.errors import refusals
@@ -96,28 +96,16 @@ async def refresh(request: Request) -> JSONResponse:
     came = held.clock.now()
     members = await read_object(request, optional=True)
     body = Refresh() if members is None else read_body(Refresh, members)
-    cookie = our_cookies(request).only(held.cookies.refresh)
-    token = body.refresh_token
-    if cookie is not None and token is not None:
-        raise DuplicateCredentials("cookie and body")
+    presented = refresh_credential(request, held, in_body=body.refresh_token)
     key = _idempotency_key(request)
     try:
-        if cookie is not None:
-            check_origin(request.headers, held.origins)
-        presented = cookie if cookie is not None else token
-        if presented is None:
-            raise InvalidRefreshToken("none_presented")
         session = await refresh_flow(
             held.db,
             held.group_commit,
             held.issuer,
             held.keys,
-            presented=Presented(
-                token=Secret(presented),
-                by_cookie=cookie is not None,
-                csrf_token=csrf_header(request),
-                idempotency_key=key,
-            ),
+            token=open_refresh_token(request, held, presented, now=came),
+            idempotency_key=key,
             lifetimes=held.lifetimes,
             caller=caller(request),
             now=came,

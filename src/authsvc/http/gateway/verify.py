@@ -20,17 +20,9 @@ from authsvc.flows.verify import Demands, Identity
 from authsvc.flows.verify import verify as verify_flow
 from authsvc.http.gateway.verify_query import PARAMETERS as QUERY_PARAMETERS
 from authsvc.http.gateway.verify_query import read_query
-from authsvc.http.request.csrf import check_origin
-from authsvc.http.request.dependencies import (
-    READING_METHODS,
-    Service,
-    bearer_token,
-    csrf_header,
-    our_cookies,
-    service,
-)
+from authsvc.http.request.credentials import Use, access_credential, check_csrf_token
+from authsvc.http.request.service import Service, service
 from authsvc.http.response.errors import refusals
-from authsvc.keys.csrf_tokens import verify_csrf_token
 from authsvc.observe.metrics import VERIFY_OUTCOMES, verify_total
 from authsvc.protocol.errors import (
     CsrfFailed,
@@ -150,34 +142,24 @@ def _identify(
     Raises:
         Refusal: It may not, or nobody can say.
     """
-    token = bearer_token(request)
-    by_cookie = token is None
-    if by_cookie:
-        token = our_cookies(request).only(held.cookies.access)
-    if token is None:
+    presented = access_credential(request, held, _use)
+    if presented is None:
         raise Unauthenticated("no_credential", error=None)
-    writes = by_cookie and original_method(request) not in READING_METHODS
-    if writes:
-        check_origin(request.headers, held.origins)
-    elif by_cookie and _opens_websocket(request):
-        # It cannot bring the CSRF token, and every browser sends it with its page's origin.
-        if "origin" not in request.headers:
-            raise CsrfFailed("origin")
-        check_origin(request.headers, held.origins)
     identity = verify_flow(
         held.issuer,
         held.revocations,
-        access_token=token,
+        access_token=presented.token,
         demands=demands,
         now=now,
     )
-    if writes:
-        presented = csrf_header(request)
-        if presented is None or not verify_csrf_token(
-            held.keys.refresh, identity.session_id, presented
-        ):
-            raise CsrfFailed("csrf_token")
+    if presented.needs_csrf_token:
+        check_csrf_token(request, held, (identity.session_id,))
     return identity
+
+
+def _use(request: Request) -> Use:
+    use = Use.of_method(original_method(request))
+    return Use.HANDSHAKE if use is Use.READ and _opens_websocket(request) else use
 
 
 def original_method(request: Request) -> str | None:

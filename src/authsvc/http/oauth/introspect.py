@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from authsvc.flows.introspect import introspect as introspect_flow
-from authsvc.http.request.dependencies import service
 from authsvc.http.request.oauth_request import (
     TOKEN_PARAMETERS,
     authenticated,
@@ -17,6 +16,7 @@ from authsvc.http.request.oauth_request import (
     presented_by,
     token_of,
 )
+from authsvc.http.request.service import service
 from authsvc.http.response.oauth_errors import INTROSPECTION_PATH, NO_STORE, oauth_refusals
 from authsvc.observe.metrics import introspection_total
 from authsvc_client.tokens.claims import AccessTokenClaims

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from authsvc.flows.revoke_token import Revoked, revoke_client_token, revoke_user_token
-from authsvc.http.request.dependencies import Service, caller, service
+from authsvc.http.request.caller import caller
 from authsvc.http.request.oauth_request import (
     TOKEN_PARAMETERS,
     authenticated,
@@ -13,6 +13,7 @@ from authsvc.http.request.oauth_request import (
     presented_by,
     token_of,
 )
+from authsvc.http.request.service import Service, service
 from authsvc.http.response.oauth_errors import NO_STORE, REVOCATION_PATH, oauth_refusals
 from authsvc.observe.metrics import revocation_total
 from authsvc.protocol.client_auth import PresentedClient

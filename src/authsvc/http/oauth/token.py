@@ -1,13 +1,13 @@
-"""POST /oauth/token (RFC 6749 §3.2): access tokens for services."""
+"""POST /oauth/token (RFC 6749 §3.2): one function for each grant type."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from authsvc.flows.client_credentials import client_credentials
-from authsvc.http.request.dependencies import service
+from authsvc.flows.client_credentials import ClientToken, client_credentials
 from authsvc.http.request.oauth_request import (
     authenticated,
     counted,
@@ -15,9 +15,16 @@ from authsvc.http.request.oauth_request import (
     form_of,
     presented_by,
 )
+from authsvc.http.request.service import Service, service
 from authsvc.http.response.oauth_errors import GRANTING, NO_STORE, TOKEN_PATH, oauth_refusals
 from authsvc.observe.metrics import client_token_total
-from authsvc.protocol.clients import GrantType
+from authsvc.protocol.clients import Client, GrantType
+from authsvc.protocol.form import Form
+from authsvc.protocol.oauth_errors import (
+    MissingParameter,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+)
 
 router = APIRouter()
 
@@ -75,14 +82,7 @@ async def token(request: Request) -> JSONResponse:
     with counted(client_token_total):
         form = await form_of(request)
         client = await authenticated(held, request, presented_by(request, form))
-        issued = client_credentials(
-            held.issuer,
-            client,
-            grant_type=form.parameters.get("grant_type"),
-            scope=form.parameters.get("scope"),
-            resources=form.resources,
-            now=held.clock.now(),
-        )
+        issued = await _granted_by(client, form)(held, client, form)
     client_token_total.labels(outcome="issued").inc()
     # Not audited, as rotations are not; the log line tells who got what.
     request.state.facts = {
@@ -98,3 +98,35 @@ async def token(request: Request) -> JSONResponse:
     if issued.grant.scope:
         answer["scope"] = issued.grant.scope
     return JSONResponse(answer, headers=NO_STORE)
+
+
+async def _client_credentials(held: Service, client: Client, form: Form) -> ClientToken:
+    return client_credentials(
+        held.issuer,
+        client,
+        scope=form.parameters.get("scope"),
+        resources=form.resources,
+        now=held.clock.now(),
+    )
+
+
+Granting = Callable[[Service, Client, Form], Awaitable[ClientToken]]
+GRANTS: Mapping[str, Granting] = {GrantType.CLIENT_CREDENTIALS: _client_credentials}
+
+
+def _granted_by(client: Client, form: Form) -> Granting:
+    """
+    What grants the type that a client asks for.
+
+    Raises:
+        MissingParameter, UnsupportedGrantType, UnauthorizedClient: It asks for none, for one that
+            there is not, or for one that is not this client's.
+    """
+    grant_type = form.parameters.get("grant_type")
+    if grant_type is None:
+        raise MissingParameter("no_grant_type")
+    if grant_type not in GRANTS:
+        raise UnsupportedGrantType
+    if grant_type not in client.grant_types:
+        raise UnauthorizedClient("grant_type")
+    return GRANTS[grant_type]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse, Response
 
-from authsvc.http.request.dependencies import Service, service
+from authsvc.http.request.service import Service, service
 from authsvc.http.response.problem_schema import refusals
 from authsvc.observe import log_output, metrics
 from authsvc.protocol.errors import NotFound, Unauthenticated

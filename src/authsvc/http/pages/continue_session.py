@@ -25,7 +25,7 @@ from authsvc.http.pages.static_page import (
     Assets,
     StaticPage,
 )
-from authsvc.http.request.dependencies import service
+from authsvc.http.request.service import service
 from authsvc.http.response.errors import refusals
 from authsvc.protocol.errors import ValidationFailed
 

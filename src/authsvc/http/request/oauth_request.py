@@ -9,9 +9,10 @@ from typing import Any
 from fastapi import Request
 
 from authsvc.flows.client_authentication import ClientAttempt, authenticate_client
+from authsvc.http.request.caller import caller
 from authsvc.http.request.client_ip import client_network
 from authsvc.http.request.content_type import require_content_type
-from authsvc.http.request.dependencies import Service, caller
+from authsvc.http.request.service import Service
 from authsvc.observe.metrics import OutcomeCounter
 from authsvc.protocol.client_auth import JWT_BEARER, PresentedClient, presented_client
 from authsvc.protocol.clients import Client

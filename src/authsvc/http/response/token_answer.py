@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from authsvc.flows.login import Device
 from authsvc.flows.session import Outcome, Session
 from authsvc.http.request.cookies import DEVICE_LIFE
-from authsvc.http.request.dependencies import Service
+from authsvc.http.request.service import Service
 from authsvc.keys.csrf_tokens import csrf_token
 from authsvc.keys.device_cookies import device_cookie
 from authsvc.protocol.refresh import Delivery

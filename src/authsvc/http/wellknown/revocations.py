@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from authsvc.http.request.dependencies import service
+from authsvc.http.request.service import service
 from authsvc.http.response.document import Document
 from authsvc.http.response.problem_schema import refusals
 from authsvc.protocol.errors import BadRequest, DatabaseUnavailable

@@ -1,0 +1,40 @@
+"""Whose account it is: what the endpoints of an account ask for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from authsvc.flows.authenticate import authenticate
+from authsvc.http.request.credentials import Use, access_credential, check_csrf_token
+from authsvc.http.request.service import service
+from authsvc.protocol.errors import Unauthenticated
+from authsvc.store.users import Account
+
+
+async def current_user(request: Request) -> Account:
+    """
+    The account that the access token stands for.
+
+    Raises:
+        Unauthenticated: No token, or one that is not (or no longer) valid.
+        DuplicateCredentials: Two access cookies.
+        CsrfFailed: A write by cookie that does not provably come from a page of ours.
+    """
+    held = service(request)
+    presented = access_credential(request, held, lambda asked: Use.of_method(asked.method))
+    if presented is None:
+        raise Unauthenticated("no credential", error=None)
+    account = await authenticate(
+        held.db,
+        held.issuer,
+        access_token=presented.token,
+        now=held.clock.now(),
+    )
+    if presented.needs_csrf_token:
+        check_csrf_token(request, held, (account.session_id,))
+    return account
+
+
+CurrentUser = Annotated[Account, Depends(current_user)]
