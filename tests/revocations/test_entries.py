@@ -14,13 +14,9 @@ from authsvc.flows.maintain import prune
 from authsvc.flows.revoke_key import announce_key
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import DatabaseUnavailable, SchemaMismatch
-from authsvc.protocol.refresh import Delivery
-from authsvc.store import logins, refresh_families, sessions, spent_jtis, users
-from authsvc.store.admission import Place
+from authsvc.store import refresh_families, sessions, spent_jtis
 from authsvc.store.database import Database
-from authsvc.store.refresh_families import Family
 from authsvc.store.revocations import PRUNE_AFTER
-from authsvc.store.tables import User
 from authsvc_client.tokens.revocations import Kind, digest
 from tests.conftest import CALLER, LIFETIMES, START
 from tests.revocations.entries import (
@@ -29,31 +25,7 @@ from tests.revocations.entries import (
     entries,
     revoked_sessions,
 )
-
-
-async def a_user(db: Database, email: str = "alice@example.com") -> User:
-    async with db.transaction() as session:
-        user = await users.create(session, email=email, password_hash="hash")
-    assert user is not None
-    return user
-
-
-async def log_in(db: Database, user: User) -> Family:
-    async with db.autocommit() as connection:
-        family = await logins.create_family(
-            connection,
-            user_id=user.id,
-            verified_hash="hash",
-            delivery=Delivery.NATIVE,
-            remember=True,
-            mac_key_id=b"k" * 8,
-            lifetimes=LIFETIMES,
-            place=Place("a@example.com", "203.0.113.7/32", None),
-            caller=CALLER,
-            now=START,
-        )
-    assert family is not None
-    return family
+from tests.support.accounts import add_user, log_in
 
 
 async def end(
@@ -85,13 +57,13 @@ async def _end_all(db: Database, user_id: UUID) -> None:
 async def test_whatever_ends_a_users_sessions_announces_each_that_lives(
     db: Database, act: Act
 ) -> None:
-    user, other = await a_user(db), await a_user(db, "bob@example.com")
-    dead, *_ = families = [await log_in(db, user) for _ in range(3)]
-    await log_in(db, other)
+    user_id, other = await add_user(db), await add_user(db, "bob@example.com")
+    dead, *_ = families = [await log_in(db, user_id, now=START) for _ in range(3)]
+    await log_in(db, other, now=START)
     await end(db, dead.id, RevokeReason.LOGOUT)
 
-    await act(db, user.id)
-    await act(db, user.id)  # there is nothing left to announce
+    await act(db, user_id)
+    await act(db, user_id)  # there is nothing left to announce
 
     assert sorted(digest_of(family.id) for family in families) == await announced_sessions(db)
     assert await revoked_sessions(db) == await announced_sessions(db)
@@ -99,10 +71,10 @@ async def test_whatever_ends_a_users_sessions_announces_each_that_lives(
 
 @pytest.mark.requirement("D4", "D5")
 async def test_deleting_an_account_leaves_the_entries_of_its_sessions(db: Database) -> None:
-    user = await a_user(db)
-    families = [await log_in(db, user) for _ in range(2)]
+    user_id = await add_user(db)
+    families = [await log_in(db, user_id, now=START) for _ in range(2)]
 
-    await accounts.delete_account(db, user.id, database_now=START)
+    await accounts.delete_account(db, user_id, database_now=START)
 
     assert sorted(digest_of(family.id) for family in families) == await announced_sessions(db)
 
@@ -112,7 +84,7 @@ async def test_deleting_an_account_leaves_the_entries_of_its_sessions(db: Databa
 async def test_a_session_that_ends_is_announced_once_whatever_ended_it(
     db: Database, reason: RevokeReason
 ) -> None:
-    family = await log_in(db, await a_user(db))
+    family = await log_in(db, await add_user(db), now=START)
 
     ended = await asyncio.gather(*(end(db, family.id, reason) for _ in range(4)))
 
@@ -121,8 +93,8 @@ async def test_a_session_that_ends_is_announced_once_whatever_ended_it(
 
 
 async def test_a_session_whose_tokens_are_dead_for_an_hour_is_not_announced(db: Database) -> None:
-    user = await a_user(db)
-    families = [await log_in(db, user) for _ in range(2)]
+    user_id = await add_user(db)
+    families = [await log_in(db, user_id, now=START) for _ in range(2)]
     age = LIFETIMES.idle + timedelta(seconds=3660)
 
     await end(db, families[0].id, RevokeReason.LOGOUT, age - timedelta(microseconds=1))
@@ -134,12 +106,12 @@ async def test_a_session_whose_tokens_are_dead_for_an_hour_is_not_announced(db: 
 
 @pytest.mark.requirement("D7")
 async def test_a_revocation_that_is_rolled_back_is_not_announced(db: Database) -> None:
-    user = await a_user(db)
-    await log_in(db, user)
+    user_id = await add_user(db)
+    await log_in(db, user_id, now=START)
 
     async def fail() -> None:
         async with db.transaction() as session:
-            await sessions.revoke_many(session, reason="x", caller=None, user_id=user.id)
+            await sessions.revoke_many(session, reason="x", caller=None, user_id=user_id)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -154,7 +126,7 @@ async def test_a_revocation_that_cannot_be_announced_does_not_happen(
     db: Database, database_url: str
 ) -> None:
     """One statement: if the entry cannot be written, the session lives and the caller hears 503."""
-    family = await log_in(db, await a_user(db))
+    family = await log_in(db, await add_user(db), now=START)
     async with db.autocommit() as connection:
         await connection.fetchrow("ALTER TABLE revocations RENAME TO gone")
     restricted = await Database.open(database_url)
@@ -171,8 +143,8 @@ async def test_a_revocation_that_cannot_be_announced_does_not_happen(
 
 @pytest.mark.requirement("D7")
 async def test_a_connection_that_breaks_in_the_statement_leaves_neither(db: Database) -> None:
-    user = await a_user(db)
-    family = await log_in(db, user)
+    user_id = await add_user(db)
+    family = await log_in(db, user_id, now=START)
     kill = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
         "WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -193,9 +165,9 @@ async def test_a_connection_that_breaks_in_the_statement_leaves_neither(db: Data
 
 
 async def test_ending_all_sessions_of_everybody_announces_a_moment(db: Database) -> None:
-    user = await a_user(db)
+    user_id = await add_user(db)
     for _ in range(3):
-        await log_in(db, user)
+        await log_in(db, user_id, now=START)
 
     assert 3 == await administer_sessions.revoke_everybody(db, database_now=START)
     assert 0 == await administer_sessions.revoke_everybody(db, database_now=START)
@@ -207,14 +179,14 @@ async def test_ending_all_sessions_of_everybody_announces_a_moment(db: Database)
 async def test_a_change_of_roles_announces_the_next_version_and_ends_nothing(
     db: Database,
 ) -> None:
-    user = await a_user(db)
-    family = await log_in(db, user)
+    user_id = await add_user(db)
+    family = await log_in(db, user_id, now=START)
 
-    await accounts.set_account_roles(db, user.id, ["admin"], database_now=START)
-    await accounts.set_account_roles(db, user.id, ["admin"], database_now=START)  # no change
-    await accounts.set_account_roles(db, user.id, [], database_now=START)
+    await accounts.set_account_roles(db, user_id, ["admin"], database_now=START)
+    await accounts.set_account_roles(db, user_id, ["admin"], database_now=START)  # no change
+    await accounts.set_account_roles(db, user_id, [], database_now=START)
 
-    subject = digest(str(user.id))
+    subject = digest(str(user_id))
     assert [(Kind.VER, subject, 2), (Kind.VER, subject, 3)] == await entries(db)
     async with db.autocommit() as connection:
         loaded = await refresh_families.load(connection, family.id, now=START)
@@ -223,10 +195,10 @@ async def test_a_change_of_roles_announces_the_next_version_and_ends_nothing(
 
 
 async def test_roles_changed_at_once_make_as_many_versions(db: Database) -> None:
-    user = await a_user(db)
+    user_id = await add_user(db)
 
     await asyncio.gather(
-        *(accounts.set_account_roles(db, user.id, [f"r{n}"], database_now=START) for n in range(5))
+        *(accounts.set_account_roles(db, user_id, [f"r{n}"], database_now=START) for n in range(5))
     )
 
     assert [2, 3, 4, 5, 6] == [ver for _, _, ver in await entries(db)]
