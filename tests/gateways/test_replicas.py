@@ -9,7 +9,7 @@ import pytest
 
 from tests.gateways.client import send
 from tests.gateways.conftest import World
-from tests.support.live import EMAIL, PASSWORD
+from tests.support.live import log_in
 
 BOUND = 1.0  # seconds
 
@@ -18,8 +18,7 @@ BOUND = 1.0  # seconds
 async def test_no_replica_lets_a_session_pass_a_second_after_its_logout(world: World) -> None:
     here, there = (f"http://localhost:{port}" for port in (world.authsvc, world.replica))
     async with httpx.AsyncClient() as client:
-        account = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
-        tokens = (await client.post(f"{here}/auth/login", json=account)).json()
+        tokens = (await log_in(here)).json()
         bearer = {"authorization": f"Bearer {tokens['access_token']}"}
         before = await send(world.authsvc, path="/auth/verify", headers=[*bearer.items()])
         ending = {"refresh_token": tokens["refresh_token"], "scope": "session"}

@@ -28,7 +28,7 @@ from authsvc_client.verifier import (
     TokenVerifier,
 )
 from authsvc_client.verifier.fastapi import CurrentUser, protect
-from tests.support.live import EMAIL, PASSWORD, serving
+from tests.support.live import EMAIL, PASSWORD, log_in, serving
 
 ISSUER = "http://localhost:1"  # of both, so that either's tokens are the other's
 
@@ -43,8 +43,7 @@ class Live:
     keys: Path
 
     async def log_in(self) -> dict[str, str]:
-        body = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
-        found: dict[str, str] = (await self.replicas[0].post("/auth/login", json=body)).json()
+        found: dict[str, str] = (await log_in(str(self.replicas[0].base_url))).json()
         return found
 
     async def until(self, reached: Callable[[], Awaitable[bool]], *, within: float) -> None:
