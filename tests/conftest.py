@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from authsvc.embedded_postgres import EmbeddedPostgres, start_temporary
+from authsvc.keys.passwords import PasswordHasher
 from authsvc.observe.logging import configure_logging
 from authsvc.protocol.audit import Caller
 from authsvc.protocol.refresh import Lifetimes
@@ -78,6 +79,14 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     database = await Database.open(database_url)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def hasher() -> Iterator[PasswordHasher]:
+    """One that costs next to nothing."""
+    cheap = PasswordHasher(8, 1, 1, threads=1, memory_budget_mib=1, queue_seconds=2)
+    yield cheap
+    cheap.close()
 
 
 @dataclass

@@ -6,7 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,13 +32,6 @@ async def alice(authsvc: Command, db: Database) -> User:
     )
     assert 0 == done.code, done.err
     return await stored(db, "alice@example.com")
-
-
-@pytest.fixture
-def hasher() -> Iterator[PasswordHasher]:
-    cheap = PasswordHasher(8, 1, 1, threads=1, memory_budget_mib=1, queue_seconds=2)
-    yield cheap
-    cheap.close()
 
 
 async def stored(db: Database, email: str) -> User:

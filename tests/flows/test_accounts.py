@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -23,16 +23,10 @@ from authsvc.store.users import NewUser
 from authsvc_client.tokens.secret import Secret
 from tests.conftest import START
 from tests.support.accounts import live_sessions, log_in_as_read
+from tests.support.databases import until_a_lock_is_waited_for
 
 PASSWORD = Secret("correct horse battery staple")
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA"
-
-
-@pytest.fixture
-def hasher() -> Iterator[PasswordHasher]:
-    cheap = PasswordHasher(8, 1, 1, threads=1, memory_budget_mib=1, queue_seconds=2)
-    yield cheap
-    cheap.close()
 
 
 @pytest.fixture
@@ -255,10 +249,7 @@ async def test_a_cancelled_caller_does_not_stop_a_disabling_halfway(
     async with db.transaction() as session:
         await session.get(User, alice.id, with_for_update=True)
         disabling = asyncio.ensure_future(accounts.disable_account(db, alice.id))
-        async with asyncio.timeout(5), db.autocommit() as connection:
-            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            while await connection.fetchrow(waiting) is None:
-                pass
+        await until_a_lock_is_waited_for(db)
         disabling.cancel()
 
     with pytest.raises(asyncio.CancelledError):

@@ -16,6 +16,7 @@ from authsvc.store import sessions, users
 from authsvc.store.database import Database
 from tests.conftest import CALLER
 from tests.support.accounts import HASH, add_user, live_sessions, log_in, try_log_in
+from tests.support.databases import until_a_lock_is_waited_for
 
 Change = Callable[[AsyncSession, UUID], Awaitable[object]]
 
@@ -28,14 +29,6 @@ async def _disable(session: AsyncSession, user_id: UUID) -> None:
     await users.set_disabled(session, user_id, disabled=True)
 
 
-async def _until_blocked(db: Database) -> None:
-    """Until some statement waits for a lock; it must come to that."""
-    async with asyncio.timeout(5), db.autocommit() as connection:
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        while await connection.fetchrow(waiting) is None:
-            pass
-
-
 @pytest.mark.requirement("R4")
 @pytest.mark.parametrize("change", [_new_password, _disable])
 async def test_a_login_that_waits_for_the_change_is_refused(db: Database, change: Change) -> None:
@@ -44,7 +37,7 @@ async def test_a_login_that_waits_for_the_change_is_refused(db: Database, change
     async with db.transaction() as session:
         await change(session, user_id)
         login = asyncio.create_task(try_log_in(db, user_id))
-        await _until_blocked(db)
+        await until_a_lock_is_waited_for(db)
         await sessions.revoke_many(
             session, reason=RevokeReason.PASSWORD_CHANGED, caller=CALLER, user_id=user_id
         )

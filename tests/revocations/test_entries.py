@@ -26,6 +26,7 @@ from tests.revocations.entries import (
     revoked_sessions,
 )
 from tests.support.accounts import add_user, log_in
+from tests.support.waiting import HANGS
 
 
 async def end(
@@ -150,7 +151,7 @@ async def test_a_connection_that_breaks_in_the_statement_leaves_neither(db: Data
         "WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
 
-    async with db.transaction() as session, asyncio.timeout(10):
+    async with db.transaction() as session, asyncio.timeout(HANGS):
         await sessions.revoke_one(session, family.id, reason="x", caller=None)
         ending = asyncio.create_task(end(db, family.id, RevokeReason.LOGOUT))
         connection = await session.connection()

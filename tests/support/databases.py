@@ -9,6 +9,10 @@ from uuid import uuid4
 import asyncpg
 
 from authsvc.embedded_postgres import EmbeddedPostgres
+from authsvc.store.database import Database
+from tests.support.waiting import eventually_true
+
+WAITS = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
 @asynccontextmanager
@@ -33,3 +37,9 @@ async def administer(url: str, *statements: str) -> None:
             await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def until_a_lock_is_waited_for(db: Database) -> None:
+    """By some statement; it must come to that."""
+    async with db.autocommit() as connection:
+        await eventually_true(lambda: connection.fetchrow(WAITS))

@@ -17,6 +17,7 @@ from urllib.error import URLError
 import httpx
 
 from authsvc.keys.rotation import create_first_keys
+from tests.support.waiting import HANGS
 from tests.support.wire import Connection, post
 
 PROCESSES = 2
@@ -73,7 +74,7 @@ async def serving(database_url: str, directory: Path, **settings: str) -> AsyncI
         for port in ports
     ]
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANGS):
             for port in ports:
                 while not await asyncio.to_thread(is_ready, port):
                     assert all(process.poll() is None for process in processes)
