@@ -70,7 +70,7 @@ A day of five populations, simulated under our throttle
 ([decision 0018](decisions/0018-throttle.md)) and under the rules of others with their defaults:
 *GoTrue* counts all requests of an address, *Keycloak* (brute force detection, temporary lockout)
 the failures of an account, *django-axes* the failures of an address, until an administrator resets
-them. Our model is compared with the SQL, attempt for attempt, in `make test-all`; those of the others
+them. Our model is compared with the SQL, attempt for attempt, by our tests; those of the others
 are simplified, and were not compared with their programs: of their defaults only GoTrue's 150
 requests in 5 minutes were looked up. Their figures depend on the rate and the timing of the guesses
 (in an earlier draft, with evenly timed guesses, Keycloak let 308 through where it is 2,701 now): an

@@ -22,25 +22,13 @@ from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
 from tests.conftest import CALLER, LIFETIMES, START, Statements
 from tests.support.accounts import add_user, log_in, login
-
-MANY = 100_000
-BATCH = 2000  # copies a statement: within the limit of 2 s on a busy machine too
-
-COPY = """
-INSERT INTO refresh_families SELECT (r).* FROM (
-  SELECT jsonb_populate_record(f, jsonb_build_object('id', gen_random_uuid()) || $2::jsonb) AS r
-  FROM refresh_families f, generate_series(1, $3::int) WHERE f.id = $1
-) copies
-"""
+from tests.support.crowd import MANY, copy_session
 
 
 async def copy(db: Database, family: Family, count: int, **changes: object) -> None:
     """More rows like that one."""
     async with db.autocommit() as connection:
-        for done in range(0, count, BATCH):
-            batch = min(BATCH, count - done)
-            await connection.fetchrow(COPY, family.id, json.dumps(changes), batch)
-        await connection.fetchrow("ANALYZE refresh_families")
+        await copy_session(connection, family.id, count, **changes)
 
 
 async def crowd(db: Database, count: int = MANY) -> tuple[UUID, Family]:
