@@ -3,11 +3,16 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: help run test bench prove lint format clean run-environment dev-environment client-environment
+PARALLEL = -n auto --maxprocesses 4 --dist worksteal --durations=25
+# Without programs of others and what takes minutes; `slow` marks it, or its folder does.
+QUICK = tests -m 'not slow' --ignore=tests/browser --ignore=tests/gateways --ignore=tests/clients
+
+.PHONY: help run test test-all bench prove lint format clean run-environment dev-environment client-environment
 
 help:
 	@echo 'make run      set up, then serve on http://localhost:8000 with a database of its own'
-	@echo 'make test     set up, then lint, types, import contract and all tests (ARGS="-k name")'
+	@echo 'make test     set up, then lint, types, import contract and the quick tests (ARGS="-k name")'
+	@echo 'make test-all the same with all tests: browser, gateways, fuzzing, packages, short proof'
 	@echo 'make bench    measure against the limits of this machine (docs/performance.md)'
 	@echo 'make prove    every fault, seeded; adds to docs/proof.md (ARGS="--share 0.1 --minutes 60")'
 	@echo 'make lint     everything of the above but the tests'
@@ -19,7 +24,11 @@ run: run-environment
 
 test: lint client-environment
 	@echo '== tests'
-	@$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+	@$(PYTHON) -m pytest $(PARALLEL) $(QUICK) $(ARGS)
+
+test-all: lint client-environment
+	@echo '== all tests'
+	@$(PYTHON) -m pytest $(PARALLEL) $(ARGS)
 
 bench: dev-environment
 	@exec $(PYTHON) -m bench $(ARGS)

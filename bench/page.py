@@ -77,7 +77,7 @@ make bench                      # about half an hour, 20 GB of disk
 make bench ARGS="refresh page"  # some of it
 ```
 
-The short form runs in `make test`: it asserts that no answer is wrong and no chain is lost, and
+The short form runs in `make test-all`: it asserts that no answer is wrong and no chain is lost, and
 nothing about speed.
 """
 

@@ -15,10 +15,10 @@ import asyncpg
 
 from proof.client import Client, Session, generation_of
 from proof.experiment import Experiment, Findings, Stage
-from proof.fault_proxy import FaultProxy
 from proof.history import Operation, Recorder
 from proof.http_proxy import read_answer
 from proof.replica import Replica
+from tests.support.fault_proxy import FaultProxy
 
 CLIENTS = 6
 DELIVERIES = ("native", "spa", "web")

@@ -23,10 +23,10 @@ import asyncpg
 from proof.experiment import Findings, Stage
 from proof.honest_load import Load, cross_check, honest_load
 from proof.kill_postgres import BACKEND, checkpoint, replicas
-from proof.own_postgres import OwnPostgres, own_postgres
 from proof.strace import is_dead, traced
 from proof.zygote import Zygote
 from tests.support.live import free_port
+from tests.support.own_postgres import OwnPostgres, own_postgres
 
 DATA_SIZE = "176m"  # a fresh cluster has 40 MiB and a few segments of the log, of 16 MiB each
 LOG_SIZE = "64k"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from proof.fault_proxy import CHUNK, Listening, Stream
+from tests.support.fault_proxy import CHUNK, Listening, Stream
 
 PATIENCE = 3.0  # seconds that an answer is parked for another to overtake it
 

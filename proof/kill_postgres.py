@@ -19,9 +19,9 @@ import asyncpg
 
 from proof.experiment import Findings, Stage
 from proof.honest_load import cross_check, honest_load
-from proof.own_postgres import OwnPostgres, own_postgres
 from proof.zygote import Zygote
 from tests.support.live import free_port
+from tests.support.own_postgres import OwnPostgres, own_postgres
 
 BACKEND = "authsvc [local]"  # database and address in the title of a client's process
 SERVER_RECOVERY = 60.0  # seconds

@@ -34,10 +34,10 @@ from authsvc.store.tables import unfinished_endings, users
 from authsvc_client.tokens.revocations import digest
 from proof.client import Client, Session
 from proof.experiment import Findings, Stage
-from proof.own_postgres import OwnPostgres, own_postgres
 from proof.zygote import Service, Zygote
 from tests.support.crowd import MANY, copy_session
 from tests.support.live import free_port
+from tests.support.own_postgres import OwnPostgres, own_postgres
 
 PATIENCE = 120.0  # seconds until the rows of an account are tidied, kills included
 POLL = 0.01  # seconds

@@ -27,12 +27,12 @@ from bench.load import processes_below
 from proof.checker.afterwards import check_afterwards
 from proof.checker.check import check
 from proof.experiment import Findings, Stage
-from proof.fault_proxy import FaultProxy
 from proof.history import Recorder, read_history
-from proof.own_postgres import OwnPostgres, own_postgres
 from proof.replica import Replica
 from proof.workload import after_the_dust, workload
+from tests.support.fault_proxy import FaultProxy
 from tests.support.live import is_ready
+from tests.support.own_postgres import OwnPostgres, own_postgres
 
 SERVE = [sys.executable, "-m", "authsvc", "serve"]
 PLANTED = [sys.executable, "-m", "proof.planted"]

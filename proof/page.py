@@ -70,7 +70,7 @@ A day of five populations, simulated under our throttle
 ([decision 0018](decisions/0018-throttle.md)) and under the rules of others with their defaults:
 *GoTrue* counts all requests of an address, *Keycloak* (brute force detection, temporary lockout)
 the failures of an account, *django-axes* the failures of an address, until an administrator resets
-them. Our model is compared with the SQL, attempt for attempt, in `make test`; those of the others
+them. Our model is compared with the SQL, attempt for attempt, by our tests; those of the others
 are simplified, and were not compared with their programs: of their defaults only GoTrue's 150
 requests in 5 minutes were looked up. Their figures depend on the rate and the timing of the guesses
 (in an earlier draft, with evenly timed guesses, Keycloak let 308 through where it is 2,701 now): an
@@ -92,7 +92,7 @@ PLANTED = """\
 ## Planted bugs
 
 A checker that passes everything proves nothing. Each of these builds breaks one promise, and
-`make test` demands that the checker finds it, and finds nothing in the service as it is.
+`make test-all` demands that the checker finds it, and finds nothing in the service as it is.
 """
 FOUND = """\
 ## What it has found
@@ -133,7 +133,7 @@ make prove ARGS="list"
 ```
 
 Every batch is seeded by its number. The short forms of all experiments and controls run in
-`make test`.
+`make test-all`.
 """
 
 

@@ -17,9 +17,9 @@ from random import Random
 from authsvc.http.wire.framing import BODY_SECONDS, HEAD_SECONDS, WRITE_SECONDS
 from proof.client import Client, Session
 from proof.experiment import Experiment, Findings, Stage
-from proof.fault_proxy import Stream
 from proof.http_proxy import read_answer
 from proof.replica import Replica
+from tests.support.fault_proxy import Stream
 
 DEADLINE = 5.0  # seconds for an honest answer
 SLACK = 5.0  # seconds that the service's clocks may be late on a busy machine

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from proof.fault_proxy import FaultProxy, Stream, connect, reset
 from proof.http_proxy import Post, Treatment
+from tests.support.fault_proxy import FaultProxy, Stream, connect, reset
 
 REQUEST = b"POST /x HTTP/1.1\r\ncontent-length: 0\r\n\r\n"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from authsvc.embedded_postgres import EmbeddedPostgres, start_temporary
+from authsvc.keys.passwords import PasswordHasher
 from authsvc.observe.logging import configure_logging
 from authsvc.protocol.audit import Caller
 from authsvc.protocol.refresh import Lifetimes
@@ -25,6 +25,7 @@ from authsvc.remote.fetch import Fetcher
 from authsvc.settings import Settings
 from authsvc.store import migrate
 from authsvc.store.database import BACKGROUND, Database
+from tests.support.databases import administer, database, url_of
 
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 LIFETIMES = Lifetimes(
@@ -57,27 +58,23 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def template(postgres: EmbeddedPostgres) -> str:
     """The name of a migrated database, to be cloned."""
-    asyncio.run(_admin(postgres.url, 'CREATE DATABASE "template_migrated"'))
-    asyncio.run(migrate.upgrade(_url(postgres, "template_migrated")))
+    asyncio.run(administer(postgres.url, 'CREATE DATABASE "template_migrated"'))
+    asyncio.run(migrate.upgrade(url_of(postgres, "template_migrated")))
     return "template_migrated"
 
 
 @pytest.fixture
 async def database_url(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
     """The URL of a fresh, migrated database."""
-    name = f"test_{uuid4().hex}"
-    await _admin(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-    yield _url(postgres, name)
-    await _admin(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    async with database(postgres, template) as url:
+        yield url
 
 
 @pytest.fixture
 async def empty_database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
     """The URL of a database without any table."""
-    name = f"test_{uuid4().hex}"
-    await _admin(postgres.url, f'CREATE DATABASE "{name}"')
-    yield _url(postgres, name)
-    await _admin(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    async with database(postgres) as url:
+        yield url
 
 
 @pytest.fixture
@@ -96,6 +93,14 @@ def database_at(moment: datetime) -> Iterator[None]:
         yield
     finally:
         MOMENT.reset(before)
+
+
+@pytest.fixture
+def hasher() -> Iterator[PasswordHasher]:
+    """One that costs next to nothing."""
+    cheap = PasswordHasher(8, 1, 1, threads=1, memory_budget_mib=1, queue_seconds=2)
+    yield cheap
+    cheap.close()
 
 
 @dataclass
@@ -133,15 +138,3 @@ def statements(postgres: EmbeddedPostgres, database_url: str) -> Statements:
     counted = Statements(log_path=postgres.log_path, database=name)
     counted.clear()
     return counted
-
-
-def _url(postgres: EmbeddedPostgres, database: str) -> str:
-    return postgres.url.replace("/authsvc?", f"/{database}?")
-
-
-async def _admin(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

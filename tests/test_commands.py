@@ -252,7 +252,7 @@ def ci(debian: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_ci_installs_what_is_missing_and_calls_make_test(debian: Path) -> None:
+def test_ci_installs_what_is_missing_and_runs_all_tests(debian: Path) -> None:
     done = ci(debian)
 
     calls = (debian / "notes").read_text().splitlines()
@@ -260,7 +260,7 @@ def test_ci_installs_what_is_missing_and_calls_make_test(debian: Path) -> None:
     assert ["-qq", "update"] == calls[0].split()[1:]
     assert {"chromium", "nodejs", "npm", "python3-venv"} <= set(calls[1].split())
     assert "make" not in calls[1].split()
-    assert "make --no-print-directory test" == calls[2]
+    assert "make --no-print-directory test-all" == calls[2]
 
 
 def test_ci_ends_as_make_did_and_names_what_failed(debian: Path) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,8 +18,8 @@ import pytest
 from authsvc import embedded_postgres
 from authsvc.embedded_postgres import binaries, cluster
 from tests.support.other_user import AS_ROOT, NOBODY, PYTHONPATH, python_for_everybody
+from tests.support.waiting import HANGS, until
 
-PATIENCE = 30.0  # seconds
 FAST = {"fsync": "off"}
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's parent-death signal")
@@ -33,13 +32,6 @@ def data_dir() -> Iterator[Path]:
     parent = Path(tempfile.mkdtemp(prefix="authsvc test "))  # mode 0700
     yield parent / "data"
     shutil.rmtree(parent)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def servers_on(data_dir: Path) -> list[int]:
@@ -142,7 +134,7 @@ def test_running_server_is_found_and_a_stopped_one_is_not(data_dir: Path) -> Non
 def test_second_start_names_the_process_that_holds_the_data(data_dir: Path) -> None:
     with embedded_postgres.start(data_dir, options=FAST):
         other = start_in_another_process(data_dir)
-        _, complaint = other.communicate(timeout=PATIENCE)
+        _, complaint = other.communicate(timeout=HANGS)
 
     assert 0 != other.returncode
     assert f"(process {os.getpid()})" in complaint

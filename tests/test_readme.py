@@ -25,16 +25,15 @@ from fastapi import FastAPI
 from authsvc.settings import Settings
 from tests.keys.material import rsa_key
 from tests.protocol.forge import CLAIMS, HEADER, sign
-from tests.support.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.live import EMAIL, PASSWORD, access_token, free_port, serving
 from tests.support.lossy_proxy import LossyProxy
+from tests.support.node import CHROMIUM, CLIENTS, needs, needs_chromium, observed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHOWN = "http://localhost:8000"
 
-NODE, CURL = shutil.which("node"), shutil.which("curl")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-CLIENTS = ROOT / "tests" / "clients"
+CURL = shutil.which("curl")
 
 # What is cut off in README, where its beginning is always the same.
 PATTERNS = {"eyJhbGci…": r"eyJhbGci[\w.-]+", "art1.amrEek9Z…": r"art1\.[\w-]{87}"}
@@ -107,11 +106,8 @@ async def test_the_session_with_curl_shows_what_happens(database_url: str, tmp_p
 
 
 @pytest.mark.requirement("R1", "R3")
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
-@pytest.mark.skipif(
-    NODE is None or not (CLIENTS / "node_modules" / "playwright-core").is_dir(),
-    reason="needs Node.js and `npm ci --ignore-scripts` in tests/clients (make test does that)",
-)
+@needs_chromium
+@needs("playwright-core")
 @pytest.mark.finding("N22")
 async def test_the_page_stays_logged_in_over_reloads_lost_answers_and_tabs(
     database_url: str, tmp_path: Path
@@ -123,24 +119,15 @@ async def test_the_page_stays_logged_in_over_reloads_lost_answers_and_tabs(
         LossyProxy(ports[0], lose=3) as proxy,
     ):
         service = f"http://localhost:{proxy.listens_on}"
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [str(NODE), str(CLIENTS / "readme_page.mjs"), service, str(CHROMIUM)],
-            input=json.dumps(
-                {
-                    "email": EMAIL,
-                    "password": PASSWORD,
-                    "snippet": snippet("In a page", "js").replace(SHOWN, service),
-                }
-            ),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        told = {
+            "email": EMAIL,
+            "password": PASSWORD,
+            "snippet": snippet("In a page", "js").replace(SHOWN, service),
+        }
+        result = await asyncio.to_thread(
+            observed, CLIENTS / "readme_page.mjs", service, str(CHROMIUM), told=told
         )
 
-    assert 0 == done.returncode, done.stderr
-    result = json.loads(done.stdout)
     assert [None, True] == [result["stranger"], result["login"]]
     assert "password" in result["wrong"]  # the refusal, in the service's words
     assert f"new-{EMAIL}" == result["registered"][0]
@@ -209,9 +196,7 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
 async def resource(database_url: str, directory: Path) -> AsyncIterator[Resource]:
     async with serving(database_url, directory) as ports:
         origin = f"http://localhost:{ports[0]}"
-        body = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
-        async with httpx.AsyncClient(base_url=origin) as authsvc:
-            token = (await authsvc.post("/auth/login", json=body)).json()["access_token"]
+        token = await access_token(origin)
         async with client_of(load_service(origin, directory)) as client:
             yield Resource(client, directory / "keys", token)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
 
 from authsvc.http.pages.docs import docs_router
 from authsvc.settings import Settings
-from tests.browser.conftest import node
 from tests.http.small import application, client_of
+from tests.support.node import observed
 
 
 @pytest.mark.finding("N27")
@@ -31,12 +30,10 @@ async def test_the_pages_have_no_fault_that_axe_knows_in_any_colour_or_width(
 ) -> None:
     """Light and dark, 360 and 1280 px; what changes is told, and the focus is never lost."""
     origin = f"http://localhost:{service}"
-    script = str(Path(__file__).parent / "accessibility.mjs")
+    script = Path(__file__).parent / "accessibility.mjs"
 
-    done = await asyncio.to_thread(node, script, origin, chromium, str(tmp_path))
+    seen = await asyncio.to_thread(observed, script, origin, chromium, str(tmp_path))
 
-    assert 0 == done.returncode, done.stderr
-    seen = json.loads(done.stdout)
     assert not seen["violations"], "\n".join(seen["violations"])
     assert [] == seen["wide"]  # no cell of the table is cut
     assert ["H1", "H1"] == seen["focus"]  # after the sign-in, and after the sign-out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,8 +12,9 @@ import pytest
 from authsvc.http.pages.demo import ASSETS, demo_router
 from authsvc.http.pages.static_page import CONTENT_SECURITY_POLICY
 from authsvc.settings import Settings, SettingsError
-from tests.browser.conftest import ROOT, node
+from tests.browser.conftest import ROOT
 from tests.http.small import application, client_of
+from tests.support.node import observed
 
 STATIC = ROOT / "src" / "authsvc" / "http" / "pages" / "static" / "demo"
 PRODUCTION = {
@@ -58,12 +58,10 @@ async def test_the_demo_shows_sessions_reuse_and_logout(
     chromium: str, service: int, tmp_path: Path
 ) -> None:
     origin = f"http://localhost:{service}"
-    script = str(Path(__file__).parent / "demo.mjs")
+    script = Path(__file__).parent / "demo.mjs"
 
-    done = await asyncio.to_thread(node, script, origin, chromium, str(tmp_path))
+    result = await asyncio.to_thread(observed, script, origin, chromium, str(tmp_path))
 
-    assert 0 == done.returncode, done.stderr
-    result = json.loads(done.stdout)
     seen = result["seen"]
     assert {urlsplit(origin).netloc} == {urlsplit(url).netloc for url in seen["requests"]}
     assert [] == seen["violations"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.browser.conftest import ADA, node
+from tests.browser.conftest import ADA
 from tests.support.live import free_port, serving
+from tests.support.node import observed
 
 HOSTS = EVIL, OTHER_SITE = "evil.app.localhost", "evil.localhost"
 
@@ -33,13 +33,10 @@ async def seen(database_url: str, chromium: str, tmp_path: Path) -> AsyncIterato
         httpx.AsyncClient(base_url=f"http://localhost:{ports[0]}") as client,
     ):
         assert 201 == (await client.post("/auth/register", json=ADA)).status_code
-        script = str(Path(__file__).parent / "foreign_pages.mjs")
-        done = await asyncio.to_thread(
-            node, script, str(ports[0]), str(known_at), str(page_port), chromium,
-            input=json.dumps(ADA),
-        )  # fmt: skip
-        assert 0 == done.returncode, done.stderr
-        yield json.loads(done.stdout)
+        script = Path(__file__).parent / "foreign_pages.mjs"
+        yield await asyncio.to_thread(
+            observed, script, str(ports[0]), str(known_at), str(page_port), chromium, told=ADA
+        )
 
 
 @pytest.mark.requirement("X1", "X2", "X6", "O11")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import PACKAGE, ROOT, node
+from tests.browser.conftest import PACKAGE, ROOT
+from tests.support.node import node
 
 LIMIT = 5_000  # bytes, gzipped; docs/single-page-apps.md says it
 
@@ -18,7 +19,7 @@ LIMIT = 5_000  # bytes, gzipped; docs/single-page-apps.md says it
 def test_its_own_tests_pass(package: Path) -> None:
     assert package.is_dir()
 
-    done = node("--test", "test/")
+    done = node("--test", "test/", cwd=PACKAGE)
 
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "# pass 0" not in done.stdout

@@ -7,54 +7,22 @@ That the access cookie has run out is said to the browser, by taking the cookie 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 
 from authsvc.embedded_postgres import EmbeddedPostgres
-from tests.browser.conftest import ADA, ROOT, Scenario, node
-from tests.conftest import _admin, _url
+from tests.browser.conftest import ADA, ROOT, Scenario
+from tests.support.databases import database
+from tests.support.examples import example
 from tests.support.live import free_port, serving
+from tests.support.node import observed
 
 STATIC = ROOT / "src" / "authsvc" / "http" / "pages" / "static" / "continue"
 SIGNED_OUT = "Failed to load resource: the server responded with a status of 401"
-
-
-@contextmanager
-def running(example: str, port: int, **environment: str) -> Iterator[str]:
-    """An example as a process of its own; its origin."""
-    origin = f"http://localhost:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level=error"],
-        cwd=ROOT / "examples" / example,
-        env={**os.environ, "ORIGIN": origin, "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        yield origin
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-async def until_it_answers(origin: str) -> None:
-    async with httpx.AsyncClient(base_url=origin) as client, asyncio.timeout(20):
-        while True:
-            try:
-                await client.get("/sign-in")
-            except httpx.TransportError:
-                await asyncio.sleep(0.02)
-            else:
-                return
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +30,17 @@ async def application(
     postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[int, int, str]]:
     """A service, the port at which everybody knows it, and the origin of the example."""
-    name = f"test_{uuid4().hex}"
-    await _admin(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
     known_at = free_port()
     issuer = f"http://localhost:{known_at}"
-    async with serving(
-        _url(postgres, name),
-        tmp_path_factory.mktemp("service"),
-        REFRESH_RETRY_WINDOW="0",
-        ISSUER=issuer,
-    ) as ports:
+    directory = tmp_path_factory.mktemp("service")
+    async with (
+        database(postgres, template) as url,
+        serving(url, directory, REFRESH_RETRY_WINDOW="0", ISSUER=issuer) as ports,
+    ):
         async with httpx.AsyncClient(base_url=f"http://localhost:{ports[0]}") as client:
             assert 201 == (await client.post("/auth/register", json=ADA)).status_code
-        with running("server-rendered", free_port(), ISSUER=issuer) as origin:
-            await until_it_answers(origin)
+        async with example("server-rendered", ISSUER=issuer) as origin:
             yield ports[0], known_at, origin
-    await _admin(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -85,15 +48,13 @@ def visit(application: tuple[int, int, str], chromium: str, tmp_path: Path) -> S
     """Play a scenario of server_rendered.mjs; returns what it observed."""
 
     async def play(name: str) -> dict[str, Any]:
-        script = str(Path(__file__).parent / "server_rendered.mjs")
+        script = Path(__file__).parent / "server_rendered.mjs"
         port, known_at, origin = application
-        done = await asyncio.to_thread(
-            node, script, str(port), str(known_at), origin, chromium, str(tmp_path), name,
-            input=json.dumps(ADA),
+        seen: dict[str, Any] = await asyncio.to_thread(
+            observed, script, str(port), str(known_at), origin, chromium, str(tmp_path), name,
+            told=ADA,
         )  # fmt: skip
-        assert 0 == done.returncode, done.stderr
-        observed: dict[str, Any] = json.loads(done.stdout)
-        return observed
+        return seen
 
     return play
 

@@ -7,31 +7,16 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.live import free_port
 from tests.support.other_user import PYTHONPATH
-
-PATIENCE = 60.0  # seconds; many imports on a busy machine
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+from tests.support.waiting import HANGS, until
 
 
 class Running:
@@ -111,9 +96,9 @@ class Running:
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(HANGS)
         for reader in self._readers:
-            reader.join(PATIENCE)
+            reader.join(HANGS)
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
@@ -143,7 +128,7 @@ class Running:
         self, method: str, path: str, body: object = None, *, host: str = "127.0.0.1"
     ) -> tuple[int, Any]:
         """One request on a connection of its own: status and, if it is JSON, the body."""
-        connection = http.client.HTTPConnection(host, self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(host, self.port, timeout=HANGS)
         try:
             connection.request(
                 method,

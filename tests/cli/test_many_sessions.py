@@ -14,18 +14,12 @@ from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.store import attempts, endings
 from authsvc.store.attempts import Attempt
 from authsvc.store.database import Database
-from authsvc.store.tables import User
 from tests.cli.conftest import Command
-from tests.cli.test_sessions import add, log_in
 from tests.conftest import CALLER, LIFETIMES, database_at
+from tests.support.accounts import add_user, log_in
 from tests.support.crowd import copies, copy_session, mark, not_revoked, written
 
 ADDRESS = "alice@example.com"
-
-
-@pytest.fixture
-async def alice(db: Database) -> User:
-    return await add(db, ADDRESS)
 
 
 @pytest.fixture
@@ -67,10 +61,10 @@ async def test_a_hundred_thousand_sessions_end_by_one_command(
     authsvc: Command,
     db: Database,
     owner: asyncpg.Connection,
-    alice: User,
     command: tuple[str, ...],
 ) -> None:
-    mine = await log_in(db, alice)
+    alice = await add_user(db, ADDRESS)
+    mine = (await log_in(db, alice, delivery=Delivery.SPA)).id
     await copy_session(owner, mine)
     used, first, last = await copies(owner, mine, 3)
     assert await refreshes(db, used)
@@ -84,7 +78,7 @@ async def test_a_hundred_thousand_sessions_end_by_one_command(
     deleted = "delete" in command
     assert (not deleted, 1, 1) == (rows["users"], rows["revocations"], rows["unfinished_endings"])
     assert rows["refresh_families"] <= endings.AT_ONCE
-    assert 0 == await administer_sessions.count_sessions(db, alice.id)
+    assert 0 == await administer_sessions.count_sessions(db, alice)
     for family_id in (mine, used, first, last):
         assert not await refreshes(db, family_id)
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import PATIENCE, Running, until
+from tests.cli.running import Running
 from tests.support.other_user import AS_ROOT, NOBODY, python_for_everybody
+from tests.support.waiting import HANGS, until
 
 ACCOUNT = {"email": "alice@example.com", "password": "correct horse battery staple"}
 NATIVE = {**ACCOUNT, "delivery": "native"}
@@ -169,7 +170,7 @@ def test_running_request_is_answered_after_sigterm_and_new_ones_are_refused(
         f"POST /auth/login HTTP/1.1\r\nHost: localhost:{running.port}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=HANGS) as connection:
         connection.sendall(head.encode() + body[:10])
         # Another connection's answer shows that the first has been accepted and read.
         assert 200 == running.request("GET", "/healthz")[0]
@@ -185,7 +186,7 @@ def test_running_request_is_answered_after_sigterm_and_new_ones_are_refused(
 
 def refuses(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+        socket.create_connection(("127.0.0.1", port), timeout=HANGS).close()
     except ConnectionRefusedError:
         return True
     return False

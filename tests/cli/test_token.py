@@ -17,15 +17,14 @@ from authsvc.keys.inventory import take_inventory
 from authsvc.keys.refresh_tokens import RefreshKeys, seal
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.settings import Settings
-from authsvc.store import logins, spent_jtis, users
-from authsvc.store.admission import Place
+from authsvc.store import spent_jtis
 from authsvc.store.database import Database
-from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc_client.tokens.jwk import rsa_jwk
 from tests.cli.conftest import Command, Done
-from tests.conftest import CALLER, LIFETIMES
+from tests.conftest import CALLER
 from tests.keys.material import kid, put_mac, put_signing, rsa_key
 from tests.protocol.forge import CLAIMS, HEADER, segment, sign, without
+from tests.support.accounts import add_user, log_in
 
 DAY = timedelta(days=1)
 ISSUER = "http://localhost:8000"
@@ -332,24 +331,12 @@ async def test_a_refresh_token_that_was_changed_or_whose_key_is_gone_is_told_apa
 async def family(authsvc: Command, db: Database, keys_dir: Path) -> UUID:
     """A session whose newest token has generation 0."""
     assert callable(authsvc)
-    async with db.transaction() as session:
-        user = await users.create(session, email="a@example.com", password_hash="h")
-    assert user is not None
     inventory = take_inventory(
         keys_dir, now=datetime.now(UTC), passphrase=None, refresh_absolute_ttl=30 * DAY
     )
     (mac_key,) = inventory.reading.mac_keys.values()
-    async with db.autocommit() as connection:
-        created = await logins.create_family(
-            connection,
-            NewSession(PasswordVerified(user.id, "h"), Delivery.SPA, remember=True),
-            mac_key_id=mac_key.key_id,
-            lifetimes=LIFETIMES,
-            place=Place("a@example.com", "203.0.113.7/32", None),
-            caller=CALLER,
-        )
-    assert created is not None
-    return created.id
+    family = await log_in(db, await add_user(db), delivery=Delivery.SPA, mac_key_id=mac_key.key_id)
+    return family.id
 
 
 async def test_the_database_says_what_would_become_of_a_refresh_token(

@@ -6,7 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ from authsvc.store import users
 from authsvc.store.database import Database
 from authsvc.store.tables import AuditRecord, User
 from tests.cli.conftest import Command
-from tests.flows.test_accounts import live, log_in
+from tests.support.accounts import live_sessions, log_in_as_read
 
 PASSWORD = "correct horse battery staple"
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA"
@@ -32,13 +32,6 @@ async def alice(authsvc: Command, db: Database) -> User:
     )
     assert 0 == done.code, done.err
     return await stored(db, "alice@example.com")
-
-
-@pytest.fixture
-def hasher() -> Iterator[PasswordHasher]:
-    cheap = PasswordHasher(8, 1, 1, threads=1, memory_budget_mib=1, queue_seconds=2)
-    yield cheap
-    cheap.close()
 
 
 async def stored(db: Database, email: str) -> User:
@@ -176,8 +169,8 @@ async def test_nobody_is_refused_in_one_line(authsvc: Command, act: str, user: s
 async def test_disabling_says_how_many_sessions_it_ended(
     authsvc: Command, db: Database, alice: User
 ) -> None:
-    await log_in(db, alice)
-    await log_in(db, alice)
+    await log_in_as_read(db, alice)
+    await log_in_as_read(db, alice)
 
     disabled = await authsvc("users", "disable", alice.email)
     again = await authsvc("users", "disable", alice.email)
@@ -188,11 +181,11 @@ async def test_disabling_says_how_many_sessions_it_ended(
     assert "alice@example.com was disabled already; 0 sessions ended.\n" == again.out
     assert "Enabled alice@example.com.\n" == enabled.out
     assert "alice@example.com is not disabled.\n" == enabled_again.out
-    assert set() == await live(db)
+    assert set() == await live_sessions(db)
 
 
 async def test_deleting_needs_a_yes(authsvc: Command, db: Database, alice: User) -> None:
-    await log_in(db, alice)
+    await log_in_as_read(db, alice)
 
     unasked = await authsvc("users", "delete", alice.email, stdin="y\n")
     kept = await everybody(db)
@@ -225,7 +218,7 @@ async def test_roles_are_replaced_and_none_takes_all_away(
 async def test_another_password_replaces_the_old_one_and_ends_the_sessions(
     authsvc: Command, db: Database, alice: User, hasher: PasswordHasher
 ) -> None:
-    await log_in(db, alice)
+    await log_in_as_read(db, alice)
 
     done = await authsvc(
         "users", "set-password", alice.email, "--password-stdin", stdin="another horse entirely"
@@ -240,7 +233,7 @@ async def test_another_password_replaces_the_old_one_and_ends_the_sessions(
 async def test_show_tells_everything_but_the_hash(
     authsvc: Command, db: Database, alice: User
 ) -> None:
-    await log_in(db, alice)
+    await log_in_as_read(db, alice)
 
     people = await authsvc("users", "show", alice.email)
     machines = await authsvc("users", "show", alice.email, "--json")

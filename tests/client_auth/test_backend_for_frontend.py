@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,10 +13,10 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.support.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.examples import example, notes
+from tests.support.live import EMAIL, PASSWORD, serving
 from tests.support.lossy_proxy import LossyProxy
-from tests.verifier.snippets import ROOT
-from tests.verifier.test_example import notes
+from tests.support.snippets import ROOT
 
 EXAMPLE = ROOT / "examples" / "backend-for-frontend"
 OTHER_SITE = {"origin": "https://attacker.test", "sec-fetch-site": "cross-site"}
@@ -28,38 +25,12 @@ OTHER_PORT = {"origin": "http://localhost:1", "sec-fetch-site": "same-site"}
 
 @asynccontextmanager
 async def backend(directory: Path, issuer: str, api: str) -> AsyncIterator[httpx.AsyncClient]:
-    """The example as a process of its own, and a browser for it."""
-    port = free_port()
-    origin = f"http://localhost:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level=error"],
-        cwd=EXAMPLE,
-        env={
-            **os.environ,
-            "ISSUER": issuer,
-            "API": api,
-            "ORIGIN": origin,
-            "STATE": str(directory / "sessions"),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-        stdout=subprocess.DEVNULL,
-    )
-    page = {"origin": origin, "sec-fetch-site": "same-origin"}
-    try:
+    """The example, and a browser for it."""
+    state = str(directory / "sessions")
+    async with example("backend-for-frontend", ISSUER=issuer, API=api, STATE=state) as origin:
+        page = {"origin": origin, "sec-fetch-site": "same-origin"}
         async with httpx.AsyncClient(base_url=origin, headers=page, timeout=30) as client:
-            async with asyncio.timeout(20):
-                while True:
-                    try:
-                        await client.get("/sign-in")
-                    except httpx.TransportError:
-                        assert None is process.poll()
-                        await asyncio.sleep(0.02)
-                    else:
-                        break
             yield client
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 async def sign_in(browser: httpx.AsyncClient, password: str = PASSWORD) -> httpx.Response:

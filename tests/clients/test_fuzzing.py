@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.support.live import EMAIL, PASSWORD, serving
+from tests.support.live import access_token, serving
 
 EXAMPLES = 15  # for each operation and phase: bounded, and the same in every run
 
@@ -20,9 +19,7 @@ async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> 
     """No 5xx, no undocumented status, body or content type, no accepted violation."""
     async with serving(database_url, tmp_path) as ports:
         origin = f"http://localhost:{ports[0]}"
-        async with httpx.AsyncClient(base_url=origin) as client:
-            body = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
-            login = await client.post("/auth/login", json=body)
+        token = await access_token(origin)
         process = await asyncio.to_thread(
             subprocess.run,
             [
@@ -36,7 +33,7 @@ async def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> 
                 # No schema can say which passwords are weak, or that a token is not ours.
                 "--exclude-checks=positive_data_acceptance",
                 "--no-color",
-                f"--header=Authorization: Bearer {login.json()['access_token']}",
+                f"--header=Authorization: Bearer {token}",
             ],
             cwd=tmp_path,
             capture_output=True,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 import warnings
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -25,12 +23,11 @@ from authsvc.protocol.clients import AuthMethod, Client
 from authsvc.store.database import Database
 from tests.keys.material import rsa_key
 from tests.support.live import serving
+from tests.support.node import CLIENTS, needs, observed
 
 with warnings.catch_warnings(record=True):  # it would rather have httpx2
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-HERE = Path(__file__).parent
-NODE = shutil.which("node")
 ORDERS = "https://orders.example.com"
 
 
@@ -97,10 +94,7 @@ def public_half(jwk: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.requirement("A1", "A2", "A5", "O12", "Q1", "Q3", "T1", "T2", "K6")
-@pytest.mark.skipif(
-    NODE is None or not (HERE / "node_modules" / "oauth4webapi").is_dir(),
-    reason="needs Node.js and `npm ci --ignore-scripts` in tests/clients (make test does that)",
-)
+@needs("oauth4webapi")
 @pytest.mark.parametrize(
     ("method", "alg"),
     [
@@ -127,18 +121,8 @@ async def test_oauth4webapi_finds_everything_as_the_rfcs_say(
         "introspector": live.introspector,
     }
 
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [str(NODE), str(HERE / "service_with_oauth4webapi.mjs")],
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    said = await asyncio.to_thread(observed, CLIENTS / "service_with_oauth4webapi.mjs", told=given)
 
-    assert 0 == done.returncode, done.stderr
-    said = json.loads(done.stdout)
     assert ("bearer", 900, "orders:read") == tuple(
         said[name] for name in ("token_type", "expires_in", "scope")
     )

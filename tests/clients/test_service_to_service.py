@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,13 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.live import EMAIL, PASSWORD, serving
-from tests.verifier.snippets import block, module_of
+from tests.support.live import log_in, serving
+from tests.support.node import CLIENTS, needs
+from tests.support.snippets import block, module_of
 
 PAGE = "service-to-service.md"
 SHOWN = "http://localhost:8000"
-NODE = shutil.which("node")
-CLIENTS = Path(__file__).parent
 KEYS = "Keys instead of secrets"
 
 
@@ -103,10 +101,7 @@ async def test_a_reader_gets_from_a_client_to_an_accepted_token(
     assert 401 == nobody.status_code
 
 
-@pytest.mark.skipif(
-    NODE is None or not (CLIENTS / "node_modules" / "oauth4webapi").is_dir(),
-    reason="needs Node.js and `npm ci --ignore-scripts` in tests/clients (make test does that)",
-)
+@needs("oauth4webapi")
 async def test_the_snippet_for_node_gets_one_token_and_keeps_it(live: Live) -> None:
     await register(live, "1. Make a client", "SHOP_SECRET")
     (live.home / "node_modules").symlink_to(CLIENTS / "node_modules")
@@ -132,9 +127,7 @@ async def test_revoked_tokens_are_inactive_at_once(
     await register(live, "1. Make a client", "SHOP_SECRET")
     monkeypatch.setenv("ORDERS_SECRET", await register(live, "4. Ask authsvc", "ORDERS_SECRET"))
     introspect = live.snippet("4. Ask authsvc").introspect
-    async with httpx.AsyncClient(base_url=live.origin) as client:
-        body = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
-        login = (await client.post("/auth/login", json=body)).json()
+    login = (await log_in(live.origin)).json()
     service = json.loads(await live.shell(block(PAGE, "curl", "sh")))["access_token"]
     tokens = (service, login["access_token"])
 

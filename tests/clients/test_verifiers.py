@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jwt
 import pytest
 
-from tests.support.live import EMAIL, PASSWORD, serving
-
-HERE = Path(__file__).parent
-NODE = shutil.which("node")
+from tests.support.live import access_token, serving
+from tests.support.node import CLIENTS, needs, node
 
 
 @dataclass
@@ -31,10 +27,7 @@ class Live:
 async def live(database_url: str, tmp_path: Path) -> AsyncIterator[Live]:
     async with serving(database_url, tmp_path) as ports:
         origin = f"http://localhost:{ports[0]}"
-        async with httpx.AsyncClient(base_url=origin) as client:
-            body = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
-            login = await client.post("/auth/login", json=body)
-        yield Live(origin=origin, token=login.json()["access_token"])
+        yield Live(origin, await access_token(origin))
 
 
 @pytest.mark.requirement("T1", "T2", "K1")
@@ -66,21 +59,10 @@ async def test_pyjwt_verifies_a_token_from_the_jwks_alone(live: Live) -> None:
 
 
 @pytest.mark.requirement("T1", "K1")
-@pytest.mark.skipif(
-    NODE is None or not (HERE / "node_modules" / "jose").is_dir(),
-    reason="needs Node.js and `npm ci --ignore-scripts` in tests/clients (make test does that)",
-)
+@needs("jose")
 async def test_jose_verifies_a_token_from_the_jwks_alone(live: Live) -> None:
     def verify(audience: str) -> subprocess.CompletedProcess[str]:
-        assert NODE is not None
-        return subprocess.run(
-            [NODE, str(HERE / "verify_with_jose.mjs"), live.origin, audience],
-            input=live.token,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return node(CLIENTS / "verify_with_jose.mjs", live.origin, audience, input=live.token)
 
     accepted = await asyncio.to_thread(verify, "authsvc")
     refused = await asyncio.to_thread(verify, "another-service")

@@ -142,6 +142,7 @@ def test_pods_run_commands_that_exist(pod: dict[str, Any]) -> None:
     (container,) = pod["spec"]["containers"]
     command: Any = typer.main.get_command(app)
     for word in container["args"]:
+        assert word in command.commands
         command = command.commands[word]
 
 

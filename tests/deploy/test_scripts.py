@@ -7,13 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from tests.deploy.files import ROOT
+from tests.support.http_server import http_server
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # as in the image
 
@@ -31,22 +31,13 @@ class Service:
 def service() -> Iterator[Service]:
     seen = Service()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            seen.asked.append(f"{self.headers['Host']} {self.path}")
-            self.send_response(seen.status)
-            self.end_headers()
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        seen.asked.append(f"{handler.headers['Host']} {handler.path}")
+        handler.send_response(seen.status)
+        handler.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        seen.port = server.server_port
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with http_server(answer) as seen.port:
         yield seen
-        server.shutdown()
-        thread.join()
 
 
 def check(**environment: str) -> subprocess.CompletedProcess[str]:

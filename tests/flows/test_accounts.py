@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -16,26 +16,17 @@ from authsvc.flows.import_accounts import AddressesTaken, Imported, import_accou
 from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import AuditEvent
 from authsvc.protocol.errors import EmailTaken, NotFound, ValidationFailed, WeakPassword
-from authsvc.protocol.refresh import Delivery
 from authsvc.protocol.roles import MAX_ROLES
-from authsvc.store import logins
-from authsvc.store.admission import Place
 from authsvc.store.database import Database
-from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
 from authsvc.store.users import NewUser
 from authsvc_client.tokens.secret import Secret
-from tests.conftest import CALLER, LIFETIMES, START, database_at
+from tests.conftest import START, database_at
+from tests.support.accounts import live_sessions, log_in_as_read
+from tests.support.databases import until_a_lock_is_waited_for
 
 PASSWORD = Secret("correct horse battery staple")
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA"
-
-
-@pytest.fixture
-def hasher() -> Iterator[PasswordHasher]:
-    cheap = PasswordHasher(8, 1, 1, threads=1, memory_budget_mib=1, queue_seconds=2)
-    yield cheap
-    cheap.close()
 
 
 @pytest.fixture
@@ -47,27 +38,6 @@ async def create(db: Database, hasher: PasswordHasher, email: str, *roles: str) 
     return await accounts.create_account(
         db, hasher, email=email, password=PASSWORD, blocked=(), roles=roles
     )
-
-
-async def log_in(db: Database, user: User) -> UUID | None:
-    """The second statement of a login that verified the password the account had."""
-    async with db.autocommit() as connection:
-        family = await logins.create_family(
-            connection,
-            NewSession(
-                PasswordVerified(user.id, user.password_hash), Delivery.NATIVE, remember=True
-            ),
-            mac_key_id=b"k" * 8,
-            lifetimes=LIFETIMES,
-            place=Place("a@example.com", "203.0.113.7/32", None),
-            caller=CALLER,
-        )
-    return family.id if family else None
-
-
-async def live(db: Database) -> set[UUID]:
-    page = await administer_sessions.list_all_sessions(db, limit=1000)
-    return {family.id for family, _ in page}
 
 
 async def trail(db: Database, user_id: UUID) -> list[AuditRecord]:
@@ -156,15 +126,15 @@ async def test_disabling_ends_every_session_of_this_user_and_no_other(
     db: Database, hasher: PasswordHasher, alice: User
 ) -> None:
     bob = await create(db, hasher, "bob@example.com")
-    await log_in(db, alice)
-    await log_in(db, alice)
-    kept = await log_in(db, bob)
+    await log_in_as_read(db, alice)
+    await log_in_as_read(db, alice)
+    kept = await log_in_as_read(db, bob)
 
     done = await accounts.disable_account(db, alice.id)
 
     assert Changed(changed=True, ended=2) == done
-    assert {kept} == await live(db)
-    assert await log_in(db, alice) is None
+    assert {kept} == await live_sessions(db)
+    assert await log_in_as_read(db, alice) is None
     assert ["session_revoked", "session_revoked", "user_disabled"] == sorted(
         (await events(db, alice.id))[1:]
     )
@@ -182,14 +152,14 @@ async def test_disabling_twice_changes_and_records_nothing_more(db: Database, al
 
 
 async def test_enabling_lets_in_again_but_revives_no_session(db: Database, alice: User) -> None:
-    await log_in(db, alice)
+    await log_in_as_read(db, alice)
     await accounts.disable_account(db, alice.id)
 
     enabled = await accounts.enable_account(db, alice.id)
 
     assert Changed(changed=True) == enabled
-    assert set() == await live(db)
-    assert await log_in(db, alice) is not None
+    assert set() == await live_sessions(db)
+    assert await log_in_as_read(db, alice) is not None
     assert Changed(changed=False) == await accounts.enable_account(db, alice.id)
 
 
@@ -197,7 +167,7 @@ async def test_enabling_lets_in_again_but_revives_no_session(db: Database, alice
 async def test_deleting_takes_the_sessions_and_leaves_the_trail(
     db: Database, hasher: PasswordHasher, alice: User
 ) -> None:
-    await log_in(db, alice)
+    await log_in_as_read(db, alice)
 
     deleted = await accounts.delete_account(db, alice.id)
 
@@ -213,7 +183,7 @@ async def test_deleting_takes_the_sessions_and_leaves_the_trail(
 async def test_another_password_ends_every_session(
     db: Database, hasher: PasswordHasher, alice: User
 ) -> None:
-    await log_in(db, alice)
+    await log_in_as_read(db, alice)
 
     done = await accounts.set_account_password(
         db, hasher, alice, password=Secret("another horse entirely"), blocked=()
@@ -267,28 +237,25 @@ async def test_no_login_in_flight_survives(
     for number in range(20):
         user = await create(db, hasher, f"u{number}@example.com")
 
-        await asyncio.gather(log_in(db, user), act(db, user.id), log_in(db, user))
+        await asyncio.gather(log_in_as_read(db, user), act(db, user.id), log_in_as_read(db, user))
 
-    assert set() == await live(db)
+    assert set() == await live_sessions(db)
 
 
 async def test_a_cancelled_caller_does_not_stop_a_disabling_halfway(
     db: Database, alice: User
 ) -> None:
-    await log_in(db, alice)
+    await log_in_as_read(db, alice)
     async with db.transaction() as session:
         await session.get(User, alice.id, with_for_update=True)
         disabling = asyncio.ensure_future(accounts.disable_account(db, alice.id))
-        async with asyncio.timeout(5), db.autocommit() as connection:
-            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            while await connection.fetchrow(waiting) is None:
-                pass
+        await until_a_lock_is_waited_for(db)
         disabling.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await disabling
 
-    assert set() == await live(db)
+    assert set() == await live_sessions(db)
     assert (await accounts.find_account(db, alice.email)).disabled_at is not None
 
 
@@ -296,7 +263,7 @@ async def test_sessions_are_listed_newest_first_in_pages_that_miss_none(
     db: Database, hasher: PasswordHasher, alice: User
 ) -> None:
     bob = await create(db, hasher, "bob@example.com")
-    began = [await log_in(db, user) for user in (alice, bob, alice, bob, alice)]
+    began = [await log_in_as_read(db, user) for user in (alice, bob, alice, bob, alice)]
 
     pages, after = list[UUID](), None
     while page := await administer_sessions.list_all_sessions(db, limit=2, after=after):
@@ -311,27 +278,27 @@ async def test_sessions_are_listed_newest_first_in_pages_that_miss_none(
 
 
 async def test_dead_sessions_are_not_listed(db: Database, alice: User) -> None:
-    ended, _ = await log_in(db, alice), await log_in(db, alice)
+    ended, _ = await log_in_as_read(db, alice), await log_in_as_read(db, alice)
     assert ended is not None
     await administer_sessions.revoke_session(db, ended)
 
     with database_at(START + timedelta(days=3650)):
         later = await administer_sessions.list_all_sessions(db, limit=10)
 
-    assert ended not in await live(db)
-    assert 1 == len(await live(db))
+    assert ended not in await live_sessions(db)
+    assert 1 == len(await live_sessions(db))
     assert [] == later
 
 
 async def test_one_session_ends_once_with_the_given_reason(db: Database, alice: User) -> None:
-    ended, kept = await log_in(db, alice), await log_in(db, alice)
+    ended, kept = await log_in_as_read(db, alice), await log_in_as_read(db, alice)
     assert ended is not None
 
     first = await administer_sessions.revoke_session(db, ended, reason="lost laptop")
     second = await administer_sessions.revoke_session(db, ended, reason="again")
 
     assert (True, False) == (first, second)
-    assert {kept} == await live(db)
+    assert {kept} == await live_sessions(db)
     async with db.transaction() as session:
         family = await session.get(RefreshFamily, ended)
     assert family is not None
@@ -347,7 +314,7 @@ async def test_everybodys_sessions_end_in_batches_each_audited(
     monkeypatch.setattr(administer_sessions, "BATCH", 2)
     bob = await create(db, hasher, "bob@example.com")
     for user in (alice, bob, alice, bob, alice):
-        await log_in(db, user)
+        await log_in_as_read(db, user)
     seen = list[int]()
 
     ended = await administer_sessions.revoke_everybody(
@@ -356,19 +323,19 @@ async def test_everybodys_sessions_end_in_batches_each_audited(
 
     assert 5 == ended
     assert [2, 4, 5] == seen
-    assert set() == await live(db)
+    assert set() == await live_sessions(db)
     assert 3 == (await events(db, alice.id)).count("session_revoked")
     assert 0 == await administer_sessions.revoke_everybody(db, reason="restored")
 
 
 @pytest.mark.parametrize("reason", ["", " ", "two\nlines", "x" * 201])
 async def test_a_reason_is_one_short_line(db: Database, alice: User, reason: str) -> None:
-    await log_in(db, alice)
+    await log_in_as_read(db, alice)
 
     with pytest.raises(ValidationFailed):
         await administer_sessions.revoke_everybody(db, reason=reason)
 
-    assert 1 == len(await live(db))
+    assert 1 == len(await live_sessions(db))
 
 
 async def test_imported_accounts_keep_hash_roles_age_and_state(db: Database) -> None:

@@ -12,89 +12,54 @@ import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import RevokeReason
-from authsvc.protocol.refresh import Delivery
-from authsvc.store import logins, sessions, users
-from authsvc.store.admission import Place
+from authsvc.store import sessions, users
 from authsvc.store.database import Database
-from authsvc.store.logins import NewSession, PasswordVerified
-from authsvc.store.refresh_families import Family
-from tests.conftest import CALLER, LIFETIMES, database_at
+from tests.conftest import CALLER, database_at
+from tests.support.accounts import HASH, add_user, live_sessions, log_in, try_log_in
+from tests.support.databases import until_a_lock_is_waited_for
 
 Change = Callable[[AsyncSession, UUID], Awaitable[object]]
 
 
 async def _new_password(session: AsyncSession, user_id: UUID) -> None:
-    await users.set_password(session, user_id, new_hash="new", verified_hash="old")
+    await users.set_password(session, user_id, new_hash="new", verified_hash=HASH)
 
 
 async def _disable(session: AsyncSession, user_id: UUID) -> None:
     await users.set_disabled(session, user_id, disabled=True)
 
 
-async def _log_in(db: Database, user_id: UUID) -> Family | None:
-    """The second statement of a login whose password was verified against `old`."""
-    async with db.autocommit() as connection:
-        return await logins.create_family(
-            connection,
-            NewSession(PasswordVerified(user_id, "old"), Delivery.NATIVE, remember=True),
-            mac_key_id=b"k" * 8,
-            lifetimes=LIFETIMES,
-            place=Place("a@example.com", "203.0.113.7/32", None),
-            caller=CALLER,
-        )
-
-
-async def _user(db: Database) -> UUID:
-    async with db.transaction() as session:
-        user = await users.create(session, email="a@example.com", password_hash="old")
-    assert user is not None
-    return user.id
-
-
-async def _live(db: Database, user_id: UUID) -> int:
-    async with db.transaction() as session:
-        return len(await sessions.list_live(session, user_id))
-
-
-async def _until_blocked(db: Database) -> None:
-    """Until some statement waits for a lock; it must come to that."""
-    async with asyncio.timeout(5), db.autocommit() as connection:
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        while await connection.fetchrow(waiting) is None:
-            pass
-
-
 @pytest.mark.requirement("R4")
 @pytest.mark.parametrize("change", [_new_password, _disable])
 async def test_a_login_that_waits_for_the_change_is_refused(db: Database, change: Change) -> None:
-    user_id = await _user(db)
+    user_id = await add_user(db)
 
     async with db.transaction() as session:
         await change(session, user_id)
-        login = asyncio.create_task(_log_in(db, user_id))
-        await _until_blocked(db)
+        login = asyncio.create_task(try_log_in(db, user_id))
+        await until_a_lock_is_waited_for(db)
         await sessions.revoke_many(
             session, reason=RevokeReason.PASSWORD_CHANGED, caller=CALLER, user_id=user_id
         )
 
     assert await login is None
-    assert 0 == await _live(db, user_id)
+    assert set() == await live_sessions(db)
 
 
 @pytest.mark.requirement("R4")
 @pytest.mark.parametrize("change", [_new_password, _disable])
 async def test_a_login_that_was_quicker_is_revoked(db: Database, change: Change) -> None:
-    user_id = await _user(db)
+    user_id = await add_user(db)
 
     async with db.transaction() as session:
-        family = await _log_in(db, user_id)
+        family = await try_log_in(db, user_id)
         await change(session, user_id)
         await sessions.revoke_many(
             session, reason=RevokeReason.PASSWORD_CHANGED, caller=CALLER, user_id=user_id
         )
 
     assert family is not None
-    assert 0 == await _live(db, user_id)
+    assert set() == await live_sessions(db)
 
 
 @pytest.mark.requirement("R4", "D5")
@@ -102,10 +67,7 @@ async def test_a_login_that_was_quicker_is_revoked(db: Database, change: Change)
 async def test_no_session_survives_a_change_it_raced_with(db: Database, change: Change) -> None:
     """Barrier pairs without any order; whatever the order was, nothing is left."""
     for _ in range(30):
-        async with db.transaction() as session:
-            user = await users.create(session, email=f"{_}@example.com", password_hash="old")
-        assert user is not None
-        user_id = user.id
+        user_id = await add_user(db, f"{_}@example.com")
 
         async def revoke(user_id: UUID = user_id) -> None:
             async with db.transaction() as session:
@@ -114,16 +76,15 @@ async def test_no_session_survives_a_change_it_raced_with(db: Database, change: 
                     session, reason=RevokeReason.PASSWORD_CHANGED, caller=CALLER, user_id=user_id
                 )
 
-        await asyncio.gather(_log_in(db, user_id), revoke(), _log_in(db, user_id))
+        await asyncio.gather(try_log_in(db, user_id), revoke(), try_log_in(db, user_id))
 
-        assert 0 == await _live(db, user_id)
+        assert set() == await live_sessions(db)
 
 
 async def test_pruning_keeps_a_family_until_a_day_after_its_absolute_expiry(
     db: Database,
 ) -> None:
-    family = await _log_in(db, await _user(db))
-    assert family is not None
+    family = await log_in(db, await add_user(db))
     end = family.absolute_expires_at + timedelta(days=1)
 
     async with db.transaction() as session:

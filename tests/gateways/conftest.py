@@ -11,16 +11,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 
 from authsvc.embedded_postgres import EmbeddedPostgres
-from tests.conftest import _admin, _url
 from tests.gateways.upstream import Upstream, upstream
-from tests.support.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.databases import database
+from tests.support.live import free_port, log_in, serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "gateway"
 AUTHSVC, ORDERS = "127.0.0.1:8000", "127.0.0.1:9000"
@@ -62,20 +60,19 @@ async def world(
     postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     """The issuer is `http://localhost:{port}`, and pages of the gateway's port are its own."""
-    name = f"test_{uuid4().hex}"
-    await _admin(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
     directory = tmp_path_factory.mktemp("authsvc")
     settings = {"TRUSTED_PROXIES": "127.0.0.0/8,::1", "ASSERTION_UPSTREAMS": "orders"}
     with upstream() as orders:
         async with (
-            serving(_url(postgres, name), directory, **settings) as ports,
+            database(postgres, template) as url,
+            serving(url, directory, **settings) as ports,
             httpx.AsyncClient(base_url=f"http://localhost:{ports[0]}") as client,
         ):
-            native = await _login(client, "native")
+            native = (await log_in(str(client.base_url))).json()
             me = await client.get(
                 "/auth/me", headers={"authorization": f"Bearer {native['access_token']}"}
             )
-            web = await _login(client, "web")
+            web = await log_in(str(client.base_url), "web")
             yield World(
                 authsvc=ports[0],
                 replica=ports[1],
@@ -83,19 +80,9 @@ async def world(
                 user_id=me.json()["id"],
                 session_id=native["session_id"],
                 access_token=native["access_token"],
-                cookies=dict(client.cookies),
-                csrf_token=web["csrf_token"],
+                cookies=dict(web.cookies),
+                csrf_token=web.json()["csrf_token"],
             )
-    await _admin(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-async def _login(client: httpx.AsyncClient, delivery: str) -> dict[str, Any]:
-    answer = await client.post(
-        "/auth/login", json={"email": EMAIL, "password": PASSWORD, "delivery": delivery}
-    )
-    assert 200 == answer.status_code, answer.text
-    said: dict[str, Any] = answer.json()
-    return said
 
 
 @dataclass(frozen=True)

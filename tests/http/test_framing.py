@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,11 +15,12 @@ import uvicorn
 
 from authsvc.http.wire import framing
 from authsvc.http.wire.connections import Connections
+from tests.support.waiting import until
 
 HOST = b"Host: localhost\r\n"
 POST = b"POST /echo HTTP/1.1\r\n" + HOST
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-PATIENCE = 10.0  # seconds, for the test's own sockets
+PATIENCE = 60.0  # seconds, for the test's own sockets
 
 
 @dataclass
@@ -84,10 +84,7 @@ def server() -> Iterator[tuple[uvicorn.Config, tuple[str, int]]]:
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     # The server loads its application when it starts, and would forget a test's own.
-    deadline = time.monotonic() + PATIENCE
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: server.started)
     yield config, address
     server.should_exit = True
     thread.join(PATIENCE)

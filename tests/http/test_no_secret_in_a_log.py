@@ -15,6 +15,7 @@ import pytest
 
 from authsvc.keys.rotation import create_first_keys
 from tests.support.live import free_port, is_ready
+from tests.support.waiting import HANGS
 
 PASSWORD = "canary-password-7f3a9c"
 WRONG = "canary-wrong-password-51be"
@@ -46,7 +47,7 @@ async def test_no_secret_ever_stands_in_a_log(database_url: str, tmp_path: Path)
             stderr=log,
         )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANGS):
             while not await asyncio.to_thread(is_ready, port):
                 assert process.poll() is None
         secrets = await _use_everything(f"http://localhost:{port}")

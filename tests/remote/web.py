@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any
+from threading import Event
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+from tests.support.http_server import http_server
 
 
 @dataclass
@@ -43,41 +44,21 @@ def web(context: ssl.SSLContext | None = None) -> Iterator[Web]:
     server = Web()
     server.gate.set()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            server.requests.append((self.path, self.headers["host"]))
-            server.gate.wait(30)
-            self.send_response(server.status)
-            for name, value in server.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(server.body)))
-            self.end_headers()
-            self.wfile.write(server.body)
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        server.requests.append((handler.path, handler.headers["host"]))
+        server.gate.wait(30)
+        handler.send_response(server.status)
+        for name, value in server.headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(server.body)))
+        handler.end_headers()
+        handler.wfile.write(server.body)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's
-            del format, args
-
-    class Quiet(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """Clients that hang up are what is tested here."""
-
-    listener = Quiet(("127.0.0.1", 0), Handler)
-    if context is not None:
-        listener.socket = context.wrap_socket(
-            listener.socket, server_side=True, do_handshake_on_connect=False
-        )
-    server.port = listener.server_address[1]
-    thread = Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.gate.set()
-        listener.shutdown()
-        thread.join()
-        listener.server_close()
+    with http_server(answer, context) as server.port:
+        try:
+            yield server
+        finally:
+            server.gate.set()
 
 
 def certificate_for(name: str, directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -14,51 +14,19 @@ from authsvc.flows.maintain import prune
 from authsvc.flows.revoke_key import announce_key
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import DatabaseUnavailable, SchemaMismatch
-from authsvc.protocol.refresh import Delivery
-from authsvc.store import logins, refresh_families, sessions, spent_jtis, users
-from authsvc.store.admission import Place
+from authsvc.store import refresh_families, sessions, spent_jtis
 from authsvc.store.database import Database
-from authsvc.store.logins import NewSession, PasswordVerified
-from authsvc.store.refresh_families import Family
 from authsvc.store.revocations import PRUNE_AFTER
-from authsvc.store.tables import User
 from authsvc_client.tokens.revocations import Kind, digest
-from tests.conftest import CALLER, LIFETIMES, MOMENT, START, database_at
+from tests.conftest import CALLER, LIFETIMES, START, database_at
 from tests.revocations.entries import (
     announced_sessions,
     digest_of,
     entries,
     revoked_sessions,
 )
-
-
-async def a_user(db: Database, email: str = "alice@example.com") -> User:
-    async with db.transaction() as session:
-        user = await users.create(session, email=email, password_hash="hash")
-    assert user is not None
-    return user
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    """Now is START, unless a test says otherwise."""
-    database = await Database.open(database_url, now=lambda: MOMENT.get() or START)
-    yield database
-    await database.close()
-
-
-async def log_in(db: Database, user: User) -> Family:
-    async with db.autocommit() as connection:
-        family = await logins.create_family(
-            connection,
-            NewSession(PasswordVerified(user.id, "hash"), Delivery.NATIVE, remember=True),
-            mac_key_id=b"k" * 8,
-            lifetimes=LIFETIMES,
-            place=Place("a@example.com", "203.0.113.7/32", None),
-            caller=CALLER,
-        )
-    assert family is not None
-    return family
+from tests.support.accounts import add_user, log_in
+from tests.support.waiting import HANGS
 
 
 async def end(
@@ -91,13 +59,13 @@ async def _end_all(db: Database, user_id: UUID) -> None:
 async def test_whatever_ends_a_users_sessions_announces_each_that_lives(
     db: Database, act: Act
 ) -> None:
-    user, other = await a_user(db), await a_user(db, "bob@example.com")
-    dead, *_ = families = [await log_in(db, user) for _ in range(3)]
+    user_id, other = await add_user(db), await add_user(db, "bob@example.com")
+    dead, *_ = families = [await log_in(db, user_id) for _ in range(3)]
     await log_in(db, other)
     await end(db, dead.id, RevokeReason.LOGOUT)
 
-    await act(db, user.id)
-    await act(db, user.id)  # there is nothing left to announce
+    await act(db, user_id)
+    await act(db, user_id)  # there is nothing left to announce
 
     assert sorted(digest_of(family.id) for family in families) == await announced_sessions(db)
     assert await revoked_sessions(db) == await announced_sessions(db)
@@ -105,10 +73,10 @@ async def test_whatever_ends_a_users_sessions_announces_each_that_lives(
 
 @pytest.mark.requirement("D4", "D5")
 async def test_deleting_an_account_leaves_the_entries_of_its_sessions(db: Database) -> None:
-    user = await a_user(db)
-    families = [await log_in(db, user) for _ in range(2)]
+    user_id = await add_user(db)
+    families = [await log_in(db, user_id) for _ in range(2)]
 
-    await accounts.delete_account(db, user.id)
+    await accounts.delete_account(db, user_id)
 
     assert sorted(digest_of(family.id) for family in families) == await announced_sessions(db)
 
@@ -118,7 +86,7 @@ async def test_deleting_an_account_leaves_the_entries_of_its_sessions(db: Databa
 async def test_a_session_that_ends_is_announced_once_whatever_ended_it(
     db: Database, reason: RevokeReason
 ) -> None:
-    family = await log_in(db, await a_user(db))
+    family = await log_in(db, await add_user(db))
 
     ended = await asyncio.gather(*(end(db, family.id, reason) for _ in range(4)))
 
@@ -127,8 +95,8 @@ async def test_a_session_that_ends_is_announced_once_whatever_ended_it(
 
 
 async def test_a_session_whose_tokens_are_dead_for_an_hour_is_not_announced(db: Database) -> None:
-    user = await a_user(db)
-    families = [await log_in(db, user) for _ in range(2)]
+    user_id = await add_user(db)
+    families = [await log_in(db, user_id) for _ in range(2)]
     age = LIFETIMES.idle + timedelta(seconds=3660)
 
     await end(db, families[0].id, RevokeReason.LOGOUT, age - timedelta(microseconds=1))
@@ -140,12 +108,12 @@ async def test_a_session_whose_tokens_are_dead_for_an_hour_is_not_announced(db: 
 
 @pytest.mark.requirement("D7")
 async def test_a_revocation_that_is_rolled_back_is_not_announced(db: Database) -> None:
-    user = await a_user(db)
-    await log_in(db, user)
+    user_id = await add_user(db)
+    await log_in(db, user_id)
 
     async def fail() -> None:
         async with db.transaction() as session:
-            await sessions.revoke_many(session, reason="x", caller=None, user_id=user.id)
+            await sessions.revoke_many(session, reason="x", caller=None, user_id=user_id)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -160,7 +128,7 @@ async def test_a_revocation_that_cannot_be_announced_does_not_happen(
     db: Database, database_url: str
 ) -> None:
     """One statement: if the entry cannot be written, the session lives and the caller hears 503."""
-    family = await log_in(db, await a_user(db))
+    family = await log_in(db, await add_user(db))
     async with db.autocommit() as connection:
         await connection.fetchrow("ALTER TABLE revocations RENAME TO gone")
     restricted = await Database.open(database_url, now=lambda: START)
@@ -177,14 +145,14 @@ async def test_a_revocation_that_cannot_be_announced_does_not_happen(
 
 @pytest.mark.requirement("D7")
 async def test_a_connection_that_breaks_in_the_statement_leaves_neither(db: Database) -> None:
-    user = await a_user(db)
-    family = await log_in(db, user)
+    user_id = await add_user(db)
+    family = await log_in(db, user_id)
     kill = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
         "WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
 
-    async with db.transaction() as session, asyncio.timeout(10):
+    async with db.transaction() as session, asyncio.timeout(HANGS):
         await sessions.revoke_one(session, family.id, reason="x", caller=None)
         ending = asyncio.create_task(end(db, family.id, RevokeReason.LOGOUT))
         connection = await session.connection()
@@ -199,9 +167,9 @@ async def test_a_connection_that_breaks_in_the_statement_leaves_neither(db: Data
 
 
 async def test_ending_all_sessions_of_everybody_announces_a_moment(db: Database) -> None:
-    user = await a_user(db)
+    user_id = await add_user(db)
     for _ in range(3):
-        await log_in(db, user)
+        await log_in(db, user_id)
 
     assert 3 == await administer_sessions.revoke_everybody(db)
     assert 0 == await administer_sessions.revoke_everybody(db)
@@ -213,14 +181,14 @@ async def test_ending_all_sessions_of_everybody_announces_a_moment(db: Database)
 async def test_a_change_of_roles_announces_the_next_version_and_ends_nothing(
     db: Database,
 ) -> None:
-    user = await a_user(db)
-    family = await log_in(db, user)
+    user_id = await add_user(db)
+    family = await log_in(db, user_id)
 
-    await accounts.set_account_roles(db, user.id, ["admin"])
-    await accounts.set_account_roles(db, user.id, ["admin"])  # no change
-    await accounts.set_account_roles(db, user.id, [])
+    await accounts.set_account_roles(db, user_id, ["admin"])
+    await accounts.set_account_roles(db, user_id, ["admin"])  # no change
+    await accounts.set_account_roles(db, user_id, [])
 
-    subject = digest(str(user.id))
+    subject = digest(str(user_id))
     assert [(Kind.VER, subject, 2), (Kind.VER, subject, 3)] == await entries(db)
     async with db.autocommit() as connection:
         loaded = await refresh_families.load(connection, family.id)
@@ -229,9 +197,9 @@ async def test_a_change_of_roles_announces_the_next_version_and_ends_nothing(
 
 
 async def test_roles_changed_at_once_make_as_many_versions(db: Database) -> None:
-    user = await a_user(db)
+    user_id = await add_user(db)
 
-    await asyncio.gather(*(accounts.set_account_roles(db, user.id, [f"r{n}"]) for n in range(5)))
+    await asyncio.gather(*(accounts.set_account_roles(db, user_id, [f"r{n}"]) for n in range(5)))
 
     assert [2, 3, 4, 5, 6] == [ver for _, _, ver in await entries(db)]
 

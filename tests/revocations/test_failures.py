@@ -16,10 +16,10 @@ from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
 from authsvc.store import revocation_log
 from authsvc.store.database import Database
 from authsvc_client.tokens.revocations import digest
-from proof.own_postgres import own_postgres
 from tests.conftest import MOMENT, START, database_at
 from tests.keys.material import kid
 from tests.revocations.conftest import ISSUER, Process, at, claims
+from tests.support.own_postgres import own_postgres
 
 
 @pytest.mark.requirement("D3", "D7", "Z1", "Z2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,42 +13,24 @@ from authsvc.flows import follow_revocations
 from authsvc.flows.maintain import prune
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import Unauthenticated
-from authsvc.protocol.refresh import Delivery
-from authsvc.store import logins, refresh_families, sessions, users
-from authsvc.store.admission import Place
+from authsvc.store import refresh_families, sessions, users
 from authsvc.store.database import Database
-from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.refresh_families import Family
 from authsvc_client.tokens.revocation_feed import STEP
 from authsvc_client.tokens.revocations import LIFE, Entry, Kind, RevocationSet, Standing, digest
-from tests.conftest import CALLER, LIFETIMES, database_at
+from tests.conftest import CALLER, database_at
 from tests.revocations.conftest import NewProcess, Process, at, claims
 from tests.revocations.entries import entries
+from tests.support import accounts
+from tests.support.accounts import add_user
+from tests.support.waiting import HANGS
 
 pytestmark = pytest.mark.finding("11.4")
 MAX_LIVE = 100
 
 
-async def a_user(db: Database, name: str = "alice") -> UUID:
-    async with db.transaction() as session:
-        user = await users.create(session, email=f"{name}@example.com", password_hash="hash")
-    assert user is not None
-    return user.id
-
-
 async def log_in(db: Database, user_id: UUID, seconds: float, *, most: int = 100) -> Family:
-    with database_at(at(seconds)):
-        async with db.autocommit() as connection:
-            family = await logins.create_family(
-                connection,
-                NewSession(PasswordVerified(user_id, "hash"), Delivery.NATIVE, remember=True),
-                mac_key_id=b"k" * 8,
-                lifetimes=replace(LIFETIMES, most_sessions=most),
-                place=Place("a@example.com", "203.0.113.7/32", None),
-                caller=CALLER,
-            )
-    assert family is not None
-    return family
+    return await accounts.log_in(db, user_id, most=most, now=at(seconds))
 
 
 async def log_out(db: Database, family: Family, seconds: float) -> None:
@@ -92,10 +73,10 @@ async def test_accounts_that_log_in_and_out_end_their_own_tokens_and_no_others(
     """Fourteen accounts at the limit of logins, scaled to a hundredth of the log."""
     monkeypatch.setattr(follow_revocations, "MOST_ENTRIES", 500)
     process = new_process()
-    bystander = await log_in(db, await a_user(db, "bystander"), 0)
+    bystander = await log_in(db, await add_user(db, "bystander@example.com"), 0)
     ended = []
     for number in range(4):
-        ended += await in_and_out(db, await a_user(db, f"a{number}"), 250, 4)
+        ended += await in_and_out(db, await add_user(db, f"a{number}@example.com"), 250, 4)
         await process.look(4)
     await process.look(10)
     fresh = new_process()
@@ -110,7 +91,7 @@ async def test_accounts_that_log_in_and_out_end_their_own_tokens_and_no_others(
 
 
 async def test_within_its_part_a_user_ends_single_sessions(db: Database) -> None:
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     await in_and_out(db, user_id, MAX_LIVE)
 
     assert ["sid"] * MAX_LIVE == await kinds(db)
@@ -120,7 +101,7 @@ async def test_within_its_part_a_user_ends_single_sessions(db: Database) -> None
 async def test_beyond_its_part_one_entry_contains_all_so_far(
     db: Database, process: Process
 ) -> None:
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     other = await log_in(db, user_id, 0)
     ended = await in_and_out(db, user_id, MAX_LIVE + 1)
     await process.look(5)
@@ -135,7 +116,7 @@ async def test_a_session_that_lives_on_is_only_refreshed_early_and_once_in_a_hun
     db: Database, process: Process
 ) -> None:
     """In the very second of the revocation, too: a version has no granularity."""
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     other = await log_in(db, user_id, 0)
     await in_and_out(db, user_id, MAX_LIVE + 1)
     with database_at(at(0)):
@@ -158,7 +139,7 @@ async def test_a_session_that_lives_on_is_only_refreshed_early_and_once_in_a_hun
 async def test_the_first_token_of_a_login_that_displaces_one_is_valid(
     db: Database, process: Process
 ) -> None:
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     families = [await log_in(db, user_id, 0, most=1) for _ in range(MAX_LIVE + 2)]
     await process.look(5)
 
@@ -170,7 +151,7 @@ async def test_the_first_token_of_a_login_that_displaces_one_is_valid(
 
 @pytest.mark.parametrize("reason", [RevokeReason.REUSE, RevokeReason.TOKEN_REVOKED])
 async def test_however_a_session_ends_it_counts(db: Database, reason: RevokeReason) -> None:
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     await in_and_out(db, user_id, MAX_LIVE)
     family = await log_in(db, user_id, 0)
 
@@ -184,7 +165,7 @@ async def test_however_a_session_ends_it_counts(db: Database, reason: RevokeReas
 
 
 async def test_sessions_that_end_together_count_together(db: Database) -> None:
-    user_id, other = await a_user(db), await a_user(db, "other")
+    user_id, other = await add_user(db), await add_user(db, "other@example.com")
     await in_and_out(db, other, 2)
     await in_and_out(db, user_id, 50)
     for _ in range(51):
@@ -198,7 +179,7 @@ async def test_sessions_that_end_together_count_together(db: Database) -> None:
 
 
 async def test_the_part_is_free_again_when_its_entries_have_expired(db: Database) -> None:
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     await in_and_out(db, user_id, MAX_LIVE)
 
     await in_and_out(db, user_id, 1, LIFE.total_seconds() + 1)
@@ -207,7 +188,7 @@ async def test_the_part_is_free_again_when_its_entries_have_expired(db: Database
 
 
 async def test_a_change_of_roles_contains_what_was_before(db: Database, process: Process) -> None:
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     (ended,) = await in_and_out(db, user_id, 1)
     with database_at(at(0)):
         async with db.transaction() as session:
@@ -222,7 +203,7 @@ async def test_what_is_replaced_is_in_every_document_until_that_which_replaces_i
     db: Database, new_process: NewProcess
 ) -> None:
     """Also a process that starts between the two claims no more than it says."""
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     process = new_process()
     ended = await in_and_out(db, user_id, MAX_LIVE, 4)
     await in_and_out(db, user_id, 1, 6)
@@ -246,8 +227,8 @@ async def test_a_process_that_starts_lacks_nothing_of_others(
     """What it reads is limited; the limit is for what is in the document."""
     monkeypatch.setattr(follow_revocations, "MOST_ENTRIES", 50)
     process = new_process()
-    await in_and_out(db, await a_user(db, "other"), 1)
-    await in_and_out(db, await a_user(db), MAX_LIVE + 1, seconds)
+    await in_and_out(db, await add_user(db, "other@example.com"), 1)
+    await in_and_out(db, await add_user(db), MAX_LIVE + 1, seconds)
     await process.look(7)
     fresh = new_process()
     await fresh.look(7)
@@ -259,7 +240,7 @@ async def test_a_process_that_starts_lacks_nothing_of_others(
 async def test_a_verifier_that_asks_for_parts_learns_no_less(
     db: Database, process: Process
 ) -> None:
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     knows = RevocationSet()
     since = None
     ended = []
@@ -277,7 +258,7 @@ async def test_a_verifier_that_asks_for_parts_learns_no_less(
 
 
 async def test_what_is_replaced_is_deleted(db: Database) -> None:
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     await in_and_out(db, user_id, MAX_LIVE + 1)
 
     with database_at(at(0) + STEP):
@@ -293,7 +274,7 @@ async def test_a_long_transaction_beside_lets_nobody_fill_the_log(
 ) -> None:
     """While any runs in the server, none that began later counts as seen by all."""
     process = new_process()
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     async with db.transaction() as session:
         await session.exec(select(func.pg_current_xact_id()))
         await in_and_out(db, user_id, 2 * MAX_LIVE, 4)
@@ -310,19 +291,19 @@ async def test_a_long_transaction_beside_lets_nobody_fill_the_log(
 
 async def test_who_has_the_row_of_the_user_is_not_waited_for(db: Database) -> None:
     """Nor is a deadlock possible with what ends all sessions, which has it first."""
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     await in_and_out(db, user_id, MAX_LIVE)
     family = await log_in(db, user_id, 0)
     async with db.transaction() as session:
         await users.set_roles(session, user_id, ["admin"])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS):
             await log_out(db, family, 0)
 
     assert ["sid"] * (MAX_LIVE + 1) + ["ver"] == sorted(await kinds(db))
 
 
 async def test_those_that_end_at_once_are_all_announced(db: Database) -> None:
-    user_id = await a_user(db)
+    user_id = await add_user(db)
     await in_and_out(db, user_id, MAX_LIVE - 2)
     families = [await log_in(db, user_id, 0) for _ in range(12)]
 

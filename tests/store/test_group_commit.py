@@ -21,8 +21,8 @@ from authsvc.store.database import Database
 from authsvc.store.group_commit import GroupCommit
 from authsvc.store.hot_statement import HotConnection, Row
 from authsvc.store.tables import RefreshFamily
-from proof.fault_proxy import FaultProxy
 from tests.conftest import CALLER, LIFETIMES, Statements, database_at
+from tests.support.fault_proxy import FaultProxy
 
 COMPANY = 10
 WAITING = """

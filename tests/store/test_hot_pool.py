@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import asyncpg
@@ -12,6 +12,7 @@ import pytest
 from authsvc.protocol.errors import DatabaseUnavailable, InvalidRefreshToken, OutcomeUnknown
 from authsvc.store.database import Database
 from authsvc.store.hot_pool import HotPool
+from tests.support.waiting import eventually
 
 SIZE = 2
 OWN_PID = "SELECT pg_backend_pid()"
@@ -30,12 +31,6 @@ async def pool(database_url: str) -> AsyncIterator[HotPool]:
 async def pid(connection: asyncpg.Connection) -> int:
     row = await connection.fetchrow("SELECT pg_backend_pid() AS pid")
     return int(row["pid"])
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - it is the event loop that has to run
-            await asyncio.sleep(0)
 
 
 async def test_a_connection_is_used_again(pool: HotPool) -> None:
@@ -104,7 +99,7 @@ async def test_one_that_died_while_it_was_idle_is_replaced(
     killer = await asyncpg.connect(database_url)
     await killer.execute("SELECT pg_terminate_backend($1)", number)
     await killer.close()
-    await until(dead.is_closed)
+    await eventually(dead.is_closed)
 
     assert number != await pid(await pool.acquire())
     assert (1, 1) == (pool.in_use, pool.opened)
@@ -138,7 +133,7 @@ async def test_a_connection_left_by_an_exception_is_never_used_again(db: Databas
             await connection.fetchrow("SELECT pg_sleep(60)")
 
     request = asyncio.create_task(slow())
-    await until(lambda: db.hot_pool_size[0] == 1)
+    await eventually(lambda: db.hot_pool_size[0] == 1)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request

@@ -12,7 +12,8 @@ import pytest
 from authsvc.store import logins, sessions
 from authsvc.store.database import Database
 from authsvc.store.refresh_families import Family
-from tests.store.test_many_sessions import _login, add_user, live, log_in, value
+from tests.store.test_many_sessions import live, value
+from tests.support.accounts import add_user, log_in, login
 
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
@@ -34,7 +35,9 @@ async def log_in_at_once(url: str, user_id: UUID, *, count: int, most: int) -> l
         await gate.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", user_id)
         async with asyncio.TaskGroup() as group:
             started = [
-                group.create_task(logins.create_family(await connect(), **_login(user_id, most)))
+                group.create_task(
+                    logins.create_family(await connect(), **login(user_id, most=most))
+                )
                 for _ in range(count)
             ]
             while await watch.fetchval(WAITING) < count:  # noqa: ASYNC110 - on the database

@@ -14,64 +14,21 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.flows import accounts, administer_sessions, maintain
 from authsvc.protocol.audit import RevokeReason
-from authsvc.protocol.refresh import Delivery, Verdict, verdict
+from authsvc.protocol.refresh import Verdict, verdict
 from authsvc.store import attempts, endings, logins, refresh_families, sessions, users
-from authsvc.store.admission import Place
 from authsvc.store.attempts import Attempt
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
-from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.refresh_families import Family
 from tests.conftest import CALLER, LIFETIMES, START, Statements
-
-MANY = 100_000
-BATCH = 2000  # copies a statement: within the limit of 2 s on a busy machine too
-
-COPY = """
-INSERT INTO refresh_families SELECT (r).* FROM (
-  SELECT jsonb_populate_record(f, jsonb_build_object('id', gen_random_uuid()) || $2::jsonb) AS r
-  FROM refresh_families f, generate_series(1, $3::int) WHERE f.id = $1
-) copies
-"""
-
-
-async def log_in(db: Database, user_id: UUID, *, most: int = 100_000) -> Family:
-    async with db.autocommit() as connection:
-        family = await logins.create_family(connection, **_login(user_id, most))
-    assert family is not None
-    return family
-
-
-def _login(user_id: UUID, most: int) -> dict[str, Any]:
-    lifetimes = type(LIFETIMES)(
-        idle=LIFETIMES.idle,
-        absolute=LIFETIMES.absolute,
-        retry_window=LIFETIMES.retry_window,
-        most_sessions=most,
-    )
-    return {
-        "new": NewSession(PasswordVerified(user_id, "old"), Delivery.NATIVE, remember=True),
-        "mac_key_id": b"k" * 8,
-        "lifetimes": lifetimes,
-        "place": Place("a@example.com", "203.0.113.7/32", None),
-        "caller": CALLER,
-    }
-
-
-async def add_user(db: Database, email: str = "a@example.com") -> UUID:
-    async with db.transaction() as session:
-        user = await users.create(session, email=email, password_hash="old")
-    assert user is not None
-    return user.id
+from tests.support.accounts import add_user, log_in, login
+from tests.support.crowd import MANY, copy_session
 
 
 async def copy(db: Database, family: Family, count: int, **changes: object) -> None:
     """More rows like that one."""
     async with db.autocommit() as connection:
-        for done in range(0, count, BATCH):
-            batch = min(BATCH, count - done)
-            await connection.fetchrow(COPY, family.id, json.dumps(changes), batch)
-        await connection.fetchrow("ANALYZE refresh_families")
+        await copy_session(connection, family.id, count, **changes)
 
 
 async def crowd(db: Database, count: int = MANY) -> tuple[UUID, Family]:
@@ -317,7 +274,7 @@ async def test_the_limit_costs_the_same_however_many_rows_an_account_has(db: Dat
     assert 10 == await live(db, user_id)
     async with db.autocommit() as connection:
         explained = Explained(connection)
-        await logins.create_family(explained, **_login(user_id, 10))
+        await logins.create_family(explained, **login(user_id, most=10))
     assert max(_rows(explained.plan)) <= 10 + 100
 
 

@@ -10,13 +10,10 @@ import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
 
-from authsvc.protocol.refresh import Delivery
-from authsvc.store import logins, migrate, users
-from authsvc.store.admission import Place
+from authsvc.store import migrate
 from authsvc.store.database import Database
-from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.schema import SCHEMA_REVISION, current
-from tests.conftest import CALLER, LIFETIMES
+from tests.support.accounts import add_user, log_in
 
 
 def test_the_code_names_the_newest_migration() -> None:
@@ -113,20 +110,8 @@ async def test_a_session_for_another_audience_does_not_outlive_its_column(
 async def _user_with_a_family(url: str) -> tuple[UUID, UUID]:
     db = await Database.open(url)
     try:
-        async with db.transaction() as session:
-            user = await users.create(session, email="a@example.com", password_hash="hash")
-        assert user is not None
-        async with db.autocommit() as connection:
-            family = await logins.create_family(
-                connection,
-                NewSession(PasswordVerified(user.id, "hash"), Delivery.NATIVE, remember=True),
-                mac_key_id=b"k" * 8,
-                lifetimes=LIFETIMES,
-                place=Place("a@example.com", "203.0.113.7/32", None),
-                caller=CALLER,
-            )
-        assert family is not None
-        return user.id, family.id
+        user_id = await add_user(db)
+        return user_id, (await log_in(db, user_id)).id
     finally:
         await db.close()
 

@@ -14,7 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.error import URLError
 
+import httpx
+
 from authsvc.keys.rotation import create_first_keys
+from tests.support.waiting import HANGS
 from tests.support.wire import Connection, post
 
 PROCESSES = 2
@@ -71,7 +74,7 @@ async def serving(database_url: str, directory: Path, **settings: str) -> AsyncI
         for port in ports
     ]
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANGS):
             for port in ports:
                 while not await asyncio.to_thread(is_ready, port):
                     assert all(process.poll() is None for process in processes)
@@ -84,3 +87,19 @@ async def serving(database_url: str, directory: Path, **settings: str) -> AsyncI
             process.terminate()
         for process in processes:
             process.wait(timeout=20)
+
+
+async def log_in(origin: str, delivery: str = "native", *, email: str = EMAIL) -> httpx.Response:
+    """Log in over HTTP; an account that is not there yet is made first."""
+    account = {"email": email, "password": PASSWORD}
+    async with httpx.AsyncClient(base_url=origin) as client:
+        if email != EMAIL:
+            await client.post("/auth/register", json=account)
+        answer = await client.post("/auth/login", json={**account, "delivery": delivery})
+    assert 200 == answer.status_code, answer.text
+    return answer
+
+
+async def access_token(origin: str) -> str:
+    """Of the user whom `serving` registered."""
+    return str((await log_in(origin)).json()["access_token"])

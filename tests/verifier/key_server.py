@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from http.server import BaseHTTPRequestHandler
+from threading import Event
 from typing import Any
 from urllib.parse import parse_qs
 
 from authsvc_client.tokens.jwk import rsa_jwk
 from authsvc_client.verifier import TokenVerifier
 from tests.keys.material import T0, rsa_key
+from tests.support.http_server import http_server
 
 JWKS = "/.well-known/jwks.json"
 FEED = "/.well-known/revocations"
@@ -48,6 +49,7 @@ class KeyServer:
     Args:
         gate: Clear it to keep every answer back.
         feed: The revocation feed, since a number.
+        answered: Requests that were not kept back, or no longer.
     """
 
     origin: str = ""
@@ -58,6 +60,7 @@ class KeyServer:
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     gate: Event = field(default_factory=Event)
     feed: Callable[[int | None], str] | None = None
+    answered: int = 0
 
     def publish(self, *numbers: int) -> None:
         """Publish the test keys of these numbers, and nothing else."""
@@ -72,6 +75,7 @@ class KeyServer:
         sent = {name.lower(): value for name, value in handler.headers.items()}
         self.requests.append((handler.path, sent))
         self.gate.wait(30)
+        self.answered += 1
         path, _, query = handler.path.partition("?")
         if path == FEED and self.feed is not None:
             since = parse_qs(query).get("since")
@@ -98,26 +102,13 @@ def key_server() -> Iterator[KeyServer]:
     server.publish(0)
     server.gate.set()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            server.respond(self)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's
-            del format, args
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.daemon_threads = True
-    server.origin = f"http://127.0.0.1:{listener.server_address[1]}"
-    server.metadata = {"issuer": server.origin, "jwks_uri": server.origin + JWKS}
-    thread = Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.gate.set()
-        listener.shutdown()
-        thread.join()
-        listener.server_close()
+    with http_server(server.respond) as port:
+        server.origin = f"http://127.0.0.1:{port}"
+        server.metadata = {"issuer": server.origin, "jwks_uri": server.origin + JWKS}
+        try:
+            yield server
+        finally:
+            server.gate.set()
 
 
 def settle(verifier: TokenVerifier) -> None:

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.verifier.snippets import ROOT
+from tests.support.snippets import ROOT
 
 SCRIPT = """
 import json, sys, threading

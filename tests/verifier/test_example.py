@@ -2,65 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.live import EMAIL, PASSWORD, free_port, serving
-from tests.verifier.snippets import ROOT
-
-EXAMPLE = ROOT / "examples" / "resource-service"
-
-
-@asynccontextmanager
-async def notes(issuer: str, directory: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """The example as a process of its own."""
-    port = free_port()
-    origin = f"http://localhost:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "service:app", "--port", str(port), "--log-level=error"],
-        cwd=EXAMPLE,
-        env={
-            **os.environ,
-            "ISSUER": issuer,
-            "ORIGIN": origin,
-            "KEY_FILE": str(directory / "state" / "keys.json"),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        async with httpx.AsyncClient(base_url=origin) as client:
-            async with asyncio.timeout(20):
-                while not await _answers(client):
-                    assert None is process.poll()
-                    await asyncio.sleep(0.02)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-async def _answers(client: httpx.AsyncClient) -> bool:
-    try:
-        await client.get("/healthz")
-    except httpx.TransportError:
-        return False
-    return True
-
-
-async def log_in(origin: str, email: str, delivery: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=origin) as client:
-        await client.post("/auth/register", json={"email": email, "password": PASSWORD})
-        body = {"email": email, "password": PASSWORD, "delivery": delivery}
-        return await client.post("/auth/login", json=body)
+from tests.support.examples import notes
+from tests.support.live import access_token, log_in, serving
 
 
 @pytest.mark.requirement("X1", "X2", "K4")
@@ -69,9 +17,9 @@ async def test_notes_belong_to_who_wrote_them_also_while_authsvc_is_away(
 ) -> None:
     async with serving(database_url, tmp_path) as ports:
         issuer = f"http://localhost:{ports[0]}"
-        token = (await log_in(issuer, EMAIL, "native")).json()["access_token"]
-        other = (await log_in(issuer, "bob@example.com", "native")).json()["access_token"]
-        web = await log_in(issuer, EMAIL, "web")
+        token = await access_token(issuer)
+        other = (await log_in(issuer, email="bob@example.com")).json()["access_token"]
+        web = await log_in(issuer, "web")
         mine, his = ({"authorization": f"Bearer {each}"} for each in (token, other))
 
         async with notes(issuer, tmp_path) as client:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import ssl
-import time
 from datetime import timedelta
 
 import httpx
@@ -159,11 +158,10 @@ def test_a_slow_answer_is_given_up(server: KeyServer) -> None:
     )
     server.gate.clear()
 
-    began = time.perf_counter()
     with pytest.raises(FetchFailed):
         keys.fetch(None, past_caches=False)
 
-    assert time.perf_counter() - began < 2
+    assert 0 == server.answered
 
 
 def test_nobody_there_is_a_failure_like_any_other(server: KeyServer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import shutil
 import subprocess
@@ -17,21 +16,17 @@ import pytest
 
 from authsvc_client.tokens import errors as token_errors
 from authsvc_client.verifier import CookieSessions, RevocationFeed, TokenVerifier, errors
-from tests.support.live import EMAIL, PASSWORD, free_port, serving
+from tests.support.live import access_token, free_port, serving
+from tests.support.node import CLIENTS, NODE, needs, observed
+from tests.support.snippets import ROOT, block, module_of
 from tests.verifier.adapters import INVALID, NONE, SCOPE, bearer, cookies
-from tests.verifier.snippets import ROOT, block, module_of
 from tests.verifier.test_vectors import TOKENS
 
 PAGE = "protect-a-service.md"
 TEXT = (ROOT / "docs" / PAGE).read_text(encoding="utf-8")
 SHOWN = "http://localhost:8000"
 
-NODE = shutil.which("node")
-CLIENTS = ROOT / "tests" / "clients"
-needs_jose = pytest.mark.skipif(
-    NODE is None or not (CLIENTS / "node_modules" / "jose").is_dir(),
-    reason="needs Node.js and `npm ci --ignore-scripts` in tests/clients (make test does that)",
-)
+needs_jose = needs("jose")
 
 
 @dataclass
@@ -47,8 +42,7 @@ async def live(database_url: str, tmp_path: Path) -> AsyncIterator[Live]:
     async with serving(database_url, tmp_path) as ports:
         origin = f"http://localhost:{ports[0]}"
         async with httpx.AsyncClient(base_url=origin) as client:
-            body = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
-            token = (await client.post("/auth/login", json=body)).json()["access_token"]
+            token = await access_token(origin)
             me = await client.get("/auth/me", headers=bearer(token))
         yield Live(origin, token, me.json()["id"])
 
@@ -136,16 +130,9 @@ def test_the_node_snippet_agrees_with_the_vectors(node_snippet: Path) -> None:
     node_snippet.write_text(block(PAGE, "Node.js", "js"), encoding="utf-8")
     runner = shutil.copy(CLIENTS / "vectors_with_jose.mjs", node_snippet.parent)
 
-    done = subprocess.run(
-        [str(NODE), str(runner), str(node_snippet), str(ROOT / "vectors" / "access_tokens.json")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    vectors = ROOT / "vectors" / "access_tokens.json"
+    found = observed(Path(runner), str(node_snippet), str(vectors))
 
-    assert 0 == done.returncode, done.stderr
-    found = json.loads(done.stdout)
     for vector in TOKENS["valid"]:
         assert vector["claims"] == found["accepted"].pop(vector["name"], None), vector["name"]
     strict = {vector["name"] for vector in TOKENS["invalid"] if vector["strict"]}

@@ -20,6 +20,7 @@ from authsvc_client.verifier import (
 )
 from tests.keys.material import kid
 from tests.protocol.forge import CLAIMS
+from tests.support.waiting import eventually
 from tests.verifier.conftest import NewToken, NewVerifier
 from tests.verifier.feeds import Issuer, named
 from tests.verifier.key_server import KeyServer, MovableClock
@@ -413,9 +414,7 @@ async def test_it_is_followed_without_being_asked(
     await verifier.verify(token(jti="1"))
     issuer.revoke("jti", "1")
 
-    async with asyncio.timeout(10):
-        while feed.status().entries == 0:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: feed.status().entries > 0)
 
     with pytest.raises(RevokedToken):
         await verifier.verify(token(jti="1"))

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tests.support.live import EMAIL, PASSWORD, serving
-from tests.verifier.snippets import ROOT, block, module_of
-from tests.verifier.test_example import log_in, notes
+from tests.support.examples import notes
+from tests.support.live import EMAIL, PASSWORD, log_in, serving
+from tests.support.snippets import ROOT, block, module_of
 
 PAGE = "server-rendered-apps.md"
 APP = "http://localhost:8001"
@@ -32,7 +32,7 @@ async def test_the_application_of_the_page_takes_cookies_and_sends_browsers_to_r
     async with serving(database_url, tmp_path) as ports:
         issuer = f"http://localhost:{ports[0]}"
         app = module_of(source.replace("http://localhost:8000", issuer)).app
-        web = await log_in(issuer, EMAIL, "web")
+        web = await log_in(issuer, "web")
         held = httpx.Cookies(
             {name: web.cookies[name] for name in ("authsvc_access", "authsvc_csrf")}
         )

@@ -17,10 +17,10 @@ import pytest
 from proof.checker.afterwards import check_afterwards
 from proof.checker.check import check
 from proof.experiment import stage
-from proof.fault_proxy import FaultProxy
 from proof.history import Operation, Recorder, read_history
 from proof.replica import Replica
 from proof.workload import workload
+from tests.support.fault_proxy import FaultProxy
 from tests.support.live import free_port
 
 # Debian keeps servers where only root's PATH leads.
