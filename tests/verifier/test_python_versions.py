@@ -1,4 +1,4 @@
-"""What the client evaluates at run time is of Python 3.9; the long suite runs it on each Python."""
+"""What the client evaluates at run time is of Python 3.9; `test_oldest_versions.py` runs it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from authsvc_client.session import NotLoggedIn
 from authsvc_client.verifier import Expired, KeysUnavailable
 from authsvc_client.verifier.fastapi import protect
 from authsvc_client.verifier.testing import FixedVerifier, claims
-from tests.verifier.snippets import block, module_of
+from tests.support.snippets import block, module_of
 
 PAGE = "../clients/python/README.md"
 
