@@ -41,7 +41,11 @@ exec "{REAL}" "$@"
 TOO_OLD = "#!/bin/sh\nexit 1\n"
 
 CREATED = ["venv"]
-INSTALLED = ["pip --require-hashes -r {}", "pip --no-index --no-build-isolation --no-deps -e ."]
+PROJECTS = ("pyproject.toml", "clients/python/pyproject.toml")
+INSTALLED = [
+    "pip --require-hashes -r {}",
+    "pip --no-index --no-build-isolation --no-deps -e clients/python -e .",
+]
 
 
 @dataclass
@@ -82,7 +86,8 @@ class Checkout:
 def checkout(tmp_path: Path) -> Checkout:
     path = tmp_path / "check out"
     shutil.copytree(ROOT / "scripts", path / "scripts")
-    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
+    (path / "clients" / "python").mkdir(parents=True)
+    for name in (*PROJECTS, "requirements.lock", "requirements-dev.lock"):
         (path / name).write_text("one==1\n")
     (tmp_path / "bin").mkdir()
     made = Checkout(path, tmp_path / "bin")
@@ -124,7 +129,7 @@ def test_file_times_do_not_matter(checkout: Checkout) -> None:
     assert [] == checkout.notes()
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
+@pytest.mark.parametrize("name", ["requirements.lock", *PROJECTS])
 def test_changed_lock_is_installed_into_the_same_venv(checkout: Checkout, name: str) -> None:
     checkout.prepare("requirements.lock")
     checkout.notes()

@@ -19,7 +19,14 @@ from authsvc.settings import Settings
 ROOT = Path(__file__).parents[1]
 PAGES = {
     page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
-    for page in [*ROOT.glob("*.md"), ROOT / "keys" / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for page in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").glob("*/README.md"),
+        ROOT / "clients" / "python" / "README.md",
+        ROOT / "keys" / "README.md",
+        ROOT / "vectors" / "README.md",
+    ]
 }
 # Where a path in the text may begin.
 ROOTS = (ROOT, ROOT / "src" / "authsvc", ROOT / "tests", ROOT / "docs")

@@ -14,7 +14,11 @@ KINDS = {".md", ".py", ".mjs", ".js", ".html", ".json"}
 # logged in.
 FROM_AN_INDEX = re.compile(
     r"\b(?:pipx?|uv)\b[^`\n]*? (?:install|add)\b[^`\n]*?[\s'\"]authsvc(?:-client)?(?![\w./-])"
-    r"|\b(?:npm|pnpm|yarn|npx)\b[^`\n]*? (?:install|i|add|exec)\b[^`\n]*?[\s'\"]@authsvc/\w"
+    # The server alone, which asks for the client by its name.
+    r"|\b(?:pipx?|uv)\b[^`\n]*? (?:install|add)\b(?![^`\n]*clients/python)"
+    r"[^`\n]*?[\s'\"](?:\.|[^\s`]*/authsvc(?:\.git)?)(?=[\s`'\"#\[]|$)"
+    r"|\b(?:npm|pnpm|yarn|npx)\b[^`\n]*? (?:install|i|add|exec)\b[^`\n]*?[\s'\"]@authsvc/\w",
+    re.MULTILINE,
 )
 
 
@@ -47,9 +51,12 @@ def test_no_command_takes_the_project_from_an_index() -> None:
         ("pip install authsvc-client", True),
         ("uv add authsvc", True),
         ("npm install @authsvc/client", True),
-        ("pip install fastapi uvicorn /path/to/authsvc", False),
+        ("pip install fastapi uvicorn /path/to/authsvc", True),
+        ("pip install git+https://git.example.com/authsvc.git", True),
+        ("pip install -e .", True),
         ("pip install /path/to/authsvc/clients/python", False),
-        ("pip install fastapi uvicorn .", False),
+        ("pip install git+https://git.example.com/authsvc.git#subdirectory=clients/python", False),
+        ("pip install --no-deps ./clients/python .", False),
         ("/opt/authsvc/bin/pip install --require-hashes -r requirements.lock", False),
         ("npm install /path/to/authsvc/clients/js", False),
     ],

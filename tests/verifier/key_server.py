@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from authsvc_client.tokens.jwk import rsa_jwk
-from authsvc_client.verifier import TokenVerifier
+from authsvc_client.verifier import SystemClock, TokenVerifier
 from tests.keys.material import T0, rsa_key
 from tests.support.http_server import http_server
 
@@ -24,7 +24,7 @@ CACHE_CONTROL = "public, max-age=300, stale-while-revalidate=600, stale-if-error
 
 
 @dataclass
-class MovableClock:
+class MovableClock(SystemClock):
     """Both clocks, moved by hand."""
 
     time: datetime = T0

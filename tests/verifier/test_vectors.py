@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from authsvc_client.verifier import InvalidToken, RevokedToken, StaleClaims, TokenVerifier
+from authsvc_client.verifier import (
+    InvalidToken,
+    RevokedToken,
+    StaleClaims,
+    SystemClock,
+    TokenVerifier,
+)
 from authsvc_client.verifier.key_set import BrokenKeySet, read_key_set
 from tests.verifier.key_server import JWKS, KeyServer
 
@@ -24,7 +30,7 @@ KEY_SETS: list[dict[str, Any]] = json.loads((ROOT / "vectors" / "key_sets.json")
 
 
 @dataclass(frozen=True)
-class Stopped:
+class Stopped(SystemClock):
     """The moment that the vectors are for."""
 
     def now(self) -> datetime:

@@ -12,8 +12,8 @@ processes that share the store.
 
 from __future__ import annotations
 
+from authsvc_client.clock import Clock, SystemClock
 from authsvc_client.session.auth import SessionAuth
-from authsvc_client.session.clock import Clock, SystemClock
 from authsvc_client.session.errors import (
     AuthsvcUnavailable,
     LoginRefused,

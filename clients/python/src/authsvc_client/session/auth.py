@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import Optional
 
 import httpx
 
@@ -12,7 +13,7 @@ from authsvc_client.tokens.secret import Secret
 from authsvc_client.verifier.transfer import check_url
 
 PORTS = {"https": 443, "http": 80}
-Origin = tuple[str, str, int | None]
+Origin = tuple[str, str, Optional[int]]
 
 
 class SessionAuth(httpx.Auth):

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from authsvc_client.session.clock import Clock, SystemClock
+from authsvc_client.clock import Clock, SystemClock
 from authsvc_client.session.errors import (
     AuthsvcUnavailable,
     LoginRefused,

@@ -204,6 +204,6 @@ def _text(value: object) -> str:
 
 
 def _moment(value: object) -> datetime:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError("moment")
     return datetime.fromtimestamp(value, timezone.utc)

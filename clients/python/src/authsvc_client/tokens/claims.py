@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Optional
 from uuid import UUID
 
 from authsvc_client.tokens.errors import BadClaims
@@ -33,12 +34,13 @@ class AccessTokenClaims:
     nbf: datetime
     jti: str
     client_id: str
-    sid: UUID | None = None
+    # Optional, since frameworks evaluate these, and Python 3.9 has no other spelling.
+    sid: Optional[UUID] = None
     scope: str = ""
     roles: tuple[str, ...] = ()
-    auth_time: datetime | None = None
+    auth_time: Optional[datetime] = None
     amr: tuple[str, ...] = ()
-    ver: int | None = None
+    ver: Optional[int] = None
     kid: str = ""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Optional
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -50,7 +51,7 @@ class IdentityClaims:
     sid: UUID
     roles: tuple[str, ...]
     scope: str
-    auth_time: datetime | None
+    auth_time: Optional[datetime]  # as in AccessTokenClaims
     amr: tuple[str, ...]
 
 

@@ -10,6 +10,7 @@ Adapters are modules of their own, which import their framework: `authsvc_client
 
 from __future__ import annotations
 
+from authsvc_client.clock import Clock, SystemClock
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import (
     AccessRefused,
@@ -28,7 +29,6 @@ from authsvc_client.tokens.errors import (
 )
 from authsvc_client.tokens.identity_assertion import IdentityClaims
 from authsvc_client.verifier.authorization import check_roles, check_scope, check_user
-from authsvc_client.verifier.clock import Clock, SystemClock
 from authsvc_client.verifier.cookie_sessions import CookieSessions
 from authsvc_client.verifier.errors import (
     CsrfRefused,

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, g, request
 from flask.typing import ResponseReturnValue
@@ -40,8 +40,11 @@ from authsvc_client.verifier.token_verifier import TokenVerifier
 
 log = logging.getLogger("authsvc_client.verifier")
 
-P = ParamSpec("P")
-View = Callable[P, Any]
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec  # of `typing` from Python 3.10 on
+
+    P = ParamSpec("P")
+    View = Callable[P, Any]
 Check = Callable[[AccessTokenClaims], None]
 
 

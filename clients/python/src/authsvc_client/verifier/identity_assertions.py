@@ -15,10 +15,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from authsvc_client.clock import Clock, SystemClock
 from authsvc_client.tokens.access_token import LEEWAY
 from authsvc_client.tokens.identity_assertion import TYP, IdentityClaims, verify_identity_assertion
 from authsvc_client.tokens.jws import Jws, read
-from authsvc_client.verifier.clock import Clock, SystemClock
 from authsvc_client.verifier.errors import MissingToken
 from authsvc_client.verifier.issuer_keys import IssuerKeys, check_leeway
 from authsvc_client.verifier.token_verifier import TIMEOUT

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from authsvc_client.clock import Clock
 from authsvc_client.tokens.access_token import LEEWAY
-from authsvc_client.verifier.clock import Clock
 from authsvc_client.verifier.key_cache import Flight, KeyCache
 from authsvc_client.verifier.key_file import KeyFile
 from authsvc_client.verifier.key_source import KeySource

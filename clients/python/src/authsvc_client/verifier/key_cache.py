@@ -20,11 +20,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock, Thread
+from typing import Optional
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from authsvc_client.clock import Clock
 from authsvc_client.tokens.errors import AccessRefused, UnknownKey
-from authsvc_client.verifier.clock import Clock
 from authsvc_client.verifier.errors import KeysUnavailable
 from authsvc_client.verifier.key_file import KeyFile
 from authsvc_client.verifier.key_set import Keys
@@ -39,7 +40,7 @@ MOST_ABSENT = 900.0  # seconds for which the news of an absent kid is believed
 MOST_KIDS = 1024  # absent kids that are remembered; a flood pushes out the oldest
 
 Flight = Future[None]
-Fetch = Callable[[str | None, bool], Fetched]
+Fetch = Callable[[Optional[str], bool], Fetched]
 """Entity tag held, whether to go past caches."""
 
 

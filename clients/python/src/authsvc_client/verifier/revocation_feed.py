@@ -20,6 +20,7 @@ from threading import Event, Lock, Thread
 
 import httpx
 
+from authsvc_client.clock import Clock, SystemClock
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import RevokedToken, StaleClaims
 from authsvc_client.tokens.revocation_feed import (
@@ -35,7 +36,6 @@ from authsvc_client.tokens.revocation_feed import (
     verify_feed,
 )
 from authsvc_client.tokens.revocations import Kind, RevocationSet, Standing, digest
-from authsvc_client.verifier.clock import Clock, SystemClock
 from authsvc_client.verifier.errors import RevocationsUnavailable
 from authsvc_client.verifier.key_cache import Flight, KeyCache
 from authsvc_client.verifier.transfer import FetchFailed, Transfer, check_url

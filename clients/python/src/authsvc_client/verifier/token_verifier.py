@@ -9,10 +9,10 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from authsvc_client.clock import Clock, SystemClock
 from authsvc_client.tokens.access_token import LEEWAY, TYP, verify_access_token
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.jws import Jws, read
-from authsvc_client.verifier.clock import Clock, SystemClock
 from authsvc_client.verifier.issuer_keys import IssuerKeys, check_leeway
 from authsvc_client.verifier.key_cache import Flight, KeyStatus
 from authsvc_client.verifier.revocation_feed import RevocationFeed

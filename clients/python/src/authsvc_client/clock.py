@@ -8,13 +8,16 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What time it is, and a pause."""
+    """What time it is, how much of it has passed, and a pause."""
 
     def now(self) -> datetime:
-        """The time of day, aware and in UTC."""
+        """The time of day, aware and in UTC: against it tokens expire."""
+
+    def monotonic(self) -> float:
+        """Seconds from some moment on, never set back: by it key sets age."""
 
     def pause(self, span: timedelta) -> None:
-        """Let some of it pass."""
+        """Let some of it pass; a verifier never does."""
 
 
 class SystemClock:
@@ -23,6 +26,10 @@ class SystemClock:
     def now(self) -> datetime:
         """The time of day."""
         return datetime.now(timezone.utc)
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return time.monotonic()
 
     def pause(self, span: timedelta) -> None:
         """Sleep."""
