@@ -74,7 +74,6 @@ async def login(
 
     Args:
         remember: False: the session idles out after 12 h at the latest.
-        limits: None: not throttled, for load tests.
         superseded: The families of the refresh cookies that this login replaces.
 
     Raises:
