@@ -20,7 +20,7 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 
-class Unlimited(asyncpg.Connection):
+class Unlimited(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection for hot statements that wait for as long as it takes."""
 
     now = None
@@ -31,7 +31,7 @@ async def log_in_at_once(url: str, user_id: UUID, *, count: int, most: int) -> l
     async with AsyncExitStack() as stack:
 
         async def connect() -> Unlimited:
-            connection = await asyncpg.connect(url, connection_class=Unlimited)
+            connection: Unlimited = await asyncpg.connect(url, connection_class=Unlimited)
             stack.push_async_callback(connection.close)
             return connection
 
