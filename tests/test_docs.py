@@ -29,7 +29,7 @@ PAGES = {
     ]
 }
 # Where a path in the text may begin.
-ROOTS = (ROOT, ROOT / "src" / "authsvc", ROOT / "tests", ROOT / "docs")
+ROOTS = (ROOT / "clients/python/src", ROOT, ROOT / "src" / "authsvc", ROOT / "tests", ROOT / "docs")
 DECISION = ["Context", "Decision", "Consequences", "Alternatives", "References"]
 
 each_page = pytest.mark.parametrize("name", sorted(PAGES))
