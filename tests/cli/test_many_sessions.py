@@ -20,6 +20,7 @@ from tests.support.accounts import add_user, log_in
 from tests.support.crowd import copies, copy_session, mark, not_revoked, written
 
 ADDRESS = "alice@example.com"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -284,6 +284,7 @@ def judge(keys_dir: Path, token: str) -> Explanation:
 
 
 @pytest.mark.requirement("T6")
+@pytest.mark.slow
 def test_a_token_is_accepted_exactly_when_no_check_fails(keys_dir: Path) -> None:
     """Every character of a good token, changed: the explanation never contradicts the verdict."""
     good = sign(HEADER, claims())

@@ -12,6 +12,8 @@ import pytest
 from authsvc.store.schema import SCHEMA_REVISION
 from tests.deploy.files import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:

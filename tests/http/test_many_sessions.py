@@ -19,7 +19,7 @@ from authsvc.store import endings
 from tests.http.conftest import PASSWORD, log_in, me, refresh
 from tests.support.crowd import copies, copy_session, mark, not_revoked, written
 
-pytestmark = pytest.mark.usefixtures("alice")
+pytestmark = [pytest.mark.usefixtures("alice"), pytest.mark.slow]
 
 NEW_PASSWORD = "another staple of horses"
 
