@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.live import EMAIL, PASSWORD, free_port, serving
 from tests.support.lossy_proxy import LossyProxy
-from tests.support.snippets import ROOT
+from tests.verifier.snippets import ROOT
 from tests.verifier.test_example import notes
 
 EXAMPLE = ROOT / "examples" / "backend-for-frontend"

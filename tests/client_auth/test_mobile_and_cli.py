@@ -11,7 +11,7 @@ import uvicorn
 
 from authsvc_client.session import errors
 from tests.support.live import EMAIL, PASSWORD, free_port, serving
-from tests.support.snippets import ROOT, block, module_of
+from tests.verifier.snippets import ROOT, block, module_of
 
 PAGE = "mobile-and-cli.md"
 

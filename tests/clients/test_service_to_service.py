@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.support.live import EMAIL, PASSWORD, serving
-from tests.support.snippets import block, module_of
+from tests.verifier.snippets import block, module_of
 
 PAGE = "service-to-service.md"
 SHOWN = "http://localhost:8000"

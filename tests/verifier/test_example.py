@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.support.live import EMAIL, PASSWORD, free_port, serving
-from tests.support.snippets import ROOT
+from tests.verifier.snippets import ROOT
 
 EXAMPLE = ROOT / "examples" / "resource-service"
 

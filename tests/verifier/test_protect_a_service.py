@@ -18,8 +18,8 @@ import pytest
 from authsvc_client.tokens import errors as token_errors
 from authsvc_client.verifier import CookieSessions, RevocationFeed, TokenVerifier, errors
 from tests.support.live import EMAIL, PASSWORD, free_port, serving
-from tests.support.snippets import ROOT, block, module_of
 from tests.verifier.adapters import INVALID, NONE, SCOPE, bearer, cookies
+from tests.verifier.snippets import ROOT, block, module_of
 from tests.verifier.test_vectors import TOKENS
 
 PAGE = "protect-a-service.md"

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.live import EMAIL, PASSWORD, serving
-from tests.support.snippets import ROOT, block, module_of
+from tests.verifier.snippets import ROOT, block, module_of
 from tests.verifier.test_example import log_in, notes
 
 PAGE = "server-rendered-apps.md"

@@ -15,7 +15,7 @@ from authsvc_client.verifier.asgi import AccessTokenMiddleware
 from authsvc_client.verifier.fastapi import CurrentUser, current_caller, protect, require_roles
 from authsvc_client.verifier.flask import AccessTokens
 from authsvc_client.verifier.testing import FixedVerifier, claims
-from tests.support.snippets import block, module_of
+from tests.verifier.snippets import block, module_of
 from tests.verifier.test_asgi import application
 
 pytestmark = pytest.mark.finding("P33")
