@@ -69,9 +69,11 @@ print(json.dumps({
 """
 
 HOLD_A_SESSION = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 import httpx
-from authsvc_client.session import FileStore, NativeSession, NotLoggedIn, SessionAuth
+from authsvc_client.session import (
+    AuthsvcUnavailable, FileStore, MemoryStore, NativeSession, NotLoggedIn, SessionAuth,
+)
 from authsvc_client.verifier import RevocationFeed, TokenVerifier
 
 issuer, email, password, file = sys.argv[1:]
@@ -100,9 +102,15 @@ try:
     left = True
 except NotLoggedIn:
     left = False
+
+os.environ["SSL_CERT_FILE"] = "/nonexistent"
+try:
+    NativeSession("https://auth.example.com", MemoryStore()).login(email, password)
+except AuthsvcUnavailable as exc:
+    why = str(exc)
 print(json.dumps({
     "subjects": len(subjects), "renewed": first != second, "left": left,
-    "feed": feed.status().failure,
+    "feed": feed.status().failure, "says why": "SSL_CERT_FILE" in why,
 }))
 """
 

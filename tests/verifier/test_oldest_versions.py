@@ -82,4 +82,6 @@ async def test_with_the_oldest_versions_the_client_verifies_and_holds_a_session(
 
             expected = (len(vectors["valid"]), len(vectors["invalid"]))
             assert expected == (found["accepted"], found["refused"]), minor
-            assert {"subjects": 1, "renewed": True, "left": False, "feed": None} == session, minor
+            assert {
+                "subjects": 1, "renewed": True, "left": False, "feed": None, "says why": True,
+            } == session, minor  # fmt: skip

@@ -31,7 +31,7 @@ from authsvc_client.session.stores import SessionStore, StoredSession
 from authsvc_client.tokens import json_object
 from authsvc_client.tokens.secret import Secret
 from authsvc_client.verifier.environment_proxy import through_proxy
-from authsvc_client.verifier.transfer import check_url
+from authsvc_client.verifier.transfer import authorities, check_url
 
 # The share of its life after which an access token is renewed.
 RENEW_AFTER = 0.8
@@ -316,10 +316,7 @@ class NativeSession:
     @cached_property
     def _trust(self) -> ssl.SSLContext:
         """Made once: reading the authorities takes 20 ms."""
-        try:
-            return self._ssl_context or httpx.create_ssl_context()
-        except OSError as exc:
-            raise OSError(f"{exc} (SSL_CERT_FILE, SSL_CERT_DIR)") from exc
+        return self._ssl_context or authorities()
 
 
 def _refused(answer: httpx.Response, kind: type[RequestRefused]) -> RequestRefused:

@@ -6,10 +6,12 @@ Only https (http on this machine), no redirects, a bounded size, a bounded time,
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -41,6 +43,22 @@ def check_url(url: str, what: str) -> str:
     if "@" in parts.netloc or "#" in url:
         raise ValueError(f"{what} must have neither user name nor fragment")
     return url
+
+
+def authorities() -> ssl.SSLContext:
+    """
+    Whom to trust for https: whom the environment names, else the public authorities.
+
+    Raises:
+        OSError: The environment names what cannot be read.
+    """
+    try:
+        named = os.environ.get("SSL_CERT_FILE")
+        if named:
+            Path(named).open("rb").close()  # httpx before 0.28 passes over what is missing
+        return httpx.create_ssl_context()
+    except OSError as exc:
+        raise OSError(f"{exc} (SSL_CERT_FILE, SSL_CERT_DIR)") from exc
 
 
 class Transfer:
@@ -92,7 +110,4 @@ class Transfer:
     @cached_property
     def _trust(self) -> ssl.SSLContext:
         """Made once: reading the authorities takes 20 ms."""
-        try:
-            return self._ssl_context or httpx.create_ssl_context()
-        except OSError as exc:
-            raise OSError(f"{exc} (SSL_CERT_FILE, SSL_CERT_DIR)") from exc
+        return self._ssl_context or authorities()
