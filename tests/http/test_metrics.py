@@ -224,8 +224,8 @@ from authsvc.observe import metrics
 metrics.refresh_total.labels(outcome="rotated").inc()
 metrics.login_total.labels(outcome="no such outcome").inc()
 metrics.observe_request("/auth/me", "GET", 200, 0.002)
-metrics._password_queued.set(3)
-metrics._signing_key_age.set(float(sys.argv[1]))
+metrics.password_queued.set(3)
+metrics.signing_key_age.set(float(sys.argv[1]))
 if sys.argv[2] == "read":
     sys.stdout.write(metrics.exposition().decode())
 """

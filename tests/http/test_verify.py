@@ -22,8 +22,8 @@ from authsvc.keys import pem
 from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.key_files import Kind, file_name
 from authsvc.observe.metrics import VERIFY_OUTCOMES
-from authsvc.protocol.errors import Unauthenticated
 from authsvc.protocol.grants import ClientGrant, Grant
+from authsvc_client.tokens.errors import WrongAudience
 from authsvc_client.tokens.identity_assertion import TYP, IdentityClaims, verify_identity_assertion
 from authsvc_client.tokens.jwk import rsa_public_key
 from authsvc_client.tokens.jws import read as read_jws
@@ -660,7 +660,7 @@ async def test_a_trusted_proxy_gets_an_assertion_for_the_service_it_names(
     claims = read_assertion(app, answer.headers["x-identity-assertion"])
     assert (str(UUID(int=7)), UUID(int=8)) == (claims.sub, claims.sid)
     assert (("editor",), "orders:read") == (claims.roles, claims.scope)
-    with pytest.raises(Unauthenticated, match="wrong_audience"):
+    with pytest.raises(WrongAudience):
         read_assertion(app, answer.headers["x-identity-assertion"], "billing")
 
 
