@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -18,7 +18,7 @@ from authsvc.store import refresh_families, sessions, spent_jtis
 from authsvc.store.database import Database
 from authsvc.store.revocations import PRUNE_AFTER
 from authsvc_client.tokens.revocations import Kind, digest
-from tests.conftest import CALLER, LIFETIMES, START, database_at
+from tests.conftest import CALLER, LIFETIMES, MOMENT, START, database_at
 from tests.revocations.entries import (
     announced_sessions,
     digest_of,
@@ -27,6 +27,14 @@ from tests.revocations.entries import (
 )
 from tests.support.accounts import add_user, log_in
 from tests.support.waiting import HANGS
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """Now is START, unless a test says otherwise."""
+    database = await Database.open(database_url, now=lambda: MOMENT.get() or START)
+    yield database
+    await database.close()
 
 
 async def end(

@@ -30,7 +30,8 @@ MAX_LIVE = 100
 
 
 async def log_in(db: Database, user_id: UUID, seconds: float, *, most: int = 100) -> Family:
-    return await accounts.log_in(db, user_id, most=most, now=at(seconds))
+    with database_at(at(seconds)):
+        return await accounts.log_in(db, user_id, most=most)
 
 
 async def log_out(db: Database, family: Family, seconds: float) -> None:

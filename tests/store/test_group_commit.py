@@ -23,6 +23,7 @@ from authsvc.store.hot_statement import HotConnection, Row
 from authsvc.store.tables import RefreshFamily
 from tests.conftest import CALLER, LIFETIMES, Statements, database_at
 from tests.support.fault_proxy import FaultProxy
+from tests.support.waiting import HANGS
 
 COMPANY = 10
 WAITING = """
@@ -31,6 +32,12 @@ WHERE NOT granted AND locktype = 'advisory'
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 Begin = Callable[[int], Awaitable[list[Attempt]]]
+
+
+@pytest.fixture(autouse=True)
+def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that failed leaves statements behind."""
+    monkeypatch.setattr(Slow, "waiting", 0)
 
 
 class Slow:
@@ -58,7 +65,7 @@ class Slow:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS):
         while not condition():  # noqa: ASYNC110 - it is the event loop that has to run
             await asyncio.sleep(0)
 
@@ -274,7 +281,7 @@ async def test_a_version_that_the_statement_could_not_see_is_left_alone(
     may_run.set()
     together = GroupCommit(lease)
     tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in (changed, other)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS):
         while not await held.fetchval(WAITING):
             assert not [task.result() for task in tasks if task.done()]
     await held.execute(
@@ -457,7 +464,7 @@ async def test_statements_that_hang_hold_back_nobody_else(db: Database, begin: B
         stuck.append(asyncio.create_task(together.rotate(attempt)))
         await until(lambda: Slow.waiting > number)  # noqa: B023 - awaited in this very turn
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS):
         rotated = await asyncio.gather(
             *(together.rotate(attempt) for attempt in attempts[group_commit.LANES :])
         )
