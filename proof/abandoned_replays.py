@@ -23,7 +23,7 @@ from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.protocol.errors import DatabaseUnavailable, InvalidRefreshToken
-from authsvc.protocol.refresh import Delivery, Lifetimes
+from authsvc.protocol.refresh import GENERATIONS_WITH_A_KEY, Delivery, Lifetimes
 from authsvc.store import logins, refresh_families, users
 from authsvc.store.admission import Place
 from authsvc.store.database import Database
@@ -135,10 +135,11 @@ class Street:
         if chance < ROTATES:
             await self._rotate(home)
         elif chance < ROTATES + REPEATS:
-            behind = self.random.choice((2, 2, 3))
+            oldest = min(1 + GENERATIONS_WITH_A_KEY, len(home.tokens))
+            behind = self.random.choice((2, 2, 3, oldest))
             token, key = home.tokens[-behind], home.keys[1 - behind]
             # A copy that comes after its repetition has been given up (decision 0011).
-            abandoned = behind == 3 or self.random.random() < 0.5
+            abandoned = behind > 2 or self.random.random() < 0.5
             outcome = await self._present(token, key, OWNER, abandoned=abandoned)
             self.demand(outcome != "refused", f"an honest repetition was {outcome}")
             self.findings.counted[f"honest repetitions: {outcome}"] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Sequence
@@ -156,6 +157,7 @@ class Client:
                 "how": how,
                 "token": token_id(successor),
                 "generation": generation_of(successor),
+                **whose(session.access_token),
             }
 
         return await self._run(
@@ -310,6 +312,13 @@ def generation_of(token: str) -> int:
     """The generation that a refresh token carries in the open (CONTRACT §5.2)."""
     text = token.partition(".")[2]
     return int.from_bytes(urlsafe_b64decode(text + "=" * (-len(text) % 4))[GENERATION])
+
+
+def whose(access_token: str) -> dict[str, str]:
+    """The user and the session that an access token tells of, as /auth/me calls them."""
+    payload = access_token.split(".")[1]
+    claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return {"id": claims["sub"], "session_id": claims["sid"]}
 
 
 def _session(account: Account, delivery: str, answer: Answer) -> Session:

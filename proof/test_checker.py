@@ -183,6 +183,10 @@ TWINS: dict[str, tuple[Story, Story]] = {
         begun().me(result={"session_id": "g", "id": "u"}),
         begun().me(result={"session_id": "f", "id": "u"}),
     ),
+    "I17 nobody else's tokens": (
+        begun().refresh(0, whose={"session_id": "g", "id": "u"}),
+        begun().refresh(0, whose={"session_id": "f", "id": "u"}),
+    ),
     "revoke_session": (
         begun().login(family="g").add("revoke_session", family="g", target="f").me(),
         begun().login(family="g").add("revoke_session", family="g", target="f").me("err"),

@@ -98,7 +98,7 @@ def _known_tokens(family: Family) -> Iterator[str]:
 def _own_data(family: Family) -> Iterator[str]:
     """I17: an answer is about whoever asked."""
     for operation in family.own:
-        if operation.outcome != "ok" or operation.operation != "me":
+        if operation.outcome != "ok":
             continue
         about = operation.result.get("session_id", family.id), operation.result.get("id")
         if about not in {(family.id, None), (family.id, operation.user)}:

@@ -68,6 +68,7 @@ class Story:
         delivery: str = "native",
         to: int | None = None,
         token: str | None = None,
+        whose: dict[str, str] | None = None,
         **when: Any,
     ) -> Story:
         """`how` may also be `err` or `info`."""
@@ -78,6 +79,7 @@ class Story:
                 "how": how,
                 "generation": successor,
                 "token": token or f"{family}{successor}",
+                **(whose or {}),
             }
         return self.add(
             "refresh",

@@ -64,27 +64,49 @@ def test_what_was_overtaken_while_it_waited_is_no_reuse() -> None:
 
 @pytest.mark.requirement("R1", "R6")
 @pytest.mark.parametrize(
-    ("generation", "previous", "expected"),
+    ("generation", "mine_is", "expected"),
     [
-        pytest.param(3, MINE, Verdict.OVERTAKEN, id="its-own-key"),
-        pytest.param(3, OTHER, Verdict.REUSED, id="another-key"),
-        pytest.param(3, None, Verdict.REUSED, id="no-key"),
-        pytest.param(2, MINE, Verdict.REUSED, id="further-behind"),
+        pytest.param(18, 0, Verdict.OVERTAKEN, id="its-own-key"),
+        pytest.param(4, 14, Verdict.OVERTAKEN, id="its-own-key-of-long-before"),
+        pytest.param(18, 1, Verdict.REUSED, id="the-key-of-another-rotation"),
+        pytest.param(18, None, Verdict.REUSED, id="another-key"),
+        pytest.param(3, 14, Verdict.REUSED, id="further-behind-than-the-row-knows"),
     ],
 )
 def test_a_late_copy_of_an_attempt_that_was_answered_is_no_reuse(
-    generation: int, previous: bytes | None, expected: Verdict
+    generation: int, mine_is: int | None, expected: Verdict
 ) -> None:
-    """F11: a duplicate that is delivered after the client has gone on."""
-    family = replace(JUST_ROTATED, previous_attempt_digest=previous)
+    """F08, F11: a request that is read or delivered after the client has gone on."""
+    earlier = [OTHER[:8]] * 15
+    if mine_is is not None:
+        earlier[mine_is] = MINE[:8]
+    family = replace(JUST_ROTATED, generation=20, earlier_attempts=b"".join(earlier))
 
     assert expected is decide(family, generation, NATIVE)
 
 
 @pytest.mark.requirement("R1", "R6")
+def test_what_a_row_of_an_earlier_version_has_is_the_key_before() -> None:
+    """It kept one whole digest, whose other bytes are the beginning of no key."""
+    family = replace(JUST_ROTATED, earlier_attempts=MINE)
+
+    found = [decide(family, generation, NATIVE) for generation in (3, 2, 1, 0)]
+
+    assert [Verdict.OVERTAKEN] == found[:1]
+
+
+@pytest.mark.requirement("R1", "R2")
+@pytest.mark.parametrize("earlier", [None, b""], ids=["none", "empty"])
+def test_where_the_row_knows_no_key_it_is_reuse(earlier: bytes | None) -> None:
+    family = replace(JUST_ROTATED, earlier_attempts=earlier)
+
+    assert {Verdict.REUSED} == {decide(family, generation, NATIVE) for generation in range(4)}
+
+
+@pytest.mark.requirement("R1", "R6")
 def test_a_copy_that_is_later_than_any_proxy_would_bring_it_is_reuse() -> None:
     """Else a client whose memory was rolled back would hear 503 for ever."""
-    family = replace(FAMILY, previous_attempt_digest=MINE)
+    family = replace(FAMILY, earlier_attempts=MINE[:8])
     late = family.rotated_at + timedelta(seconds=60)
 
     just_before = decide(family, 3, NATIVE, now=late - timedelta(microseconds=1))

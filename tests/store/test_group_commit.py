@@ -14,12 +14,18 @@ import asyncpg
 import pytest
 
 from authsvc.protocol.errors import DatabaseUnavailable, OutcomeUnknown
-from authsvc.protocol.refresh import Delivery, RefreshToken
+from authsvc.protocol.refresh import (
+    EARLIER_DIGEST,
+    GENERATIONS_WITH_A_KEY,
+    Delivery,
+    RefreshToken,
+)
 from authsvc.store import group_commit, users
 from authsvc.store.attempts import Attempt, _rotate_together, rotate, rotate_together
 from authsvc.store.database import Database
 from authsvc.store.group_commit import GroupCommit
 from authsvc.store.hot_statement import HotConnection, Row
+from authsvc.store.refresh_families import load
 from authsvc.store.tables import RefreshFamily
 from tests.conftest import CALLER, LIFETIMES, Statements, database_at
 from tests.support.fault_proxy import FaultProxy
@@ -257,6 +263,32 @@ async def test_together_is_written_what_is_written_alone(db: Database, begin: Be
         assert alone is not None
         other = together[joint.token.family_id]
         assert alone == replace(other, **{name: getattr(alone, name) for name in ours})
+
+
+@pytest.mark.requirement("R1", "R6")
+async def test_the_row_knows_the_attempts_of_the_last_rotations(db: Database, begin: Begin) -> None:
+    """Alone and together: of the newest the digest, of each before it the beginning, no more."""
+    attempts = await begin(2)
+    digests = [bytes([number]) * 32 for number in range(GENERATIONS_WITH_A_KEY + 2)]
+    known = []
+
+    async with db.autocommit() as connection:
+        for generation, digest in enumerate(digests):
+            alone, together = (
+                replace(each, token=replace(each.token, generation=generation), digest=digest)
+                for each in attempts
+            )
+            assert await rotate(connection, alone)
+            assert await rotate_together(connection, [together])
+            states = [await load(connection, each.token.family_id) for each in attempts]
+            known.append(
+                [state and (state[1].attempt_digest, state[1].earlier_attempts) for state in states]
+            )
+
+    for generation, of_both in enumerate(known):
+        before = [digest[:EARLIER_DIGEST] for digest in reversed(digests[:generation])]
+        kept = b"".join(before[: GENERATIONS_WITH_A_KEY - 1]) or None
+        assert [(digests[generation], kept)] * 2 == of_both
 
 
 @pytest.mark.requirement("R1", "R4")

@@ -15,8 +15,10 @@ from uuid import UUID
 
 # A failover can lose the last acknowledged commits; more than this is a restored backup.
 HEALABLE_GENERATIONS = 2
-# The row keeps the keys of the last rotations, so far back.
-GENERATIONS_WITH_A_KEY = 2
+# The row knows the keys of the last rotations, so far back: of the last one the whole digest, of
+# those before it the beginning.
+GENERATIONS_WITH_A_KEY = 16
+EARLIER_DIGEST = 8  # bytes
 # How late a copy of a request may come: as long as a proxy waits for an answer.
 LATE_COPY = timedelta(seconds=60)
 
@@ -61,7 +63,8 @@ class FamilyState:
     absolute_expires_at: datetime
     revoked_at: datetime | None
     user_disabled_at: datetime | None
-    previous_attempt_digest: bytes | None = None
+    earlier_attempts: bytes | None = None
+    """`EARLIER_DIGEST` bytes of each attempt before the last one that rotated, the newest first."""
     epoch: int = 1
     user_epoch: int = 1
 
@@ -156,8 +159,7 @@ def verdict(
     if behind > 1 and (
         under_way > since_rotation(family, now)
         or (
-            behind == GENERATIONS_WITH_A_KEY
-            and since_rotation(family, now) < LATE_COPY
+            since_rotation(family, now) < LATE_COPY
             and repeats_its_rotation(family, token, attempt_digest)
         )
     ):
@@ -168,8 +170,11 @@ def verdict(
 def repeats_its_rotation(family: FamilyState, token: RefreshToken, attempt_digest: bytes) -> bool:
     """Whether a spent token comes with the Idempotency-Key that it was spent with, at any time."""
     behind = family.generation - token.generation
-    spent_with = {1: family.attempt_digest, GENERATIONS_WITH_A_KEY: family.previous_attempt_digest}
-    return hmac.compare_digest(spent_with.get(behind) or b"", attempt_digest)
+    if behind == 1:
+        return hmac.compare_digest(family.attempt_digest or b"", attempt_digest)
+    begins = (behind - 2) * EARLIER_DIGEST
+    spent_with = (family.earlier_attempts or b"")[begins : begins + EARLIER_DIGEST]
+    return behind > 1 and hmac.compare_digest(spent_with, attempt_digest[:EARLIER_DIGEST])
 
 
 def since_rotation(family: FamilyState, now: datetime) -> timedelta:

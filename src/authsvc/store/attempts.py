@@ -36,7 +36,12 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from authsvc.protocol.audit import AuditEvent, Caller
-from authsvc.protocol.refresh import Lifetimes, RefreshToken
+from authsvc.protocol.refresh import (
+    EARLIER_DIGEST,
+    GENERATIONS_WITH_A_KEY,
+    Lifetimes,
+    RefreshToken,
+)
 from authsvc.store.audit import audit_from
 from authsvc.store.hot_statement import HotConnection, HotStatement, clock
 from authsvc.store.refresh_families import FAMILY_COLUMNS, Family, family_of
@@ -189,11 +194,19 @@ def _advance(asked: Asked, now: ColumnElement[datetime]) -> dict[str, object]:
         "mac_key_id": asked["successor_key_id"],
         "rotated_at": now,
         "attempt_digest": asked["digest"],
-        "previous_attempt_digest": f.attempt_digest,
+        "previous_attempt_digest": _earlier_attempts(),
         "idle_expires_at": func.least(now + idle, f.absolute_expires_at),
         "last_ip": asked["caller_ip"],
         "last_user_agent": asked["caller_agent"],
     }
+
+
+def _earlier_attempts() -> ColumnElement[bytes]:
+    """The attempts that `FamilyState.earlier_attempts` has, once another one succeeds."""
+    last = func.substr(f.attempt_digest, literal_column("1"), literal_column(f"{EARLIER_DIGEST}"))
+    before = func.coalesce(f.previous_attempt_digest, literal_column("''::bytea"))
+    kept: ColumnElement[int] = literal_column(f"{(GENERATIONS_WITH_A_KEY - 1) * EARLIER_DIGEST}")
+    return func.substr(last.op("||")(before), literal_column("1"), kept)
 
 
 @cache

@@ -92,7 +92,7 @@ async def load(connection: HotConnection, family_id: UUID) -> tuple[Family, Fami
         generation=row["generation"],
         rotated_at=row["rotated_at"],
         attempt_digest=row["attempt_digest"],
-        previous_attempt_digest=row["previous_attempt_digest"],
+        earlier_attempts=row["previous_attempt_digest"],
         idle_expires_at=row["idle_expires_at"],
         absolute_expires_at=row["absolute_expires_at"],
         revoked_at=row["revoked_at"],

@@ -94,6 +94,7 @@ class RefreshFamily(SQLModel, table=True):
     mac_key_id: bytes = Field(sa_type=LargeBinary)
     rotated_at: datetime
     attempt_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
+    # Of the attempts before it, the first bytes of each; once it was one whole digest.
     previous_attempt_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
     created_at: datetime
     auth_time: datetime
