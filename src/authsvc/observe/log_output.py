@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from threading import Event, Lock, Thread
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 MAX_LINES = 4096  # that wait for the sink; about a megabyte
 FLUSH_SECONDS = 1.0  # at the end, for a sink that takes nothing
@@ -22,6 +22,7 @@ GATHER_SECONDS = 0.01
 AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes as a whole, whoever else writes
 
 Stream = Literal["stdout", "stderr"]
+Each = TypeVar("Each")
 
 
 class Sink(Protocol):
@@ -90,7 +91,9 @@ class Background:
     def __init__(self, fd: int, *, max_lines: int = MAX_LINES) -> None:
         self._fd = fd
         self._max_lines = max_lines
-        self._lines: deque[str | Event] = deque()
+        self._lines: deque[str] = deque()
+        self._in_hand = 0  # lines that the thread has taken and not yet written
+        self._flushes: deque[Event] = deque()
         self._some = Event()
         self._ending = False
         # A daemon: the end of the process does not wait for a write that never returns.
@@ -99,7 +102,7 @@ class Background:
 
     def write(self, line: str) -> None:
         """Leave a line for the thread."""
-        if len(self._lines) >= self._max_lines:
+        if len(self._lines) + self._in_hand >= self._max_lines:
             dropped.add()
             return
         self._lines.append(line)
@@ -115,7 +118,7 @@ class Background:
 
     def _flush(self) -> None:
         written = Event()
-        self._lines.append(written)
+        self._flushes.append(written)
         self._some.set()
         written.wait(FLUSH_SECONDS)
 
@@ -125,37 +128,29 @@ class Background:
             if not self._ending:
                 time.sleep(GATHER_SECONDS)
             self._some.clear()
+            flushes = _taken(self._flushes)
             while self._lines:
-                self._write_next()
+                self._in_hand = len(self._lines)
+                self._write("".join(f"{line}\n" for line in _taken(self._lines)))
+                self._in_hand = 0
+            for written in flushes:
+                written.set()
 
-    def _write_next(self) -> None:
-        """What goes into one write; it stays in the queue until it is written."""
-        first = self._lines[0]
-        if isinstance(first, Event):
-            first.set()
-            self._lines.popleft()
-            return
-        lines: list[bytes] = []
-        room = AT_ONCE
-        # By index: the others append meanwhile, and only this thread takes away.
-        while len(lines) < len(self._lines):
-            line = self._lines[len(lines)]
-            if isinstance(line, Event):
-                break
-            data = f"{line}\n".encode(errors="backslashreplace")
-            room -= len(data)
-            if lines and room < 0:
-                break
-            lines.append(data)
-        try:
-            self._write(b"".join(lines))
-        except OSError:
-            for _ in lines:
-                dropped.add()
-        for _ in lines:
-            self._lines.popleft()
+    def _write(self, text: str) -> None:
+        data = text.encode(errors="backslashreplace")
+        begin = 0
+        while begin < len(data):
+            # Whole lines, and so few that those of several processes do not mix in a pipe.
+            end = data.rfind(b"\n", begin, begin + AT_ONCE) + 1 or data.find(b"\n", begin) + 1
+            try:
+                while begin < end:
+                    begin += os.write(self._fd, data[begin:end])
+            except OSError:
+                for _ in range(data.count(b"\n", begin, end)):
+                    dropped.add()
+                begin = end
 
-    def _write(self, data: bytes) -> None:
-        # So little that lines of several processes do not mix; a pipe may take less.
-        while data:
-            data = data[os.write(self._fd, data) :]
+
+def _taken(waiting: deque[Each]) -> list[Each]:
+    """What waits now; others append meanwhile."""
+    return [waiting.popleft() for _ in range(len(waiting))]
