@@ -27,6 +27,7 @@ AS_DEPLOYED = {
     "ARGON2_MEMORY_KIB": "19456",
     "ARGON2_TIME": "2",
     "LOG_LEVEL": "info",
+    "MAX_SESSIONS": "100",
     "THROTTLE": "off",
 }
 
