@@ -83,13 +83,13 @@ class World:
         connection = await asyncpg.connect(self.url)
         try:
             for token in ",".join(run.last).split(","):
-                held = self.keys.open_refresh_token(token, now=datetime.now(UTC))
+                newest = self.keys.open_refresh_token(token, now=datetime.now(UTC))
                 row = await connection.fetchrow(
                     "SELECT generation, revoked_at FROM refresh_families WHERE id = $1",
-                    held.family_id,
+                    newest.family_id,
                 )
                 # When the generator stops, a request may be on its way.
-                ahead = row["generation"] - held.generation
+                ahead = row["generation"] - newest.generation
                 lost += row["revoked_at"] is not None or ahead not in {0, 1}
         finally:
             await connection.close()

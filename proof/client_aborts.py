@@ -118,12 +118,14 @@ async def _check_kept(storm: Storm, url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         for _, session in storm.alive:
-            held = generation_of(session.refresh_token)
+            acknowledged = generation_of(session.refresh_token)
             row = await connection.fetchval(
                 "SELECT generation FROM refresh_families WHERE id = $1", session.family
             )
-            if row != held:
-                storm.findings.violations.append(f"D: generation {held} is held, row: {row}")
+            if row != acknowledged:
+                storm.findings.violations.append(
+                    f"D: generation {acknowledged} is held, row: {row}"
+                )
         reused = await connection.fetch(
             "SELECT details FROM audit_records WHERE event = 'refresh_token_reused'"
         )

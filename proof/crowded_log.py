@@ -35,7 +35,7 @@ from authsvc.store.database import Database
 from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc.store.refresh_families import Family
 from authsvc_client.tokens.claims import AccessTokenClaims
-from authsvc_client.tokens.revocation_feed import MOST_ENTRIES, STEP, VALID, read, verify_feed
+from authsvc_client.tokens.revocation_feed import MAX_ENTRIES, STEP, VALID, read, verify_feed
 from authsvc_client.tokens.revocations import Kind, RevocationSet, Standing
 from proof.experiment import Experiment, Findings, Stage
 
@@ -321,13 +321,13 @@ async def _crowd(
             )
             keys.load(now)
             db = await Database.open(url, now=MOMENT.get)
-            setattr(follow_revocations, "MOST_ENTRIES", most + SPARE)  # noqa: B010 - a patch
+            setattr(follow_revocations, "MAX_ENTRIES", most + SPARE)  # noqa: B010 - a patch
             try:
                 crowd = Crowd(db, keys, random, Findings(), now, client, most)
                 await crowd.enter(accounts)
                 yield crowd
             finally:
-                setattr(follow_revocations, "MOST_ENTRIES", MOST_ENTRIES)  # noqa: B010 - as above
+                setattr(follow_revocations, "MAX_ENTRIES", MAX_ENTRIES)  # noqa: B010 - as above
                 await db.close()
 
 

@@ -24,7 +24,7 @@ CLIENTS = 6
 DELIVERIES = ("native", "spa", "web")
 DEADLINE = 5.0  # seconds for any answer, and for the recovery
 SLACK = 0.5  # seconds; two busy cores measure no finer
-MOST = 10  # faults until the control must have failed
+MAX_FAULTS = 10  # faults until the control must have failed
 PAUSE = 0.05  # seconds between a client's operations, as between a person's
 ALWAYS = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/healthz")
 
@@ -124,7 +124,7 @@ class DatabaseLink:
             await crowd.enter(stage.recorder, replica.port)
             async with asyncio.TaskGroup() as group:
                 group.create_task(crowd.act())
-                while not findings.violations and findings.done < MOST:
+                while not findings.violations and findings.done < MAX_FAULTS:
                     for name in ("answers into a hole", "answer torn, then down"):
                         await _play(name, link, crowd, random=random, longest=0.2)
                         findings.done += 1
@@ -245,11 +245,13 @@ class Crowd:
                     "SELECT generation, revoked_at FROM refresh_families WHERE id = $1",
                     session.family,
                 )
-                held = generation_of(session.refresh_token)
+                acknowledged = generation_of(session.refresh_token)
                 if client.name not in self._lost and (
-                    row is None or row["revoked_at"] or row["generation"] != held
+                    row is None or row["revoked_at"] or row["generation"] != acknowledged
                 ):
-                    self.findings.violations.append(f"generation {held} is held, the row is {row}")
+                    self.findings.violations.append(
+                        f"generation {acknowledged} is held, the row is {row}"
+                    )
         finally:
             await connection.close()
         self.findings.violations += [

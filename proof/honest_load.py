@@ -179,9 +179,11 @@ async def cross_check(load: Load, url: str) -> None:
         if row is None:
             violations.append(f"an acknowledged login is lost: {family}")
             continue
-        held = generation_of(session.refresh_token)
-        if row["generation"] != held:
-            violations.append(f"generation {row['generation']}, acknowledged {held}: {family}")
+        acknowledged = generation_of(session.refresh_token)
+        if row["generation"] != acknowledged:
+            violations.append(
+                f"generation {row['generation']}, acknowledged {acknowledged}: {family}"
+            )
         if (row["revoke_reason"] == "logout") != (family in load.logged_out):
             violations.append(f"revoked: {row['revoke_reason']}, against the answers: {family}")
     violations += [f"{row['count']} of {row['event']}" for row in strange]

@@ -21,7 +21,7 @@ from proof.replica import Replica
 CLIENTS = 6
 KEYLESS = 9  # sessions of the control
 DELIVERIES = ("native", "spa", "web")
-LONGEST = 2400  # bytes; more than any answer to a refresh has
+MAX_BYTES = 2400  # bytes; more than any answer to a refresh has
 STRIDE = 7  # bytes; with the length above it visits every number of bytes before one comes again
 LIFE = 120  # refreshes of a session until it is logged out
 TRIES = 40  # repetitions of one request; the chance that all are lost is nil
@@ -105,7 +105,7 @@ class Mischief:
         chance = self.random.random()
         lose_after = None
         if chance < 0.7:
-            self._swept = (self._swept + STRIDE) % LONGEST
+            self._swept = (self._swept + STRIDE) % MAX_BYTES
             lose_after = self._swept
         kind = self.random.choice(("one",) * 8 + ("piped", "apart", "late", "parked", "slow"))
         self.counted[kind] += 1
@@ -238,9 +238,11 @@ async def _check_rows(url: str, sessions: list[Session], findings: Findings) -> 
             row = await connection.fetchrow(
                 "SELECT generation, revoked_at FROM refresh_families WHERE id = $1", session.family
             )
-            held = generation_of(session.refresh_token)
-            if row is None or row["revoked_at"] is not None or row["generation"] != held:
-                findings.violations.append(f"the client holds generation {held}, the row is {row}")
+            acknowledged = generation_of(session.refresh_token)
+            if row is None or row["revoked_at"] is not None or row["generation"] != acknowledged:
+                findings.violations.append(
+                    f"the client holds generation {acknowledged}, the row is {row}"
+                )
         reused = await connection.fetchval(
             "SELECT count(*) FROM audit_records WHERE event = 'refresh_token_reused'"
         )

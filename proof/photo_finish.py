@@ -16,7 +16,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-STEP, LONGEST_STEP, SPREAD, FARTHEST = 0.000_3, 0.005, 0.001, 0.05  # seconds
+STEP, MAX_STEP, SPREAD, FARTHEST = 0.000_3, 0.005, 0.001, 0.05  # seconds
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Racer:
 
     def came(self, *, first: bool) -> None:
         """Go later after a win, earlier after a defeat; in longer strides while nothing changes."""
-        self.step = min(2 * self.step, LONGEST_STEP) if first is self._was_first else STEP
+        self.step = min(2 * self.step, MAX_STEP) if first is self._was_first else STEP
         self._was_first = first
         self.centre += self.step if first else -self.step
         self.centre = min(FARTHEST, max(-FARTHEST, self.centre))

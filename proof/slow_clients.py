@@ -188,12 +188,14 @@ class Wave:
             (max(BODY_SECONDS, WRITE_SECONDS), 0),
         ):
             deadline = opened + seconds / self.hurry + self.slack
-            while (held := _sockets(pid) - sockets) > allowed and time.monotonic() < deadline:
-                self.findings.at_most("connections held", held)
+            while (open_ones := _sockets(pid) - sockets) > allowed and time.monotonic() < deadline:
+                self.findings.at_most("connections held", open_ones)
                 self.findings.at_most("memory, MiB", (_resident(pid) - memory) / 2**20)
                 await asyncio.sleep(PAUSE)
-            if held > allowed:
-                self.findings.violations.append(f"{held - allowed} connections outlive {seconds} s")
+            if open_ones > allowed:
+                self.findings.violations.append(
+                    f"{open_ones - allowed} connections outlive {seconds} s"
+                )
             which = "all" if allowed == 0 else "slow heads"
             self.findings.at_most(f"{which} dropped after, seconds", time.monotonic() - opened)
 

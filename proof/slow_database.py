@@ -154,14 +154,15 @@ async def _all_slow(scene: Scene, name: str) -> None:
 
 async def _one_held(scene: Scene, crowd_size: int) -> None:
     """The held user repeats at once on many connections, while the others go on."""
-    held = scene.sessions[0]
-    held.pending_key = scene.key()
+    locked_out = scene.sessions[0]
+    locked_out.pending_key = scene.key()
     recorder, ports = scene.recorder, scene.clients[0].ports
     crowd = [Client(f"crowd-{number}", recorder, ports) for number in range(crowd_size)]
     spell = f"one locked row, {crowd_size} requests for it"
     try:
         waiting = [
-            asyncio.create_task(client.refresh(held, key=held.pending_key)) for client in crowd
+            asyncio.create_task(client.refresh(locked_out, key=locked_out.pending_key))
+            for client in crowd
         ]
         while await scene.watch.fetchval(STUCK) < min(crowd_size, POOL):  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -19,7 +19,7 @@ from tests.support.wire import post
 
 ABORTERS = 24  # far more than the service has connections to the database
 BYSTANDERS = 4
-LONGEST = 0.060  # seconds until a client hangs up
+MAX_DELAY = 0.060  # seconds until a client hangs up
 STEP = 0.0002  # seconds; the sweep hangs up a step later each time
 SWEEPING = 0.5  # the share of aborts in the sweep; the others come at any time
 TRIES = 20
@@ -201,7 +201,7 @@ class Storm:
                 while time.monotonic() < until:  # noqa: ASYNC110 - no event tells the time
                     await asyncio.sleep(0)
             else:
-                await asyncio.sleep(self.random.uniform(0, LONGEST))
+                await asyncio.sleep(self.random.uniform(0, MAX_DELAY))
         self.findings.done += 1
         self.findings.counted[f"aborted {operation}"] += 1
         self.recorder.add(

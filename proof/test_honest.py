@@ -95,7 +95,7 @@ def test_the_simulation_can_lose_sessions(figures: Figures) -> None:
 def test_a_following_thief_is_caught_unless_the_parent_is_always_allowed(figures: Figures) -> None:
     for rule in OURS:
         found = _thief(figures, rule, "follows, a minute behind")
-        assert (found.sessions, 0) == (found.caught, found.most_access_tokens), rule
+        assert (found.sessions, 0) == (found.caught, found.max_access_tokens), rule
     parent = _thief(figures, "parent always", "follows, a minute behind")
 
     assert 0 == parent.caught

@@ -121,7 +121,9 @@ class History:
         if login is None:
             return
         wide = self.wide.get(family.user or "", [])
-        start = bisect_left(wide, login.invoked - LONGEST, key=lambda operation: operation.invoked)
+        start = bisect_left(
+            wide, login.invoked - MAX_OPERATION, key=lambda operation: operation.invoked
+        )
         for operation in wide[start:]:
             if operation.outcome == "ok" and self._certainly_ends(operation, family, login):
                 yield operation
@@ -160,7 +162,7 @@ class History:
 
 # Seconds; no operation takes longer than a client's patience, and a user-wide operation that
 # had returned before the login was invoked ends nothing.
-LONGEST = 60.0
+MAX_OPERATION = 60.0
 
 
 class _Potential:

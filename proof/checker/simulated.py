@@ -123,7 +123,7 @@ class SimulatedService:
 
 
 @dataclass
-class _Held:
+class SimulatedSession:
     """What a simulated client holds of a session."""
 
     family: str
@@ -147,7 +147,7 @@ class Simulation:
         self._random = random
         self._lost = lost
         self._service = SimulatedService({f"u{number}": SimulatedUser() for number in range(users)})
-        self._sessions: list[_Held] = []
+        self._sessions: list[SimulatedSession] = []
         self._passwords = {f"u{number}": 0 for number in range(users)}
         self._names = count()
         self._order = count()
@@ -183,24 +183,24 @@ class Simulation:
             else:
                 self._login(process, user, now)
             return
-        held = random.choice(self._sessions[-6:])
+        session = random.choice(self._sessions[-6:])
         name = random.choices(list(CHOICES), list(CHOICES.values()))[0]
         match name:
             case "refresh":
-                self._refresh(process, held, held.generation, now)
+                self._refresh(process, session, session.generation, now)
             case "stale":
-                self._refresh(process, held, max(0, held.generation - 1), now)
+                self._refresh(process, session, max(0, session.generation - 1), now)
             case "password":
-                self._change_password(process, held, now)
+                self._change_password(process, session, now)
             case _:
-                self._run_simple(process, name, held, now)
+                self._run_simple(process, name, session, now)
 
-    def _run_simple(self, process: str, name: str, held: _Held, now: float) -> None:
-        service, user, family = self._service, held.user, held.family
+    def _run_simple(self, process: str, name: str, session: SimulatedSession, now: float) -> None:
+        service, user, family = self._service, session.user, session.family
         scope = self._random.choice(["session", "others", "all"])
-        acts: dict[str, tuple[_Held | str, dict[str, Any], Callable[[], Reply]]] = {
-            "me": (held, {}, lambda: service.me(family)),
-            "logout": (held, {"scope": scope}, lambda: service.logout(family, scope)),
+        acts: dict[str, tuple[SimulatedSession | str, dict[str, Any], Callable[[], Reply]]] = {
+            "me": (session, {}, lambda: service.me(family)),
+            "logout": (session, {"scope": scope}, lambda: service.logout(family, scope)),
             "disable": (user, {}, lambda: service.disable(user)),
             "enable": (user, {}, lambda: service.enable(user)),
         }
@@ -212,58 +212,60 @@ class Simulation:
         password = self._passwords[user]
         if self._random.random() < 0.8:  # else what this client remembers may be out of date
             password = self._passwords[user] = self._service.users[user].password
-        held = _Held(family, user, delivery)
+        session = SimulatedSession(family, user, delivery)
 
         def read(_: dict[str, Any]) -> None:
-            self._sessions.append(held)
+            self._sessions.append(session)
 
         self._run(
             process,
             "login",
-            held,
+            session,
             {"delivery": delivery, "password": password},
             now,
             lambda moment: self._service.login(user, family, delivery, password, moment),
             read,
         )
 
-    def _refresh(self, process: str, held: _Held, generation: int, now: float) -> None:
-        key = held.pending or (f"k{next(self._names)}" if self._random.random() < 0.7 else None)
-        held.pending = key
+    def _refresh(
+        self, process: str, session: SimulatedSession, generation: int, now: float
+    ) -> None:
+        key = session.pending or (f"k{next(self._names)}" if self._random.random() < 0.7 else None)
+        session.pending = key
 
         def read(result: dict[str, Any]) -> None:
-            held.pending = None
-            held.generation = max(held.generation, result["generation"])
+            session.pending = None
+            session.generation = max(session.generation, result["generation"])
 
         value = {
-            "token": f"{held.family}/{generation}",
+            "token": f"{session.family}/{generation}",
             "generation": generation,
-            "delivery": held.delivery,
+            "delivery": session.delivery,
             "key": key,
         }
         self._run(
             process,
             "refresh",
-            held,
+            session,
             value,
             now,
-            lambda moment: self._service.refresh(held.family, generation, key, moment),
+            lambda moment: self._service.refresh(session.family, generation, key, moment),
             read,
         )
 
-    def _change_password(self, process: str, held: _Held, now: float) -> None:
-        version = self._passwords[held.user] + 1
+    def _change_password(self, process: str, session: SimulatedSession, now: float) -> None:
+        version = self._passwords[session.user] + 1
 
         def read(_: dict[str, Any]) -> None:
-            self._passwords[held.user] = version
+            self._passwords[session.user] = version
 
         self._run(
             process,
             "password_change",
-            held,
+            session,
             {"password": version},
             now,
-            lambda _: self._service.change_password(held.family, version),
+            lambda _: self._service.change_password(session.family, version),
             read,
         )
 
@@ -271,7 +273,7 @@ class Simulation:
         self,
         process: str,
         name: str,
-        whose: _Held | str,
+        whose: SimulatedSession | str,
         value: dict[str, Any],
         invoked: float,
         act: Callable[[float], Reply],

@@ -34,7 +34,7 @@ CLIENTS = {
     "neither": ("neither", ""),
     "key kept, lock": ("key kept", "lock"),
 }
-BAR, LONGEST = 16, 430  # pixels
+BAR, MAX_WIDTH = 16, 430  # pixels
 TICKS = {60: "1 min", 3600: "1 h", 86_400: "1 day", 7 * 86_400: "1 week"}
 
 
@@ -89,7 +89,7 @@ def thieves(figures: Figures, profile: str = "calm") -> str:
         of_strategy = {each.rule: each for each in drawn if each.strategy == strategy}
         for row, rule in enumerate(rules):
             parts += _bar(of_strategy[rule], y + 10 + row * (BAR + 5))
-    return _page(LEFT + LONGEST + 200, height, parts)
+    return _page(LEFT + MAX_WIDTH + 200, height, parts)
 
 
 def _heat_map(
@@ -140,10 +140,10 @@ def _bar(figure: ThiefFigure, y: float) -> Iterator[str]:
     # The median of all, where who was never caught stays longest.
     often = 2 * figure.caught > figure.sessions
     if not often or figure.median_seconds is None:
-        yield f'<rect class="never" x="{LEFT}" y="{y}" width="{LONGEST}" height="{BAR}" rx="3"/>'
+        yield f'<rect class="never" x="{LEFT}" y="{y}" width="{MAX_WIDTH}" height="{BAR}" rx="3"/>'
         share = 100 * figure.caught / figure.sessions
         never = "never" if not figure.caught else f"never; caught in {share:.0f} %"
-        yield _text(LEFT + LONGEST + 8, y + 13, never + tokens)
+        yield _text(LEFT + MAX_WIDTH + 8, y + 13, never + tokens)
         return
     length = _length(figure.median_seconds)
     yield f'<rect class="bar" x="{LEFT}" y="{y}" width="{length:.0f}" height="{BAR}" rx="3"/>'
@@ -155,7 +155,7 @@ def _bar(figure: ThiefFigure, y: float) -> Iterator[str]:
 
 def _length(seconds: float) -> float:
     """Logarithmic: ten seconds are nothing, four weeks are all of it."""
-    return max(2.0, LONGEST * (log10(max(seconds, 10.0)) - 1) / (log10(28 * 86_400) - 1))
+    return max(2.0, MAX_WIDTH * (log10(max(seconds, 10.0)) - 1) / (log10(28 * 86_400) - 1))
 
 
 def _duration(seconds: float) -> str:

@@ -62,7 +62,7 @@ class ThiefFigure:
     median_seconds: float | None
     longest_seconds: float | None
     access_tokens: float
-    most_access_tokens: int
+    max_access_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _thieves(
                     median_seconds=median(caught) if caught else None,
                     longest_seconds=max(caught, default=None),
                     access_tokens=mean(tokens) if tokens else 0.0,
-                    most_access_tokens=max(tokens, default=0),
+                    max_access_tokens=max(tokens, default=0),
                 )
 
 

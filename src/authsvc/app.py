@@ -114,18 +114,18 @@ def create_app(
         die_with_parent()
         async with AsyncExitStack() as stack:
             stack.callback(at_end)
-            held = await _open(settings, clock, stack)
-            app.state.service = held
-            app.state.readiness = lambda: _readiness(held)
-            await _sample(held, connections)
+            service = await _open(settings, clock, stack)
+            app.state.service = service
+            app.state.readiness = lambda: _readiness(service)
+            await _sample(service, connections)
             for interval, act in (
-                (SAMPLE_INTERVAL, lambda: _sample(held, connections)),
-                (RELOAD_INTERVAL, lambda: _reload_keys(held)),
-                (PRUNE_INTERVAL, lambda: _prune(held)),
+                (SAMPLE_INTERVAL, lambda: _sample(service, connections)),
+                (RELOAD_INTERVAL, lambda: _reload_keys(service)),
+                (PRUNE_INTERVAL, lambda: _prune(service)),
             ):
                 task = asyncio.create_task(_every(interval, act))
                 stack.callback(task.cancel)
-            stack.callback(asyncio.create_task(_follow_revocations(held)).cancel)
+            stack.callback(asyncio.create_task(_follow_revocations(service)).cancel)
             yield
 
     app = Application(
@@ -206,7 +206,7 @@ async def _open(settings: Settings, clock: Clock | None, stack: AsyncExitStack) 
             idle=settings.refresh_idle_ttl,
             absolute=settings.refresh_absolute_ttl,
             retry_window=settings.refresh_retry_window,
-            most_sessions=settings.max_sessions,
+            max_sessions=settings.max_sessions,
         ),
         cookies=Cookies.configured(settings),
         origins=Origins.configured(settings),
@@ -216,17 +216,17 @@ async def _open(settings: Settings, clock: Clock | None, stack: AsyncExitStack) 
     )
 
 
-async def _readiness(held: Service) -> dict[str, str]:
+async def _readiness(service: Service) -> dict[str, str]:
     """What must work before traffic makes sense: a word or a sentence for each."""
     try:
-        database = await readiness.examine(held.db, production=held.settings.production)
+        database = await readiness.examine(service.db, production=service.settings.production)
     except DatabaseUnavailable:
         database = {"database": "unavailable", "schema": "unknown"}
-    return database | {"signing_key": _signing_key(held)}
+    return database | {"signing_key": _signing_key(service)}
 
 
-def _signing_key(held: Service) -> str:
-    if held.keys.ring.find_signing_key(held.clock.now()) is not None:
+def _signing_key(service: Service) -> str:
+    if service.keys.ring.find_signing_key(service.clock.now()) is not None:
         return "ok"
     return (
         "none is active yet: set this machine's clock, or see `authsvc keys list` for the first "
@@ -234,20 +234,20 @@ def _signing_key(held: Service) -> str:
     )
 
 
-async def _reload_keys(held: Service) -> None:
-    for problem in await asyncio.to_thread(held.keys.reload, held.clock.now()):
+async def _reload_keys(service: Service) -> None:
+    for problem in await asyncio.to_thread(service.keys.reload, service.clock.now()):
         key_problems_total.inc()
         log.error("key_problem", problem=str(problem))
 
 
-async def _follow_revocations(held: Service) -> None:
+async def _follow_revocations(service: Service) -> None:
     """Look for revocations for as long as the process lives; from the start on."""
     lost = False
     while True:
         try:
-            if await held.revocations.look():
+            if await service.revocations.look():
                 # Its file is gone, and the next reading may be 15 s away.
-                await _reload_keys(held)
+                await _reload_keys(service)
             if lost:
                 log.info("revocations_followed_again")
             lost = False
@@ -262,14 +262,14 @@ async def _follow_revocations(held: Service) -> None:
         await asyncio.sleep(LOOK_INTERVAL.total_seconds())
 
 
-async def _sample(held: Service, connections: Connections) -> None:
+async def _sample(service: Service, connections: Connections) -> None:
     """What a gauge shows between two requests."""
-    record(held)
+    record(service)
     connections.record()
 
 
-async def _prune(held: Service) -> None:
-    pruned = await prune(held.db, audit_retention=held.settings.audit_retention)
+async def _prune(service: Service) -> None:
+    pruned = await prune(service.db, audit_retention=service.settings.audit_retention)
     log.info("pruned", families=pruned.families, audit_records=pruned.audit_records)
 
 

@@ -43,7 +43,7 @@ def csrf_token(page: httpx.Response) -> str:
     return str(first)
 
 
-def held(directory: Path) -> list[Path]:
+def session_files(directory: Path) -> list[Path]:
     """The sessions on the disk."""
     return sorted((directory / "sessions").glob("*.json"))
 
@@ -71,7 +71,7 @@ async def test_the_browser_holds_no_token_and_foreign_pages_write_nothing(
             assert (303, "/notes") == (entered.status_code, entered.headers["location"])
             (cookie,) = entered.headers.get_list("set-cookie")
             assert re.fullmatch(r"notes=[\w-]{43}; HttpOnly; Path=/; SameSite=lax", cookie)
-            (file,) = held(tmp_path)
+            (file,) = session_files(tmp_path)
             assert 0o600 == file.stat().st_mode & 0o777
             assert browser.cookies["notes"] not in file.name + file.read_text()
 
@@ -96,19 +96,19 @@ async def test_the_browser_holds_no_token_and_foreign_pages_write_nothing(
             first, spent = browser.cookies["notes"], json.loads(file.read_text())["refresh_token"]
             assert 303 == (await sign_in(browser)).status_code
             assert first != browser.cookies["notes"]
-            assert [file] != held(tmp_path)
-            assert 1 == len(held(tmp_path))
+            assert [file] != session_files(tmp_path)
+            assert 1 == len(session_files(tmp_path))
             async with httpx.AsyncClient(base_url=issuer) as thief:
                 dead = await thief.post("/auth/refresh", json={"refresh_token": spent})
             assert 401 == dead.status_code
 
             token = csrf_token(await browser.get("/notes"))
             stays = await browser.post("/sign-out", data={"csrf_token": token}, headers=OTHER_SITE)
-            assert (403, 1) == (stays.status_code, len(held(tmp_path)))
+            assert (403, 1) == (stays.status_code, len(session_files(tmp_path)))
             left = await browser.post("/sign-out", data={"csrf_token": token})
             assert (303, "/sign-in") == (left.status_code, left.headers["location"])
             assert {} == dict(browser.cookies)
-            assert [] == held(tmp_path)
+            assert [] == session_files(tmp_path)
 
 
 @pytest.mark.requirement("R3", "I7")
@@ -123,7 +123,7 @@ async def test_all_requests_of_a_session_share_one_refresh_over_workers_and_lost
                 await sign_in(browser)
                 assert 200 == (await browser.get("/notes")).status_code
                 name = browser.cookies["notes"]
-            (file,) = held(tmp_path)
+            (file,) = session_files(tmp_path)
             stored = json.loads(file.read_text())
             past = {"renew_at": stored["received_at"], "expires_at": stored["received_at"]}
             file.write_text(json.dumps(stored | past))
@@ -173,7 +173,7 @@ async def test_a_service_that_is_away_is_503_and_signs_nobody_out(
 
     assert (503, "5") == (away.status_code, away.headers.get("retry-after"))
     assert "still signed in" in away.text
-    assert 1 == len(held(tmp_path))
+    assert 1 == len(session_files(tmp_path))
 
 
 @pytest.mark.finding("11.2")

@@ -254,8 +254,8 @@ async def test_roles_are_those_of_the_moment_of_the_refresh(
 
     fresh = (await refresh(client, token)).json()["access_token"]
 
-    held = app.state.service
-    assert ("admin", "editor") == held.issuer.verify(fresh, now=held.clock.now()).roles
+    service = app.state.service
+    assert ("admin", "editor") == service.issuer.verify(fresh, now=service.clock.now()).roles
 
 
 @pytest.mark.requirement("P2")

@@ -64,8 +64,8 @@ async def test_the_role_of_the_page_is_enough_to_serve(
         headers=access,
     )
     ready = await client.get("/readyz")
-    held: Service = app.state.service
-    await prune(held.db, audit_retention=settings.audit_retention)
+    service: Service = app.state.service
+    await prune(service.db, audit_retention=settings.audit_retention)
     reused = await refresh(client, tokens["refresh_token"])
 
     assert (201, 401, 200, 204, 200, 401) == (

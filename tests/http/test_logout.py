@@ -46,7 +46,7 @@ async def test_logout_by_cookie_ends_the_session_and_clears_the_cookies(
     client: httpx.AsyncClient,
 ) -> None:
     await log_in(client, "spa")
-    held = client.cookies["authsvc_refresh"]
+    cookie = client.cookies["authsvc_refresh"]
 
     answer = await client.post("/auth/logout")
 
@@ -62,7 +62,7 @@ async def test_logout_by_cookie_ends_the_session_and_clears_the_cookies(
         for cookie in cleared
     )
     assert "clear-site-data" not in answer.headers
-    assert 401 == (await refresh(client, cookie=held)).status_code
+    assert 401 == (await refresh(client, cookie=cookie)).status_code
 
 
 async def test_logout_is_idempotent(client: httpx.AsyncClient) -> None:
@@ -121,12 +121,12 @@ async def test_a_foreign_authorization_header_does_not_keep_a_cookie_alive(
     client: httpx.AsyncClient,
 ) -> None:
     await log_in(client, "spa")
-    held = client.cookies["authsvc_refresh"]
+    cookie = client.cookies["authsvc_refresh"]
 
     answer = await client.post("/auth/logout", headers={"authorization": "Basic YTpi"})
 
     assert 204 == answer.status_code
-    assert 401 == (await refresh(client, cookie=held)).status_code
+    assert 401 == (await refresh(client, cookie=cookie)).status_code
 
 
 @pytest.mark.requirement("D5")

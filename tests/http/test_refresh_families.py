@@ -490,12 +490,12 @@ async def test_a_mac_key_is_deleted_every_family_it_sealed_ends(
 ) -> None:
     """The emergency for a leaked MAC key."""
     token = (await log_in(client)).json()["refresh_token"]
-    held = app.state.service
-    opened = held.keys.open_refresh_token(token, now=clock.now())
+    service = app.state.service
+    opened = service.keys.open_refresh_token(token, now=clock.now())
     assert isinstance(opened, RefreshToken)
-    for file in held.settings.keys_dir.glob("refresh-*.key"):
+    for file in service.settings.keys_dir.glob("refresh-*.key"):
         file.rename(file.with_suffix(".gone"))
-    held.keys.reload(clock.now())
+    service.keys.reload(clock.now())
 
     refused = await refresh(client, token)
 

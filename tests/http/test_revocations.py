@@ -22,7 +22,7 @@ from tests.http.oauth import REVOKE, ask, basic, register
 
 
 @pytest.fixture
-async def held(app: FastAPI) -> Service:
+async def service(app: FastAPI) -> Service:
     """The service, after its first look."""
     service: Service = app.state.service
     await service.revocations.look()
@@ -30,23 +30,23 @@ async def held(app: FastAPI) -> Service:
 
 
 @pytest.fixture
-def next_step(held: Service, clock: MovableClock) -> Callable[[], Any]:
+def next_step(service: Service, clock: MovableClock) -> Callable[[], Any]:
     async def go_on() -> None:
         clock.advance(timedelta(seconds=5))
-        await held.revocations.look()
+        await service.revocations.look()
 
     return go_on
 
 
-def read(held: Service, answer: httpx.Response, now: MovableClock) -> Feed:
+def read(service: Service, answer: httpx.Response, now: MovableClock) -> Feed:
     document = revocation_feed.read(answer.text)
-    key = held.keys.ring.public_key(document.kid, now.now())
+    key = service.keys.ring.public_key(document.kid, now.now())
     assert key is not None
     return verify_feed(document, key, issuer=BASE_URL, now=now.now())
 
 
 @pytest.mark.requirement("D3", "T9")
-@pytest.mark.usefixtures("held")
+@pytest.mark.usefixtures("service")
 async def test_it_is_a_jws_of_a_kind_of_its_own(
     client: httpx.AsyncClient, clock: MovableClock
 ) -> None:
@@ -69,7 +69,7 @@ async def test_it_is_a_jws_of_a_kind_of_its_own(
 @pytest.mark.requirement("D3", "D4", "D5", "R2")
 async def test_whatever_ends_a_session_is_in_the_next_document(
     client: httpx.AsyncClient,
-    held: Service,
+    service: Service,
     clock: MovableClock,
     next_step: Callable[[], Any],
 ) -> None:
@@ -93,7 +93,7 @@ async def test_whatever_ends_a_session_is_in_the_next_document(
         == (await client.post("/auth/password/change", json=body, headers=bearer(kept))).status_code
     )
     await next_step()
-    feed = read(held, await client.get(PATH), clock)
+    feed = read(service, await client.get(PATH), clock)
 
     gone = (reused, ended, others, out, changed)
     assert {digest(each["session_id"]) for each in gone} == {e.digest for e in feed.entries}
@@ -102,7 +102,7 @@ async def test_whatever_ends_a_session_is_in_the_next_document(
     scope = {"scope": "all"}
     assert 204 == (await client.post("/auth/logout", json=scope, headers=bearer(kept))).status_code
     await next_step()
-    later = read(held, await client.get(PATH, params={"since": feed.seq}), clock)
+    later = read(service, await client.get(PATH, params={"since": feed.seq}), clock)
     assert feed.seq == later.since
     assert digest(kept["session_id"]) in {entry.digest for entry in later.entries}
 
@@ -110,7 +110,7 @@ async def test_whatever_ends_a_session_is_in_the_next_document(
 @pytest.mark.usefixtures("alice")
 async def test_a_new_login_in_a_browser_announces_the_session_it_takes_the_place_of(
     client: httpx.AsyncClient,
-    held: Service,
+    service: Service,
     clock: MovableClock,
     next_step: Callable[[], Any],
 ) -> None:
@@ -118,7 +118,7 @@ async def test_a_new_login_in_a_browser_announces_the_session_it_takes_the_place
     await log_in(client, "spa")
     await next_step()
 
-    (entry,) = read(held, await client.get(PATH), clock).entries
+    (entry,) = read(service, await client.get(PATH), clock).entries
 
     assert digest(first) == entry.digest
 
@@ -128,7 +128,7 @@ async def test_a_new_login_in_a_browser_announces_the_session_it_takes_the_place
 async def test_what_is_revoked_by_rfc_7009_is_in_the_next_document(
     client: httpx.AsyncClient,
     app: FastAPI,
-    held: Service,
+    service: Service,
     clock: MovableClock,
     next_step: Callable[[], Any],
 ) -> None:
@@ -140,9 +140,9 @@ async def test_what_is_revoked_by_rfc_7009_is_in_the_next_document(
     await client.post(REVOKE, data=user)
     await next_step()
 
-    entries = read(held, await client.get(PATH), clock).entries
+    entries = read(service, await client.get(PATH), clock).entries
 
-    claims = held.issuer.verify_for_others(ended, now=clock.now())
+    claims = service.issuer.verify_for_others(ended, now=clock.now())
     assert {(Kind.JTI, digest(claims.jti)), (Kind.SID, digest(session["session_id"]))} == {
         (entry.kind, entry.digest) for entry in entries
     }
@@ -152,25 +152,25 @@ async def test_what_is_revoked_by_rfc_7009_is_in_the_next_document(
 async def test_a_change_of_roles_is_announced_and_the_next_token_has_the_version(
     client: httpx.AsyncClient,
     alice: dict[str, Any],
-    held: Service,
+    service: Service,
     clock: MovableClock,
     next_step: Callable[[], Any],
 ) -> None:
     session = (await log_in(client)).json()
-    user = await accounts.find_account(held.db, alice["email"])
-    await accounts.set_account_roles(held.db, user.id, ["editor"])
+    user = await accounts.find_account(service.db, alice["email"])
+    await accounts.set_account_roles(service.db, user.id, ["editor"])
     await next_step()
 
-    (entry,) = read(held, await client.get(PATH), clock).entries
+    (entry,) = read(service, await client.get(PATH), clock).entries
     renewed = (await refresh(client, session["refresh_token"])).json()
 
-    old = held.issuer.verify(session["access_token"], now=clock.now())
-    new = held.issuer.verify(renewed["access_token"], now=clock.now())
+    old = service.issuer.verify(session["access_token"], now=clock.now())
+    new = service.issuer.verify(renewed["access_token"], now=clock.now())
     assert (digest(alice["id"]), 2) == (entry.digest, entry.least_ver)
     assert ((1, ()), (2, ("editor",))) == ((old.ver, old.roles), (new.ver, new.roles))
 
 
-@pytest.mark.usefixtures("held")
+@pytest.mark.usefixtures("service")
 async def test_it_costs_no_sql(client: httpx.AsyncClient, statements: Statements) -> None:
     statements.clear()
 
@@ -208,7 +208,7 @@ async def test_a_copy_of_this_step_is_not_sent_again_and_that_makes_nothing_youn
     "query", ["since=", "since=x", "since=-1", "since=1&since=2", "since=1e3", "since=%00",
               "since=٣", f"since={'9' * 20}"],
 )  # fmt: skip
-@pytest.mark.usefixtures("held")
+@pytest.mark.usefixtures("service")
 async def test_a_number_that_is_none_is_refused(client: httpx.AsyncClient, query: str) -> None:
     answer = await client.get(f"{PATH}?{query}")
 

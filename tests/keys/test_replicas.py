@@ -26,7 +26,7 @@ ISSUER = "https://auth.example.com"
 # What Cache-Control grants: max-age and stale-while-revalidate.
 CACHE = timedelta(seconds=300 + 600)
 # The longest ACCESS_TTL that can be configured.
-LONGEST = timedelta(seconds=3600)
+MAX_CACHED = timedelta(seconds=3600)
 GRANT = Grant(
     user_id=uuid4(),
     session_id=uuid4(),
@@ -107,7 +107,7 @@ def unknown_kids(directory: Path, replicas: list[KeyDirectory], lead: timedelta)
     while now < T0 + timedelta(hours=7):
         fresh = {keys.ring.signing_key(now).kid for keys in replicas}
         used |= fresh
-        alive += [(now + LONGEST - SECOND, kid_of_token) for kid_of_token in fresh]
+        alive += [(now + MAX_CACHED - SECOND, kid_of_token) for kid_of_token in fresh]
         old = set()
         while alive[0][0] < now:
             old.add(alive.popleft()[1])

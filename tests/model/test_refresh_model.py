@@ -248,13 +248,13 @@ def machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - a clas
         def an_access_token_works_here_exactly_while_its_session_lives(self) -> None:
             for family in self.families[-2:]:
                 token = family.access_tokens[-1]
-                held = world.app.state.service
+                service = world.app.state.service
                 alive = (
                     not family.revoked
                     and not self.disabled
                     and world.clock.time < family.created_at + ABSOLUTE
                 )
-                claims = held.issuer.verify_authentic(token, now=world.clock.time)
+                claims = service.issuer.verify_authentic(token, now=world.clock.time)
                 fresh = world.clock.time < claims.exp + timedelta(seconds=30)
                 answer = world.send("GET", "/auth/me", headers={"authorization": f"Bearer {token}"})
                 assert (200 if alive and fresh else 401) == answer.status_code

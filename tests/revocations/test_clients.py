@@ -67,7 +67,7 @@ async def test_a_client_that_fills_the_log_ends_its_own_tokens_and_no_others(
     db: Database, new_process: NewProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tenth of 60,000 revocations for a tenth of the log, in the 1,000 s that it took."""
-    monkeypatch.setattr(follow_revocations, "MOST_ENTRIES", 5_000)
+    monkeypatch.setattr(follow_revocations, "MAX_ENTRIES", 5_000)
     process = new_process()
     for number in range(MANY):
         await revoke(db, f"{number}", number / 6, issued=int(number / 6))

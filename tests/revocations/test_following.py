@@ -134,9 +134,9 @@ async def test_an_entry_that_commits_after_a_later_number_is_not_missed(
         await write(slow, Kind.SID, "slow")
         await write(db, Kind.SID, "quick")
         await process.look(5)
-        held = process.feed(5)
-        assert {digest("quick")} == {entry.digest for entry in held.entries}
-        assert 2 == held.seq
+        seen = process.feed(5)
+        assert {digest("quick")} == {entry.digest for entry in seen.entries}
+        assert 2 == seen.seq
 
         for seconds in range(10, 45, 5):
             await process.look(seconds)
@@ -146,7 +146,7 @@ async def test_an_entry_that_commits_after_a_later_number_is_not_missed(
     finally:
         await slow.close()
 
-    assert digest("slow") in names(process, 50, held.seq)
+    assert digest("slow") in names(process, 50, seen.seq)
     assert {digest("slow"), digest("quick")} == names(process, 50)
 
 
@@ -231,18 +231,18 @@ async def test_who_asks_since_a_number_gets_what_came_after_it(
 ) -> None:
     await write(db, Kind.SID, "first")
     await process.look(5)
-    held = process.feed(5)
+    seen = process.feed(5)
     await process.look(25)
     await write(db, Kind.SID, "second", 25)
     await process.look(30)
 
-    later = process.feed(30, held.seq)
+    later = process.feed(30, seen.seq)
 
-    assert (held.seq, held.seq + 1) == (later.since, later.seq)
+    assert (seen.seq, seen.seq + 1) == (later.since, later.seq)
     assert digest("second") in {entry.digest for entry in later.entries}
     assert {digest("first"), digest("second")} == names(process, 30)
     # Fifteen seconds before the document that first had the number, nothing was there yet.
-    assert {digest("first"), digest("second")} == names(process, 30, held.seq)
+    assert {digest("first"), digest("second")} == names(process, 30, seen.seq)
     await process.look(100)
     assert set() == names(process, 100, later.seq) - {digest("second")}
 
@@ -334,7 +334,7 @@ async def test_a_key_that_is_named_signs_no_feed_and_its_successor_does(
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
     """The limit, so low that a test reaches it."""
-    monkeypatch.setattr(follow_revocations, "MOST_ENTRIES", 4)
+    monkeypatch.setattr(follow_revocations, "MAX_ENTRIES", 4)
     return 4
 
 

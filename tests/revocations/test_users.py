@@ -29,9 +29,9 @@ pytestmark = pytest.mark.finding("11.4")
 MAX_LIVE = 100
 
 
-async def log_in(db: Database, user_id: UUID, seconds: float, *, most: int = 100) -> Family:
+async def log_in(db: Database, user_id: UUID, seconds: float, *, max_sessions: int = 100) -> Family:
     with database_at(at(seconds)):
-        return await accounts.log_in(db, user_id, most=most)
+        return await accounts.log_in(db, user_id, max_sessions=max_sessions)
 
 
 async def log_out(db: Database, family: Family, seconds: float) -> None:
@@ -72,7 +72,7 @@ async def test_accounts_that_log_in_and_out_end_their_own_tokens_and_no_others(
     db: Database, new_process: NewProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fourteen accounts at the limit of logins, scaled to a hundredth of the log."""
-    monkeypatch.setattr(follow_revocations, "MOST_ENTRIES", 500)
+    monkeypatch.setattr(follow_revocations, "MAX_ENTRIES", 500)
     process = new_process()
     bystander = await log_in(db, await add_user(db, "bystander@example.com"), 0)
     ended = []
@@ -141,7 +141,7 @@ async def test_the_first_token_of_a_login_that_displaces_one_is_valid(
     db: Database, process: Process
 ) -> None:
     user_id = await add_user(db)
-    families = [await log_in(db, user_id, 0, most=1) for _ in range(MAX_LIVE + 2)]
+    families = [await log_in(db, user_id, 0, max_sessions=1) for _ in range(MAX_LIVE + 2)]
     await process.look(5)
 
     assert 2 == families[-1].ver
@@ -226,7 +226,7 @@ async def test_a_process_that_starts_lacks_nothing_of_others(
     db: Database, new_process: NewProcess, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     """What it reads is limited; the limit is for what is in the document."""
-    monkeypatch.setattr(follow_revocations, "MOST_ENTRIES", 50)
+    monkeypatch.setattr(follow_revocations, "MAX_ENTRIES", 50)
     process = new_process()
     await in_and_out(db, await add_user(db, "other@example.com"), 1)
     await in_and_out(db, await add_user(db), MAX_LIVE + 1, seconds)

@@ -198,23 +198,23 @@ async def test_one_family_twice_rotates_once(together: GroupCommit, begin: Begin
 async def test_a_family_that_somebody_holds_delays_no_other(
     together: GroupCommit, database_url: str, begin: Begin
 ) -> None:
-    held, *others = await begin(COMPANY)
+    locked, *others = await begin(COMPANY)
     holder = await asyncpg.connect(database_url)
     try:
         async with holder.transaction():
             await holder.execute(
-                "SELECT FROM refresh_families WHERE id = $1 FOR UPDATE", held.token.family_id
+                "SELECT FROM refresh_families WHERE id = $1 FOR UPDATE", locked.token.family_id
             )
 
             rotated = await asyncio.gather(
-                *(together.rotate(attempt) for attempt in (held, *others))
+                *(together.rotate(attempt) for attempt in (locked, *others))
             )
     finally:
         await holder.close()
 
     assert [None] == [family for family in rotated if family is None]
     assert rotated[0] is None
-    assert await together.alone(held) is not None
+    assert await together.alone(locked) is not None
 
 
 @pytest.mark.requirement("R4")
@@ -300,8 +300,8 @@ async def test_a_version_that_the_statement_could_not_see_is_left_alone(
     db: Database, database_url: str, begin: Begin, change: str
 ) -> None:
     changed, other = await begin(2)
-    held = await asyncpg.connect(database_url)
-    await held.execute("SELECT pg_advisory_lock(1)")
+    locker = await asyncpg.connect(database_url)
+    await locker.execute("SELECT pg_advisory_lock(1)")
 
     class WithAnOldSnapshot(Slow):
         """Its snapshot is taken, and then it waits for the lock."""
@@ -322,13 +322,13 @@ async def test_a_version_that_the_statement_could_not_see_is_left_alone(
     together = GroupCommit(lease)
     tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in (changed, other)]
     async with asyncio.timeout(HANGS):
-        while not await held.fetchval(WAITING):
+        while not await locker.fetchval(WAITING):
             assert not [task.result() for task in tasks if task.done()]
-    await held.execute(
+    await locker.execute(
         f"UPDATE refresh_families SET {change} WHERE id = $1",  # noqa: S608 - of this test
         changed.token.family_id,
     )
-    await held.close()
+    await locker.close()
 
     rotated = await asyncio.gather(*tasks)
 

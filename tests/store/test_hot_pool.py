@@ -42,50 +42,50 @@ async def test_a_connection_is_used_again(pool: HotPool) -> None:
 
 
 async def test_there_are_never_more_than_its_size(pool: HotPool) -> None:
-    held = [await pool.acquire() for _ in range(SIZE)]
+    acquired = [await pool.acquire() for _ in range(SIZE)]
 
     with pytest.raises(TimeoutError):
         await pool.acquire()
 
-    pool.release(held[0])
-    assert held[0] is await pool.acquire()
+    pool.release(acquired[0])
+    assert acquired[0] is await pool.acquire()
     assert (SIZE, SIZE) == (pool.in_use, pool.opened)
 
 
 async def test_whoever_waited_longest_is_served_first(pool: HotPool) -> None:
-    held = [await pool.acquire() for _ in range(SIZE)]
+    acquired = [await pool.acquire() for _ in range(SIZE)]
     waiting = [asyncio.create_task(pool.acquire()) for _ in range(2)]
     await asyncio.sleep(0)
 
-    pool.release(held[1])
-    pool.release(held[0])
+    pool.release(acquired[1])
+    pool.release(acquired[0])
 
-    assert [held[1], held[0]] == [await task for task in waiting]
+    assert [acquired[1], acquired[0]] == [await task for task in waiting]
 
 
 async def test_a_waiter_that_was_cancelled_takes_nothing_with_it(pool: HotPool) -> None:
-    held = [await pool.acquire() for _ in range(SIZE)]
+    acquired = [await pool.acquire() for _ in range(SIZE)]
     early = asyncio.create_task(pool.acquire())
     late = asyncio.create_task(pool.acquire())
     await asyncio.sleep(0)
 
-    pool.release(held[0])  # handed to the first waiter …
+    pool.release(acquired[0])  # handed to the first waiter …
     early.cancel()  # … which gives up before it runs again
 
-    assert held[0] is await late
+    assert acquired[0] is await late
     with pytest.raises(asyncio.CancelledError):
         await early
 
 
 async def test_a_discarded_connection_makes_room_for_a_new_one(pool: HotPool) -> None:
-    held = [await pool.acquire() for _ in range(SIZE)]
+    acquired = [await pool.acquire() for _ in range(SIZE)]
     waiting = asyncio.create_task(pool.acquire())
     await asyncio.sleep(0)
 
-    pool.discard(held[0])
+    pool.discard(acquired[0])
     fresh = await waiting
 
-    assert held[0].is_closed()
+    assert acquired[0].is_closed()
     assert await pid(fresh) != 0
     assert (SIZE, SIZE) == (pool.in_use, pool.opened)
 
@@ -120,8 +120,8 @@ async def test_a_connection_that_cannot_be_opened_costs_no_slot(database_url: st
         with pytest.raises(OSError):  # noqa: PT011 - raised above
             await pool.acquire()
 
-    held = [await pool.acquire() for _ in range(SIZE)]
-    assert SIZE == len(held)
+    acquired = [await pool.acquire() for _ in range(SIZE)]
+    assert SIZE == len(acquired)
     pool.close()
 
 
@@ -163,7 +163,7 @@ async def test_our_own_refusal_keeps_it(db: Database) -> None:
     assert (0, 1) == db.hot_pool_size
 
 
-async def held(db: Database, number: int) -> None:
+async def acquired(db: Database, number: int) -> None:
     """So many connections, which then lie idle."""
     async with AsyncExitStack() as stack:
         for _ in range(number):
@@ -172,7 +172,7 @@ async def held(db: Database, number: int) -> None:
 
 async def test_one_that_breaks_takes_the_idle_ones_with_it(db: Database) -> None:
     """A server that is gone leaves none alive; each that lay idle would cost a request 2 s."""
-    await held(db, 3)
+    await acquired(db, 3)
     async with db.transaction() as session:
         before = (await (await session.connection()).exec_driver_sql(OWN_PID)).scalar_one()
 
@@ -200,7 +200,7 @@ async def test_a_transaction_under_way_goes_on_when_another_connection_breaks(
 
 
 async def test_a_statement_that_is_refused_leaves_the_idle_ones_alone(db: Database) -> None:
-    await held(db, 2)
+    await acquired(db, 2)
 
     with pytest.raises(asyncpg.UndefinedFunctionError):
         async with db.autocommit() as connection:

@@ -27,7 +27,7 @@ class Unlimited(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no typ
     now = None
 
 
-async def log_in_at_once(url: str, user_id: UUID, *, count: int, most: int) -> list[Family]:
+async def log_in_at_once(url: str, user_id: UUID, *, count: int, max_sessions: int) -> list[Family]:
     """So many logins, each of which began before any of the others had ended."""
     async with AsyncExitStack() as stack:
 
@@ -42,7 +42,9 @@ async def log_in_at_once(url: str, user_id: UUID, *, count: int, most: int) -> l
         async with asyncio.TaskGroup() as group:
             started = [
                 group.create_task(
-                    logins.create_family(await connect(), **login(user_id, most=most))
+                    logins.create_family(
+                        await connect(), **login(user_id, max_sessions=max_sessions)
+                    )
                 )
                 for _ in range(count)
             ]
@@ -63,16 +65,18 @@ async def ended_as_too_many(db: Database) -> set[UUID]:
 
 
 @pytest.mark.finding("11.1")
-@pytest.mark.parametrize(("most", "count"), [(1, 2), (3, 20), (25, 2), (25, 20)])
+@pytest.mark.parametrize(("max_sessions", "count"), [(1, 2), (3, 20), (25, 2), (25, 20)])
 async def test_logins_at_once_end_those_that_were_idle_for_longest(
-    db: Database, database_url: str, most: int, count: int
+    db: Database, database_url: str, max_sessions: int, count: int
 ) -> None:
     user_id = await add_user(db)
-    before = [(await log_in(db, user_id, most=most)).id for _ in range(most)]
+    before = [
+        (await log_in(db, user_id, max_sessions=max_sessions)).id for _ in range(max_sessions)
+    ]
 
-    begun = await log_in_at_once(database_url, user_id, count=count, most=most)
+    begun = await log_in_at_once(database_url, user_id, count=count, max_sessions=max_sessions)
 
-    assert (count, most) == (len(begun), await live(db, user_id))
+    assert (count, max_sessions) == (len(begun), await live(db, user_id))
     async with db.transaction() as session:
         alive = {family.id for family in await sessions.list_live(session, user_id)}
     # In the order of their beginning; which of those at once came first, only they know.
@@ -88,14 +92,14 @@ async def test_a_session_that_is_being_refreshed_is_not_idle(
 ) -> None:
     """Its row is taken: the login waits for no refresh, and the next in the row ends."""
     user_id = await add_user(db)
-    first, second, third = [await log_in(db, user_id, most=3) for _ in range(3)]
+    first, second, third = [await log_in(db, user_id, max_sessions=3) for _ in range(3)]
     refreshing = await asyncpg.connect(database_url)
     try:
         await refreshing.execute("BEGIN")
         await refreshing.execute(
             "UPDATE refresh_families SET generation = 1 WHERE id = $1", first.id
         )
-        fourth = await log_in(db, user_id, most=3)
+        fourth = await log_in(db, user_id, max_sessions=3)
         await refreshing.execute("COMMIT")
     finally:
         await refreshing.close()

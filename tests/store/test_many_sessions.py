@@ -238,10 +238,10 @@ async def test_a_login_above_the_limit_ends_the_one_that_was_idle_for_longest(
     db: Database,
 ) -> None:
     user_id = await add_user(db)
-    first, second, third = [await log_in(db, user_id, most=3) for _ in range(3)]
+    first, second, third = [await log_in(db, user_id, max_sessions=3) for _ in range(3)]
     assert await refresh(db, first) is not None
 
-    fourth = await log_in(db, user_id, most=3)
+    fourth = await log_in(db, user_id, max_sessions=3)
 
     async with db.transaction() as session:
         found = {family.id for family in await sessions.list_live(session, user_id)}
@@ -266,15 +266,15 @@ async def test_the_limit_costs_the_same_however_many_rows_an_account_has(db: Dat
     await copy(db, family, 1000)
 
     assert 1001 == await live(db, user_id)
-    await log_in(db, user_id, most=10)
+    await log_in(db, user_id, max_sessions=10)
     assert 1001 - 101 + 1 == await live(db, user_id)
     for _ in range(9):
-        await log_in(db, user_id, most=10)
+        await log_in(db, user_id, max_sessions=10)
 
     assert 10 == await live(db, user_id)
     async with db.autocommit() as connection:
         explained = Explained(connection)
-        await logins.create_family(explained, **login(user_id, most=10))
+        await logins.create_family(explained, **login(user_id, max_sessions=10))
     assert max(_rows(explained.plan)) <= 10 + 100
 
 
@@ -307,10 +307,10 @@ async def test_the_limit_is_kept_within_the_statement_of_the_login(
     db: Database, statements: Statements
 ) -> None:
     user_id = await add_user(db)
-    await log_in(db, user_id, most=1)
+    await log_in(db, user_id, max_sessions=1)
     statements.clear()
 
-    await log_in(db, user_id, most=1)
+    await log_in(db, user_id, max_sessions=1)
 
     assert 1 == len(statements)
     assert 1 == await live(db, user_id)

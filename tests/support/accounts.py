@@ -30,7 +30,7 @@ async def add_user(db: Database, email: str = "alice@example.com") -> UUID:
 def login(
     user_id: UUID,
     *,
-    most: int = 100_000,
+    max_sessions: int = 100_000,
     verified_hash: str = HASH,
     delivery: Delivery = Delivery.NATIVE,
     remember: bool = True,
@@ -45,7 +45,7 @@ def login(
     return {
         "new": NewSession(PasswordVerified(user_id, verified_hash), delivery, remember=remember),
         "mac_key_id": b"k" * 8,
-        "lifetimes": replace(LIFETIMES, most_sessions=most),
+        "lifetimes": replace(LIFETIMES, max_sessions=max_sessions),
         "place": Place("a@example.com", "203.0.113.7/32", None),
         "caller": CALLER,
         **changes,

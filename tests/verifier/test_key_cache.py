@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from authsvc_client.verifier import KeysUnavailable, TokenVerifier, UnknownKey
-from authsvc_client.verifier.key_cache import COOL_DOWN, MOST_KIDS, AbsentKids
+from authsvc_client.verifier.key_cache import COOL_DOWN, MAX_KIDS, AbsentKids
 from tests.keys.material import kid, rsa_key
 from tests.protocol.forge import CLAIMS, HEADER, sign
 from tests.support.waiting import HANGS, eventually
@@ -200,11 +200,11 @@ async def test_a_remembered_kid_leaves_the_minutes_fetch_to_a_new_key(
 def test_absent_kids_are_bounded() -> None:
     absent = AbsentKids()
 
-    for number in range(3 * MOST_KIDS):
+    for number in range(3 * MAX_KIDS):
         absent.note(str(number), 0)
 
-    assert MOST_KIDS == len(absent._until)
-    assert absent.has(str(3 * MOST_KIDS - 1), 1)
+    assert MAX_KIDS == len(absent._until)
+    assert absent.has(str(3 * MAX_KIDS - 1), 1)
     assert not absent.has("0", 1)
 
 

@@ -33,12 +33,12 @@ async def test_the_application_of_the_page_takes_cookies_and_sends_browsers_to_r
         issuer = f"http://localhost:{ports[0]}"
         app = module_of(source.replace("http://localhost:8000", issuer)).app
         web = await log_in(issuer, "web")
-        held = httpx.Cookies(
+        cookies = httpx.Cookies(
             {name: web.cookies[name] for name in ("authsvc_access", "authsvc_csrf")}
         )
         transport = httpx.ASGITransport(app=app)
         async with (
-            httpx.AsyncClient(transport=transport, base_url=APP, cookies=held) as browser,
+            httpx.AsyncClient(transport=transport, base_url=APP, cookies=cookies) as browser,
             httpx.AsyncClient() as authsvc,
         ):
             page = await browser.get("/notes")

@@ -10,7 +10,7 @@ const CONTINUED = "continued";
 const FLUSHED = 60_000;
 /** Milliseconds of pause after a first and after many failures. */
 const PAUSE = 1_000;
-const LONGEST_PAUSE = 30_000;
+const MAX_PAUSE = 30_000;
 
 const find = (id) => document.getElementById(id);
 const { returnTo, signIn, csrfCookie } = document.querySelector("main").dataset;
@@ -100,7 +100,7 @@ async function untilAnswered() {
       return await exclusively(renew);
     } catch (error) {
       if (!passes(error)) throw error;
-      const wait = Math.min(PAUSE * 2 ** tries, LONGEST_PAUSE);
+      const wait = Math.min(PAUSE * 2 ** tries, MAX_PAUSE);
       // Spread upwards, so that a service which comes back is not asked by everybody at once.
       await countdown(Math.max(wait, (error.retryAfter ?? 0) * 1_000) * (1 + Math.random() / 2));
     }

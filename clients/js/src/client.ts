@@ -20,7 +20,7 @@ const FLUSHED = 60_000;
 const ASKING = 50;
 /** Milliseconds of pause after a first and after many failures. */
 const PAUSE = 1_000;
-const LONGEST_PAUSE = 30_000;
+const MAX_PAUSE = 30_000;
 /** Milliseconds before its end from which a token is no longer sent. */
 const MARGIN = 5_000;
 /** Why a refresh is left for a login or a logout. */
@@ -161,7 +161,7 @@ export function createAuth(options: Options = {}): Auth {
       } catch (error) {
         if (isLeft()) continue; // Queue again, behind the login or logout.
         if (!(error instanceof AuthError && passes(error))) throw error;
-        const wait = Math.min(PAUSE * 2 ** tries++, LONGEST_PAUSE);
+        const wait = Math.min(PAUSE * 2 ** tries++, MAX_PAUSE);
         // Spread upwards, so that a service which comes back is not asked by everybody at once.
         await pause(Math.max(wait, (error.retryAfter ?? 0) * 1_000) * (1 + Math.random() / 2));
       }

@@ -3,7 +3,7 @@ import { AuthError, UNAVAILABLE, type Problem } from "./errors.js";
 /** Milliseconds after which an answer counts as lost. */
 const TIMEOUT = 20_000;
 /** Seconds. However long a proxy would have us wait, the service is asked again by then. */
-const LONGEST_WAIT = 300;
+const MAX_WAIT = 300;
 
 export interface Answer {
   readonly status: number;
@@ -95,7 +95,7 @@ export function seconds(retryAfter: string | null): number | undefined {
   if (!retryAfter) return undefined;
   const number = Number(retryAfter);
   const wait = Number.isNaN(number) ? (Date.parse(retryAfter) - Date.now()) / 1000 : number;
-  return wait >= 0 ? Math.min(wait, LONGEST_WAIT) : undefined;
+  return wait >= 0 ? Math.min(wait, MAX_WAIT) : undefined;
 }
 
 function objectIn(text: string): Answer["body"] {

@@ -25,7 +25,7 @@ from authsvc.store.database import RETRY_AFTER, Database
 from authsvc.store.revocation_log import Logged, Look
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.claims import AccessTokenClaims, moment
-from authsvc_client.tokens.revocation_feed import MOST_ENTRIES, OVERLAP, STEP, VALID
+from authsvc_client.tokens.revocation_feed import MAX_ENTRIES, OVERLAP, STEP, VALID
 from authsvc_client.tokens.revocations import (
     LIFE,
     Entry,
@@ -37,14 +37,14 @@ from authsvc_client.tokens.revocations import (
 
 LOOK_INTERVAL = timedelta(seconds=0.25)
 # Beyond that nobody can say, so that no replica honours for longer what another has revoked.
-MOST_AGE = timedelta(seconds=1)
+MAX_AGE = timedelta(seconds=1)
 # Of the entries that a process finds when it starts, this many are taken in at a time.
 SLICE = 1000
 PRUNE_INTERVAL = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Listed:
     """
     An entry in memory.
 
@@ -99,14 +99,14 @@ class Step:
     The content of the feed from one moment on.
 
     Args:
-        held: In the order of their numbers.
+        listed: In the order of their numbers.
         issued_before: The one entry of that kind, as the feed says it.
     """
 
     iat: datetime
     epoch: str
     seq: int
-    held: list[Held]
+    listed: list[Listed]
     issued_before: str | None
 
 
@@ -165,7 +165,7 @@ class Revocations:
             if self._horizon is None or seen.epoch != self._epoch:
                 # Numbers of another history mean nothing here; what it revoked stays revoked.
                 self._forget()
-                seen = await revocation_log.newest(connection, most=MOST_ENTRIES + 1)
+                seen = await revocation_log.newest(connection, limit=MAX_ENTRIES + 1)
         named = await self._learn(seen)
         self._looked = began
         return named
@@ -183,7 +183,7 @@ class Revocations:
         standing = self._set.standing(claims)
         if standing is not Standing.GOOD:
             raise Unauthenticated(standing)
-        if self.age is None or self.age > MOST_AGE:
+        if self.age is None or self.age > MAX_AGE:
             raise DatabaseUnavailable("revocations unknown", retry_after=RETRY_AFTER)
 
     def names_key(self, kid: str) -> bool:
@@ -199,7 +199,7 @@ class Revocations:
 
     def __len__(self) -> int:
         """How many entries are known."""
-        return len(self._held)
+        return len(self._listed)
 
     def feed(self, since: int | None, *, clients: bool = False, now: datetime) -> SignedFeed:
         """
@@ -233,9 +233,9 @@ class Revocations:
     def _forget(self) -> None:
         self._epoch = ""
         self._horizon: int | None = None
-        self._held: list[Held] = []
+        self._listed: list[Listed] = []
         self._numbers: set[int] = set()
-        self._moments: list[Held] = []
+        self._moments: list[Listed] = []
         self._collapsed: Replaced | None = None
         self._seq = 0
         self._step: Step | None = None
@@ -270,7 +270,7 @@ class Revocations:
         entry = logged.entry
         text = entry_text(entry)
         of_before = entry_text_of_before(entry) if entry.kind is Kind.CLIENT else text
-        held = Held(
+        listed = Listed(
             logged.seq,
             logged.revoked_at,
             seen_at,
@@ -281,20 +281,22 @@ class Revocations:
             owner=logged.owner,
             replaces=logged.replaces,
         )
-        self._numbers.add(held.seq)
+        self._numbers.add(listed.seq)
         self._set.add(entry)
-        where = self._moments if entry.kind is Kind.ISSUED_BEFORE else self._held
+        where = self._moments if entry.kind is Kind.ISSUED_BEFORE else self._listed
         # In the order of numbers, in which nearly all of them come.
-        insort(where, held, key=_number)
+        insort(where, listed, key=_number)
 
     def _begin(self, iat: datetime) -> None:
         """The next step: what was revoked before this moment, and has not expired by then."""
         self._drop_expired(iat)
-        moments = [held for held in self._moments if held.revoked_at < iat]
+        moments = [listed for listed in self._moments if listed.revoked_at < iat]
         self._drop_contained(iat)
-        content = self._collapse([held for held in self._held if held.revoked_at < iat], iat)
+        content = self._collapse(
+            [listed for listed in self._listed if listed.revoked_at < iat], iat
+        )
         self._seq = max(self._seq, *(part[-1].seq for part in (content, moments) if part), 0)
-        latest = [held.entry for held in moments]
+        latest = [listed.entry for listed in moments]
         latest += [self._collapsed.entry] if self._collapsed else []
         said = max(latest, key=lambda entry: entry.expires_at, default=None)
         self._step = Step(
@@ -310,7 +312,7 @@ class Revocations:
 
     def _drop_expired(self, iat: datetime) -> None:
         """What comes first was revoked first, but for seconds."""
-        for where in (self._held, self._moments):
+        for where in (self._listed, self._moments):
             dead = 0
             while dead < len(where) and where[dead].entry.expires_at <= iat:
                 self._numbers.discard(where[dead].seq)
@@ -325,45 +327,45 @@ class Revocations:
     def _drop_contained(self, iat: datetime) -> None:
         """What the user's part of the log was replaced by is in the documents from now on."""
         below: dict[bytes, tuple[int, int]] = {}
-        for held in self._held:
-            if held.owner is not None and held.replaces is not None and held.revoked_at < iat:
-                xid, ver = below.get(held.owner, (0, 0))
-                least_ver = held.entry.least_ver or 0
-                below[held.owner] = (max(xid, held.replaces), max(ver, least_ver))
+        for listed in self._listed:
+            if listed.owner is not None and listed.replaces is not None and listed.revoked_at < iat:
+                xid, ver = below.get(listed.owner, (0, 0))
+                least_ver = listed.entry.least_ver or 0
+                below[listed.owner] = (max(xid, listed.replaces), max(ver, least_ver))
         if not below:
             return
-        stay: list[Held] = []
-        for held in self._held:
-            xid, ver = (0, 0) if held.owner is None else below.get(held.owner, (0, 0))
-            if held.xid < xid or (held.entry.least_ver or ver) < ver:
-                self._numbers.discard(held.seq)
-                self._set.forget(held.entry)
+        stay: list[Listed] = []
+        for listed in self._listed:
+            xid, ver = (0, 0) if listed.owner is None else below.get(listed.owner, (0, 0))
+            if listed.xid < xid or (listed.entry.least_ver or ver) < ver:
+                self._numbers.discard(listed.seq)
+                self._set.forget(listed.entry)
             else:
-                stay.append(held)
-        self._held = stay
+                stay.append(listed)
+        self._listed = stay
 
-    def _collapse(self, content: list[Held], iat: datetime) -> list[Held]:
+    def _collapse(self, content: list[Listed], iat: datetime) -> list[Listed]:
         """Replace what is too much by the moment before which all tokens are refused."""
-        content = _without_outdone([held for held in content if held.entry.expires_at > iat])
-        if len(content) <= MOST_ENTRIES:
+        content = _without_outdone([listed for listed in content if listed.entry.expires_at > iat])
+        if len(content) <= MAX_ENTRIES:
             return content
-        of_tokens = [held for held in content if held.entry.kind.of_tokens]
-        if len(of_tokens) <= MOST_ENTRIES:
+        of_tokens = [listed for listed in content if listed.entry.kind.of_tokens]
+        if len(of_tokens) <= MAX_ENTRIES:
             return content
         # By number, so that all replicas, also one that starts later, replace the same.
-        last = -(-of_tokens[-MOST_ENTRIES - 1].seq // MOST_ENTRIES) * MOST_ENTRIES
+        last = -(-of_tokens[-MAX_ENTRIES - 1].seq // MAX_ENTRIES) * MAX_ENTRIES
         self._seq = max(self._seq, content[-1].seq)
-        newest = max(held.revoked_at for held in of_tokens if held.seq <= last)
+        newest = max(listed.revoked_at for listed in of_tokens if listed.seq <= last)
         said = everything_before(newest, until=newest + LIFE)
         self._collapsed = Replaced(last, newest, said)
 
-        def stays(held: Held) -> bool:
-            return held.seq > last or not held.entry.kind.of_tokens
+        def stays(listed: Listed) -> bool:
+            return listed.seq > last or not listed.entry.kind.of_tokens
 
-        self._held = list(filter(stays, self._held))
-        self._numbers = {held.seq for held in (*self._held, *self._moments)}
+        self._listed = list(filter(stays, self._listed))
+        self._numbers = {listed.seq for listed in (*self._listed, *self._moments)}
         self._set.clear()
-        for entry in (said, *(held.entry for held in (*self._held, *self._moments))):
+        for entry in (said, *(listed.entry for listed in (*self._listed, *self._moments))):
             self._set.add(entry)
         return list(filter(stays, content))
 
@@ -373,38 +375,38 @@ class Revocations:
         return found[-1] if found else None
 
     def _payload(self, step: Step, checkpoint: Checkpoint | None, *, clients: bool) -> str:
-        held = step.held
+        listed = step.listed
         if checkpoint is not None:
             # By its number, or if it came late: what was not there yet when that document was
             # written, here or at another replica.
             late = checkpoint.iat - OVERLAP
-            held = [h for h in held if h.seq > checkpoint.seq or h.seen_at >= late]
+            listed = [h for h in listed if h.seq > checkpoint.seq or h.seen_at >= late]
         entries = [] if step.issued_before is None else [step.issued_before]
         return payload_text(
             issuer=self._issuer,
             iat=step.iat,
             epoch=step.epoch,
             seq=step.seq,
-            entries=[*entries, *(h.text if clients else h.text_of_before for h in held)],
+            entries=[*entries, *(h.text if clients else h.text_of_before for h in listed)],
             since=None if checkpoint is None else checkpoint.seq,
         )
 
 
-def _without_outdone(content: list[Held]) -> list[Held]:
+def _without_outdone(content: list[Listed]) -> list[Listed]:
     """Of each client the entry with the latest moment, which says what the others say."""
-    latest: dict[bytes | None, Held] = {}
-    for held in content:
-        if held.entry.kind is Kind.CLIENT:
-            known = latest.get(held.entry.digest, held)
-            latest[held.entry.digest] = max(known, held, key=_moment_and_number)
+    latest: dict[bytes | None, Listed] = {}
+    for listed in content:
+        if listed.entry.kind is Kind.CLIENT:
+            known = latest.get(listed.entry.digest, listed)
+            latest[listed.entry.digest] = max(known, listed, key=_moment_and_number)
     if not latest:
         return content
     return [h for h in content if h.entry.kind is not Kind.CLIENT or h is latest[h.entry.digest]]
 
 
-def _moment_and_number(held: Held) -> tuple[datetime, int]:
-    return held.revoked_at, held.seq
+def _moment_and_number(listed: Listed) -> tuple[datetime, int]:
+    return listed.revoked_at, listed.seq
 
 
-def _number(held: Held) -> int:
-    return held.seq
+def _number(listed: Listed) -> int:
+    return listed.seq

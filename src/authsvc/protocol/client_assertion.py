@@ -19,7 +19,7 @@ from authsvc_client.tokens.secret import Secret
 
 MAX_LENGTH = 8192  # characters; nothing is decoded before this check
 MAX_JTI = 255  # characters
-LONGEST_LIFE = timedelta(minutes=5)
+MAX_LIFETIME = timedelta(minutes=5)
 LEEWAY = timedelta(seconds=30)  # between the client's clock and ours, both ways
 LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last moment that datetime can hold
 
@@ -120,7 +120,7 @@ def _checked(
     issued = [_moment(payload[name]) for name in ("iat", "nbf") if name in payload]
     if any(now < begin - LEEWAY for begin in issued):
         raise InvalidClient("assertion_not_yet_valid")
-    if exp - now > LONGEST_LIFE + LEEWAY:
+    if exp - now > MAX_LIFETIME + LEEWAY:
         raise InvalidClient("assertion_lives_too_long")
     return Assertion(client_id=client_id, jti=jti, expires_at=exp + LEEWAY)
 

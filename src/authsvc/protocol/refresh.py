@@ -93,14 +93,14 @@ class Lifetimes:
         absolute: Counted from the login; never moves.
         retry_window: How long after a rotation a cookie delivery may repeat itself.
         short_idle: The idle time of a login that was not to be remembered.
-        most_sessions: Of one account; a login above it ends the one that was idle for longest.
+        max_sessions: Of one account; a login above it ends the one that was idle for longest.
     """
 
     idle: timedelta
     absolute: timedelta
     retry_window: timedelta
     short_idle: timedelta = timedelta(hours=12)
-    most_sessions: int = 100
+    max_sessions: int = 100
 
 
 class Verdict(StrEnum):

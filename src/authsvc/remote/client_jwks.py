@@ -26,13 +26,13 @@ USABLE = timedelta(days=1)
 BETWEEN_FETCHES = timedelta(minutes=1)
 # As long as there is nothing to fall back on, its owner should not wait longer than that.
 BETWEEN_FIRST_FETCHES = timedelta(seconds=10)
-MOST_SETS = 1024  # beyond that the one that was asked for first is forgotten
+MAX_SETS = 1024  # beyond that the one that was asked for first is forgotten
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
 @dataclass(slots=True)
-class _Held:
+class _CachedKeySet:
     """One key set; `tried_at` is when a fetch last began."""
 
     keys: tuple[ClientKey, ...] = ()
@@ -54,7 +54,7 @@ class RemoteKeys:
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
-        self._sets: dict[tuple[str, str], _Held] = {}
+        self._sets: dict[tuple[str, str], _CachedKeySet] = {}
 
     async def find(self, uri: str, *, alg: str, kid: str | None, now: datetime) -> ClientKey | None:
         """
@@ -66,44 +66,44 @@ class RemoteKeys:
         Raises:
             ClientKeysUnavailable: There is no set to look in.
         """
-        held = self._held(uri, alg)
-        key = find_key(held.keys, kid)
-        if key is None or not held.is_younger(FRESH, now):
-            await self._renew(held, uri, alg, now)
-            key = find_key(held.keys, kid)
-        if not held.is_younger(USABLE, now):
+        cached = self._cached(uri, alg)
+        key = find_key(cached.keys, kid)
+        if key is None or not cached.is_younger(FRESH, now):
+            await self._renew(cached, uri, alg, now)
+            key = find_key(cached.keys, kid)
+        if not cached.is_younger(USABLE, now):
             raise ClientKeysUnavailable("jwks_uri", retry_after=BETWEEN_FIRST_FETCHES)
         return key
 
     def close(self) -> None:
         """Give up what is under way."""
-        for held in self._sets.values():
-            if held.flight is not None:
-                held.flight.cancel()
+        for cached in self._sets.values():
+            if cached.flight is not None:
+                cached.flight.cancel()
 
-    def _held(self, uri: str, alg: str) -> _Held:
-        held = self._sets.setdefault((uri, alg), _Held())
-        if len(self._sets) > MOST_SETS:
+    def _cached(self, uri: str, alg: str) -> _CachedKeySet:
+        cached = self._sets.setdefault((uri, alg), _CachedKeySet())
+        if len(self._sets) > MAX_SETS:
             del self._sets[next(iter(self._sets))]
-        return held
+        return cached
 
-    async def _renew(self, held: _Held, uri: str, alg: str, now: datetime) -> None:
-        if held.flight is None:
-            if not held.is_due(now):
+    async def _renew(self, cached: _CachedKeySet, uri: str, alg: str, now: datetime) -> None:
+        if cached.flight is None:
+            if not cached.is_due(now):
                 return
-            held.tried_at = now
-            held.flight = asyncio.create_task(self._fly(held, uri, alg, now))
+            cached.tried_at = now
+            cached.flight = asyncio.create_task(self._fly(cached, uri, alg, now))
         # Whoever asked first may go away; the others still wait for it.
-        await asyncio.shield(held.flight)
+        await asyncio.shield(cached.flight)
 
-    async def _fly(self, held: _Held, uri: str, alg: str, now: datetime) -> None:
+    async def _fly(self, cached: _CachedKeySet, uri: str, alg: str, now: datetime) -> None:
         try:
-            held.keys = read_jwks((await self._fetch(uri)).decode("utf-8"), alg=alg)
-            held.fetched_at = now
+            cached.keys = read_jwks((await self._fetch(uri)).decode("utf-8"), alg=alg)
+            cached.fetched_at = now
         except UnicodeDecodeError:
             log.warning("the keys at %s could not be fetched: not UTF-8", uri)
         except (FetchFailed, BadKeySet) as exc:
             # Both in our own words: no byte of the other server reaches the log.
             log.warning("the keys at %s could not be fetched: %s", uri, exc)
         finally:
-            held.flight = None
+            cached.flight = None

@@ -149,7 +149,7 @@ async def _remember(
     )
 
 
-async def _end_rows(session: AsyncSession, ending: UnfinishedEnding, most: int) -> int:
+async def _end_rows(session: AsyncSession, ending: UnfinishedEnding, limit: int) -> int:
     behind = (
         select(f.id)
         .where(
@@ -158,7 +158,7 @@ async def _end_rows(session: AsyncSession, ending: UnfinishedEnding, most: int) 
             f.revoked_at.is_(None),
         )
         .order_by(f.epoch, f.created_at)  # of the index; else the planner may read all that is dead
-        .limit(most)
+        .limit(limit)
         .with_for_update(skip_locked=True)
     )
     ended = (
@@ -169,6 +169,6 @@ async def _end_rows(session: AsyncSession, ending: UnfinishedEnding, most: int) 
     return (await session.exec(ended)).rowcount
 
 
-async def _delete_rows(session: AsyncSession, user_id: UUID, most: int) -> int:
-    rows = select(f.id).where(f.user_id == user_id).limit(most).with_for_update(skip_locked=True)
+async def _delete_rows(session: AsyncSession, user_id: UUID, limit: int) -> int:
+    rows = select(f.id).where(f.user_id == user_id).limit(limit).with_for_update(skip_locked=True)
     return (await session.exec(delete(refresh_families).where(f.id.in_(rows)))).rowcount

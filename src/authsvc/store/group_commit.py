@@ -76,8 +76,8 @@ class GroupCommit:
         if not self._lanes:
             _tell(self._take(), None)
 
-    def _take(self, most: int | None = None) -> list[Entry]:
-        taken = [self._waiting.pop(family_id) for family_id in list(self._waiting)[:most]]
+    def _take(self, limit: int | None = None) -> list[Entry]:
+        taken = [self._waiting.pop(family_id) for family_id in list(self._waiting)[:limit]]
         return [entry for entry in taken if not entry[1].done()]
 
 

@@ -156,7 +156,7 @@ async def create_family(
         "logins_key": bucket_key(Counted.LOGINS, place.email),
         "logins_leak": logins.leak if logins else NO_TIME,
         "logins_burst": logins.burst if logins else NO_TIME,
-        "most_sessions": lifetimes.most_sessions,
+        "max_sessions": lifetimes.max_sessions,
         "caller_ip": caller.ip,
         "caller_agent": caller.user_agent,
         "request_id": caller.request_id,
@@ -297,7 +297,7 @@ def _displaced(account: CTE, admitted: CTE, one_row: CTE) -> CTE:
     being refreshed has not been idle, and the next in the row ends in its place.
     """
     f, now = refresh_families.c, one_row.c.now
-    most = bindparam("most_sessions", type_=Integer)
+    limit = bindparam("max_sessions", type_=Integer)
     not_revoked = (
         select(f.id, f.rotated_at, f.idle_expires_at, f.absolute_expires_at)
         .where(
@@ -306,7 +306,7 @@ def _displaced(account: CTE, admitted: CTE, one_row: CTE) -> CTE:
             f.revoked_at.is_(None),
         )
         .order_by(f.created_at)
-        .limit(most + literal_column("100", Integer))
+        .limit(limit + literal_column("100", Integer))
         .lateral("not_revoked")
     )
     n = not_revoked.c
@@ -317,7 +317,7 @@ def _displaced(account: CTE, admitted: CTE, one_row: CTE) -> CTE:
         .cte("counted")
     )
     # One place is for the session that begins.
-    others = most - literal_column("1", Integer)
+    others = limit - literal_column("1", Integer)
     surplus = select(
         func.greatest(func.count() - others, literal_column("0", Integer))
     ).select_from(counted)

@@ -91,7 +91,7 @@ async def look(connection: HotConnection, horizon: int) -> Look:
     return _look(await _since().fetch(connection, horizon=horizon))
 
 
-async def newest(connection: HotConnection, *, most: int) -> Look:
+async def newest(connection: HotConnection, *, limit: int) -> Look:
     """
     The first look: the newest entries of tokens in this step's document, at most so many, and
     all others.
@@ -102,7 +102,7 @@ async def newest(connection: HotConnection, *, most: int) -> Look:
     Raises:
         DatabaseUnavailable: As `look`.
     """
-    return _look(await _newest().fetch(connection, most=most))
+    return _look(await _newest().fetch(connection, limit=limit))
 
 
 def _look(rows: Sequence[Row]) -> Look:
@@ -167,7 +167,7 @@ def _newest() -> HotStatement:
         .outerjoin(by, by.c.owner == r.owner)
         .where(counted, ~is_contained(by))
         .order_by(r.seq.desc())
-        .limit(bindparam("most", type_=BigInteger))
+        .limit(bindparam("limit", type_=BigInteger))
     )
     others = select(*ENTRY).where(~counted)
     entries = union_all(select(found.subquery("newest")), others).subquery("entries")

@@ -55,13 +55,13 @@ async def change_password(
     body: PasswordChange,
     request: Request,
     account: CurrentUser,
-    held: TheService,
+    service: TheService,
     caller: TheCaller,
 ) -> Response:
     """Change the password. Every other session of the account ends; this one continues."""
-    device = presented_device(held, our_cookies(request))
+    device = presented_device(service, our_cookies(request))
     await change_password_flow(
-        held,
+        service,
         account=account,
         attempt=Attempt(
             email=account.email,

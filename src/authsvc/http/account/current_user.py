@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from authsvc.flows.authenticate import authenticate
 from authsvc.http.request.credentials import Use, access_credential, check_csrf_token
-from authsvc.http.request.service import service
+from authsvc.http.request.service import service_of
 from authsvc.protocol.errors import Unauthenticated
 from authsvc.store.users import Account
 
@@ -22,18 +22,18 @@ async def current_user(request: Request) -> Account:
         DuplicateCredentials: Two access cookies.
         CsrfFailed: A write by cookie that does not provably come from a page of ours.
     """
-    held = service(request)
-    presented = access_credential(request, held, lambda asked: Use.of_method(asked.method))
+    service = service_of(request)
+    presented = access_credential(request, service, lambda asked: Use.of_method(asked.method))
     if presented is None:
         raise Unauthenticated("no credential", error=None)
     account = await authenticate(
-        held.db,
-        held.issuer,
+        service.db,
+        service.issuer,
         access_token=presented.token,
-        now=held.clock.now(),
+        now=service.clock.now(),
     )
     if presented.needs_csrf_token:
-        check_csrf_token(request, held, (account.session_id,))
+        check_csrf_token(request, service, (account.session_id,))
     return account
 
 

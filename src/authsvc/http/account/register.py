@@ -64,17 +64,17 @@ class Registered(BaseModel):
     ),
 )
 async def register(
-    body: Registration, request: Request, held: TheService, caller: TheCaller
+    body: Registration, request: Request, service: TheService, caller: TheCaller
 ) -> Registered:
     """Create an account. This does not log in: `POST /auth/login` does."""
-    if held.settings.registration == "closed":
+    if service.settings.registration == "closed":
         raise RegistrationClosed
-    check_login_origin(request.headers, held.origins)
+    check_login_origin(request.headers, service.origins)
     email = normal_form(body.email)
-    if held.settings.public_email_only:
+    if service.settings.public_email_only:
         check_domain(email)
     user = await register_flow(
-        held,
+        service,
         attempt=Attempt(
             email=email,
             password=Secret(body.password),

@@ -56,7 +56,7 @@ class Sessions(BaseModel):
 )
 async def list_sessions(
     account: CurrentUser,
-    held: TheService,
+    service: TheService,
     cursor: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
 ) -> Sessions:
     """
@@ -64,7 +64,7 @@ async def list_sessions(
 
     `ip` and `user_agent` are those of the last use.
     """
-    families, following = await list_sessions_flow(held.db, account=account, cursor=cursor)
+    families, following = await list_sessions_flow(service.db, account=account, cursor=cursor)
     return Sessions(
         sessions=[
             SessionEntry(
@@ -93,7 +93,7 @@ async def list_sessions(
     ),
 )
 async def end_session(
-    session_id: str, account: CurrentUser, held: TheService, caller: TheCaller
+    session_id: str, account: CurrentUser, service: TheService, caller: TheCaller
 ) -> Response:
     """End one of your sessions; its tokens are refused here at once. Others are not found."""
     try:
@@ -101,7 +101,7 @@ async def end_session(
     except ValueError:
         raise NotFound("session") from None
     await end_session_flow(
-        held.db,
+        service.db,
         account=account,
         session_id=wanted,
         caller=caller,

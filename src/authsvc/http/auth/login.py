@@ -13,7 +13,7 @@ from authsvc.http.request.client_ip import client_network
 from authsvc.http.request.credentials import our_cookies, presented_device, superseded_sessions
 from authsvc.http.request.csrf import check_login_origin, drops_cookies, page_origin
 from authsvc.http.request.fields import Email, Password, StrictBody
-from authsvc.http.request.service import service
+from authsvc.http.request.service import service_of
 from authsvc.http.request.strict_json import read_object
 from authsvc.http.request.validation import read_body
 from authsvc.http.response.errors import refusals
@@ -96,27 +96,27 @@ async def login(request: Request) -> JSONResponse:
     A wrong password, an unknown address and a disabled account get the same answer in the same
     time. A cookie login ends the session whose refresh cookie it arrives with.
     """
-    held = service(request)
+    service = service_of(request)
     try:
-        held.hasher.refuse_if_full()  # before anything that costs: a flood is refused here
+        service.hasher.refuse_if_full()  # before anything that costs: a flood is refused here
     except Overloaded as refusal:
         login_total.labels(outcome=refusal.code).inc()
         raise
     members = await read_object(request, optional=False)
     body = read_body(Login, members or {})
     cookies = our_cookies(request)
-    check_login_origin(request.headers, held.origins)
+    check_login_origin(request.headers, service.origins)
     delivery = Delivery(body.delivery)
     if delivery.by_cookie and (
-        drops_cookies(request.headers) or page_origin(request.headers) in held.origins.apps
+        drops_cookies(request.headers) or page_origin(request.headers) in service.origins.apps
     ):
         raise CookiesImpossible
-    now = held.clock.now()
+    now = service.clock.now()
     who = caller(request)
-    device = presented_device(held, cookies, token=body.device_token)
+    device = presented_device(service, cookies, token=body.device_token)
     try:
         session = await login_flow(
-            held,
+            service,
             attempt=Attempt(
                 email=normal_form_if_any(body.email),
                 password=Secret(body.password),
@@ -126,7 +126,7 @@ async def login(request: Request) -> JSONResponse:
             ),
             delivery=delivery,
             remember=body.remember,
-            superseded=superseded_sessions(held, cookies, now=now) if delivery.by_cookie else (),
+            superseded=superseded_sessions(service, cookies, now=now) if delivery.by_cookie else (),
             now=now,
         )
     except Refusal as refusal:
@@ -134,14 +134,14 @@ async def login(request: Request) -> JSONResponse:
         raise
     login_total.labels(outcome="succeeded").inc()
     answer = token_answer(
-        held,
+        service,
         session,
-        device_token=device_token(held, session.family.user_id, known=device, now=now),
+        device_token=device_token(service, session.family.user_id, known=device, now=now),
         twins_of=request.url.hostname if delivery.by_cookie else None,
     )
     if delivery is Delivery.SPA:
         # What an earlier `web` login left behind would name a session that has ended.
-        for stale in (held.cookies.access, held.cookies.csrf):
+        for stale in (service.cookies.access, service.cookies.csrf):
             if cookies.every(stale):
                 answer.headers.append("set-cookie", stale.clear())
     return answer

@@ -42,7 +42,7 @@ class Logout(StrictBody):
     responses=refusals(CsrfFailed, DuplicateCredentials, Unauthenticated, DatabaseUnavailable),
 )
 async def logout(
-    request: Request, held: TheService, caller: TheCaller, body: Logout | None = None
+    request: Request, service: TheService, caller: TheCaller, body: Logout | None = None
 ) -> Response:
     """
     End sessions; repeating it does no harm.
@@ -51,12 +51,12 @@ async def logout(
     access tokens are refused here at once.
     """
     body = body or Logout()
-    now = held.clock.now()
+    now = service.clock.now()
     try:
         ended = await logout_flow(
-            held.db,
-            held.issuer,
-            presented=logout_credentials(request, held, in_body=body.refresh_token, now=now),
+            service.db,
+            service.issuer,
+            presented=logout_credentials(request, service, in_body=body.refresh_token, now=now),
             scope=Scope(body.scope),
             caller=caller,
             now=now,
@@ -64,14 +64,14 @@ async def logout(
     except Unauthenticated as refusal:
         # Dead cookies go all the same: whoever asks to log out must not stay half logged in.
         answer = refusal_response(refusal, request)
-        _clear_cookies(held, request, answer)
+        _clear_cookies(service, request, answer)
         return answer
     answer = Response(status_code=204, headers={"Cache-Control": "no-store"})
     if ended:
-        _clear_cookies(held, request, answer)
+        _clear_cookies(service, request, answer)
     return answer
 
 
-def _clear_cookies(held: Service, request: Request, answer: Response) -> None:
-    for line in held.cookies.clear_session(request.url.hostname or ""):
+def _clear_cookies(service: Service, request: Request, answer: Response) -> None:
+    for line in service.cookies.clear_session(request.url.hostname or ""):
         answer.headers.append("set-cookie", line)

@@ -10,7 +10,7 @@ from authsvc.flows.refresh import refresh as refresh_flow
 from authsvc.http.request.caller import caller
 from authsvc.http.request.credentials import open_refresh_token, refresh_credential
 from authsvc.http.request.fields import StrictBody
-from authsvc.http.request.service import service
+from authsvc.http.request.service import service_of
 from authsvc.http.request.strict_json import read_object
 from authsvc.http.request.validation import read_body
 from authsvc.http.response.errors import refusals
@@ -92,24 +92,24 @@ async def refresh(request: Request) -> JSONResponse:
     but 200 sets or clears a cookie. After a 503 nothing is lost: repeat the request with the
     same Idempotency-Key.
     """
-    held = service(request)
-    came = held.clock.now()
+    service = service_of(request)
+    came = service.clock.now()
     members = await read_object(request, optional=True)
     body = Refresh() if members is None else read_body(Refresh, members)
-    presented = refresh_credential(request, held, in_body=body.refresh_token)
+    presented = refresh_credential(request, service, in_body=body.refresh_token)
     key = _idempotency_key(request)
     try:
         session = await refresh_flow(
-            held.db,
-            held.group_commit,
-            held.issuer,
-            held.keys,
-            token=open_refresh_token(request, held, presented, now=came),
+            service.db,
+            service.group_commit,
+            service.issuer,
+            service.keys,
+            token=open_refresh_token(request, service, presented, now=came),
             idempotency_key=key,
-            lifetimes=held.lifetimes,
+            lifetimes=service.lifetimes,
             caller=caller(request),
             now=came,
-            under_way=lambda: held.clock.now() - came,
+            under_way=lambda: service.clock.now() - came,
             abandoned=request.is_disconnected,
         )
     except Refusal as refusal:
@@ -123,7 +123,7 @@ async def refresh(request: Request) -> JSONResponse:
         "session_id": str(session.family.id),
         "generation": session.family.generation,
     }
-    answer = token_answer(held, session)
+    answer = token_answer(service, session)
     answer.headers["Authsvc-Refresh"] = session.outcome
     return answer
 

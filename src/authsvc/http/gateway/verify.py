@@ -21,7 +21,7 @@ from authsvc.flows.verify import verify as verify_flow
 from authsvc.http.gateway.verify_query import PARAMETERS as QUERY_PARAMETERS
 from authsvc.http.gateway.verify_query import read_query
 from authsvc.http.request.credentials import Use, access_credential, check_csrf_token
-from authsvc.http.request.service import Service, service
+from authsvc.http.request.service import Service, service_of
 from authsvc.http.response.errors import refusals
 from authsvc.observe.metrics import VERIFY_OUTCOMES, verify_total
 from authsvc.protocol.errors import (
@@ -103,15 +103,15 @@ async def verify(request: Request) -> Response:
     is not provably a GET, HEAD or OPTIONS must come from an allowed page and carry X-CSRF-Token.
     503 means that no decision is possible now: let the client try again, and do not let it in.
     """
-    held = service(request)
-    now = held.clock.now()
+    service = service_of(request)
+    now = service.clock.now()
     try:
         query = read_query(
-            request.scope["query_string"], upstreams=held.settings.assertion_upstreams
+            request.scope["query_string"], upstreams=service.settings.assertion_upstreams
         )
         if query.upstream is not None and not _by_trusted_proxy(request):
             raise Forbidden("not_a_trusted_proxy")
-        identity = _identify(request, held, query.demands, now)
+        identity = _identify(request, service, query.demands, now)
     except Refusal as refusal:
         cause = refusal.detail if refusal.detail in VERIFY_OUTCOMES else refusal.code
         verify_total.labels(outcome=cause).inc()
@@ -124,7 +124,7 @@ async def verify(request: Request) -> Response:
     assertion = (
         ""
         if query.upstream is None
-        else held.assertions.sign(identity.claims, upstream=query.upstream, now=now)
+        else service.assertions.sign(identity.claims, upstream=query.upstream, now=now)
     )
     headers = _headers(identity) | {"X-Identity-Assertion": assertion}
     return Response(headers={"Cache-Control": "no-store", **headers})
@@ -134,7 +134,7 @@ router.add_api_route(PATH, verify, methods=["HEAD"], include_in_schema=False)
 
 
 def _identify(
-    request: Request, held: Service, demands: Iterable[Demands], now: datetime
+    request: Request, service: Service, demands: Iterable[Demands], now: datetime
 ) -> Identity:
     """
     Whose request it is, if it may pass.
@@ -142,18 +142,18 @@ def _identify(
     Raises:
         Refusal: It may not, or nobody can say.
     """
-    presented = access_credential(request, held, _use)
+    presented = access_credential(request, service, _use)
     if presented is None:
         raise Unauthenticated("no_credential", error=None)
     identity = verify_flow(
-        held.issuer,
-        held.revocations,
+        service.issuer,
+        service.revocations,
         access_token=presented.token,
         demands=demands,
         now=now,
     )
     if presented.needs_csrf_token:
-        check_csrf_token(request, held, (identity.session_id,))
+        check_csrf_token(request, service, (identity.session_id,))
     return identity
 
 

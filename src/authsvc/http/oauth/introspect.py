@@ -16,7 +16,7 @@ from authsvc.http.request.oauth_request import (
     presented_by,
     token_of,
 )
-from authsvc.http.request.service import service
+from authsvc.http.request.service import service_of
 from authsvc.http.response.oauth_errors import INTROSPECTION_PATH, NO_STORE, oauth_refusals
 from authsvc.observe.metrics import introspection_total
 from authsvc_client.tokens.claims import AccessTokenClaims
@@ -64,16 +64,16 @@ async def introspect(request: Request) -> JSONResponse:
     revoked the token. A token that is not for one of the caller's own audiences is inactive
     like any other, and so is a refresh token.
     """
-    held = service(request)
+    service = service_of(request)
     with counted(introspection_total):
         form = await form_of(request)
-        client = await authenticated(held, request, presented_by(request, form))
+        client = await authenticated(service, request, presented_by(request, form))
         claims = await introspect_flow(
-            held.db,
-            held.issuer,
+            service.db,
+            service.issuer,
             client,
             token=token_of(form),
-            now=held.clock.now(),
+            now=service.clock.now(),
         )
     outcome = "inactive" if claims is None else "active"
     introspection_total.labels(outcome=outcome).inc()

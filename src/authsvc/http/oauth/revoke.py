@@ -13,7 +13,7 @@ from authsvc.http.request.oauth_request import (
     presented_by,
     token_of,
 )
-from authsvc.http.request.service import Service, service
+from authsvc.http.request.service import Service, service_of
 from authsvc.http.response.oauth_errors import NO_STORE, REVOCATION_PATH, oauth_refusals
 from authsvc.observe.metrics import revocation_total
 from authsvc.protocol.client_auth import PresentedClient
@@ -43,33 +43,33 @@ async def revoke(request: Request) -> Response:
     ends sessions: the `refresh_token` of a `native` login ends its whole session with all
     tokens. Access tokens of users cannot be revoked individually.
     """
-    held = service(request)
+    service = service_of(request)
     with counted(revocation_total):
         form = await form_of(request)
         presented = presented_by(request, form)
-        revoked = await _revoked(held, request, presented, form)
+        revoked = await _revoked(service, request, presented, form)
     revocation_total.labels(outcome=revoked).inc()
     request.state.facts = {"client_id": presented.client_id, "outcome": revoked}
     return Response(headers=NO_STORE)
 
 
 async def _revoked(
-    held: Service, request: Request, presented: PresentedClient, form: Form
+    service: Service, request: Request, presented: PresentedClient, form: Form
 ) -> Revoked:
-    now, who = held.clock.now(), caller(request)
+    now, who = service.clock.now(), caller(request)
     if presented.method is None and presented.client_id == FIRST_PARTY:
         return await revoke_user_token(
-            held.db,
-            held.issuer,
-            held.keys,
+            service.db,
+            service.issuer,
+            service.keys,
             token=token_of(form),
             caller=who,
             now=now,
         )
-    client = await authenticated(held, request, presented)
+    client = await authenticated(service, request, presented)
     return await revoke_client_token(
-        held.db,
-        held.issuer,
+        service.db,
+        service.issuer,
         client,
         token=token_of(form),
         caller=who,

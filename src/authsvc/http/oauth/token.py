@@ -15,7 +15,7 @@ from authsvc.http.request.oauth_request import (
     form_of,
     presented_by,
 )
-from authsvc.http.request.service import Service, service
+from authsvc.http.request.service import Service, service_of
 from authsvc.http.response.oauth_errors import GRANTING, NO_STORE, TOKEN_PATH, oauth_refusals
 from authsvc.observe.metrics import client_token_total
 from authsvc.protocol.clients import Client, GrantType
@@ -78,11 +78,11 @@ async def token(request: Request) -> JSONResponse:
     or with an assertion of its private key; with the method it was registered with, and no
     other. Failed attempts are slowed down per client and network.
     """
-    held = service(request)
+    service = service_of(request)
     with counted(client_token_total):
         form = await form_of(request)
-        client = await authenticated(held, request, presented_by(request, form))
-        issued = await _granted_by(client, form)(held, client, form)
+        client = await authenticated(service, request, presented_by(request, form))
+        issued = await _granted_by(client, form)(service, client, form)
     client_token_total.labels(outcome="issued").inc()
     # Not audited, as rotations are not; the log line tells who got what.
     request.state.facts = {
@@ -93,20 +93,20 @@ async def token(request: Request) -> JSONResponse:
     answer: dict[str, object] = {
         "access_token": issued.access_token,
         "token_type": "Bearer",
-        "expires_in": int(held.issuer.access_ttl.total_seconds()),
+        "expires_in": int(service.issuer.access_ttl.total_seconds()),
     }
     if issued.grant.scope:
         answer["scope"] = issued.grant.scope
     return JSONResponse(answer, headers=NO_STORE)
 
 
-async def _client_credentials(held: Service, client: Client, form: Form) -> ClientToken:
+async def _client_credentials(service: Service, client: Client, form: Form) -> ClientToken:
     return client_credentials(
-        held.issuer,
+        service.issuer,
         client,
         scope=form.parameters.get("scope"),
         resources=form.resources,
-        now=held.clock.now(),
+        now=service.clock.now(),
     )
 
 

@@ -9,29 +9,29 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse, Response
 
-from authsvc.http.request.service import Service, service
+from authsvc.http.request.service import Service, service_of
 from authsvc.http.response.problem_schema import refusals
 from authsvc.observe import log_output, metrics
 from authsvc.protocol.errors import NotFound, Unauthenticated
 from authsvc.settings import Settings
 
 
-def record(held: Service) -> None:
+def record(service: Service) -> None:
     """Set this process's gauges. Each process does so every few seconds, and when it is read."""
     metrics.log_lines_dropped.inc(log_output.dropped.take())
-    in_use, connections = held.db.hot_pool_size
+    in_use, connections = service.db.hot_pool_size
     metrics.pool_in_use.set(in_use)
     metrics.pool_connections.set(connections)
-    metrics.password_queued.set(held.hasher.queued)
-    metrics.password_running.set(held.hasher.running)
-    metrics.password_longest.set(held.hasher.longest_seconds)
-    metrics.revocations.set(len(held.revocations))
-    age = held.revocations.age
+    metrics.password_queued.set(service.hasher.queued)
+    metrics.password_running.set(service.hasher.running)
+    metrics.password_longest.set(service.hasher.longest_seconds)
+    metrics.revocations.set(len(service.revocations))
+    age = service.revocations.age
     metrics.revocations_age.set(math.nan if age is None else age.total_seconds())
-    now = held.clock.now()
+    now = service.clock.now()
     ages = [
         (now - key.activation).total_seconds()
-        for key in held.keys.ring.keys
+        for key in service.keys.ring.keys
         if key.private_key is not None
     ]
     metrics.signing_key_age.set(min((age for age in ages if age >= 0), default=math.nan))
@@ -62,7 +62,7 @@ def metrics_router(settings: Settings) -> APIRouter:
                 presented.strip().encode("latin-1"), expected
             ):
                 raise Unauthenticated("wrong metrics token")
-        record(service(request))
+        record(service_of(request))
         request.app.connections.record()
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 

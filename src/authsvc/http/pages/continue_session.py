@@ -25,7 +25,7 @@ from authsvc.http.pages.static_page import (
     Assets,
     StaticPage,
 )
-from authsvc.http.request.service import service
+from authsvc.http.request.service import service_of
 from authsvc.http.response.errors import refusals
 from authsvc.protocol.errors import ValidationFailed
 
@@ -92,16 +92,16 @@ async def continue_session(request: Request) -> Response:
     Its script refreshes the session and goes back to `return_to`; while the service is down it
     waits and tries again. The request itself changes nothing.
     """
-    held = service(request)
-    return_to = return_address(request, "return_to", held.origins)
+    service = service_of(request)
+    return_to = return_address(request, "return_to", service.origins)
     if return_to is None:
         raise missing("return_to")
-    sign_in = return_address(request, "sign_in", held.origins)
+    sign_in = return_address(request, "sign_in", service.origins)
     values = {
         "RETURN_TO": return_to,
         "SIGN_IN": sign_in or "",
         "ELSEWHERE": sign_in or return_to,
-        "CSRF_COOKIE": held.cookies.csrf.name,
+        "CSRF_COOKIE": service.cookies.csrf.name,
     }
     text = re.sub(r"\{([A-Z_]+)\}", lambda name: html.escape(values[name[1]]), PAGE.html())
     return HTMLResponse(

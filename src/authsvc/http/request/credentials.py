@@ -20,7 +20,7 @@ from authsvc.flows.login import Device
 from authsvc.flows.logout import Credentials
 from authsvc.http.request.cookies import PresentedCookies
 from authsvc.http.request.csrf import check_login_origin, check_origin
-from authsvc.http.request.service import Service, service
+from authsvc.http.request.service import Service, service_of
 from authsvc.keys.csrf_tokens import verify_csrf_token
 from authsvc.keys.device_cookies import open_device_cookie
 from authsvc.protocol.errors import (
@@ -66,7 +66,7 @@ class AccessCredential:
 
 
 def access_credential(
-    request: Request, held: Service, use_of: Callable[[Request], Use]
+    request: Request, service: Service, use_of: Callable[[Request], Use]
 ) -> AccessCredential | None:
     """
     The access token of a request; Authorization outranks the access cookie.
@@ -82,14 +82,14 @@ def access_credential(
     token = bearer_token(request)
     if token is not None:
         return AccessCredential(token)
-    token = our_cookies(request).only(held.cookies.access)
+    token = our_cookies(request).only(service.cookies.access)
     if token is None:
         return None
     use = use_of(request)
     if use is Use.HANDSHAKE and "origin" not in request.headers:
         raise CsrfFailed("origin")
     if use is not Use.READ:
-        check_origin(request.headers, held.origins)
+        check_origin(request.headers, service.origins)
     return AccessCredential(token, needs_csrf_token=use is Use.WRITE)
 
 
@@ -107,7 +107,7 @@ class RefreshCredential:
 
 
 def refresh_credential(
-    request: Request, held: Service, *, in_body: str | None
+    request: Request, service: Service, *, in_body: str | None
 ) -> RefreshCredential:
     """
     The one refresh token of a request.
@@ -115,7 +115,7 @@ def refresh_credential(
     Raises:
         DuplicateCredentials: Two cookies, or a cookie and a body.
     """
-    cookie = our_cookies(request).only(held.cookies.refresh)
+    cookie = our_cookies(request).only(service.cookies.refresh)
     if in_body is None:
         return RefreshCredential(cookie, by_cookie=cookie is not None)
     if cookie is not None:
@@ -124,7 +124,7 @@ def refresh_credential(
 
 
 def open_refresh_token(
-    request: Request, held: Service, presented: RefreshCredential, *, now: datetime
+    request: Request, service: Service, presented: RefreshCredential, *, now: datetime
 ) -> RefreshToken:
     """
     Judge a refresh token by all that it says itself: garbage costs an HMAC and no SQL (rule 1).
@@ -134,19 +134,19 @@ def open_refresh_token(
         CsrfFailed: A cookie from a foreign page, or of `web` delivery without its CSRF token.
     """
     if presented.by_cookie:
-        check_origin(request.headers, held.origins)
+        check_origin(request.headers, service.origins)
     if presented.token is None:
         raise InvalidRefreshToken("none_presented")
-    token = held.keys.open_refresh_token(presented.token, now=now)
+    token = service.keys.open_refresh_token(presented.token, now=now)
     if presented.by_cookie != token.delivery.by_cookie:
         raise InvalidRefreshToken("wrong_transport")
     if token.delivery is Delivery.WEB:
-        check_csrf_token(request, held, (token.family_id,))
+        check_csrf_token(request, service, (token.family_id,))
     return token
 
 
 def logout_credentials(
-    request: Request, held: Service, *, in_body: str | None, now: datetime
+    request: Request, service: Service, *, in_body: str | None, now: datetime
 ) -> Credentials:
     """
     Every authentic credential of a request, expired or not; of twin cookies, each.
@@ -160,22 +160,22 @@ def logout_credentials(
         Unauthenticated: Nothing authentic was presented.
     """
     cookies = our_cookies(request)
-    access_cookies = cookies.every(held.cookies.access)
-    refresh_cookies = cookies.every(held.cookies.refresh)
+    access_cookies = cookies.every(service.cookies.access)
+    refresh_cookies = cookies.every(service.cookies.refresh)
     if refresh_cookies and in_body is not None:
         raise DuplicateCredentials("cookie and body")
     if refresh_cookies or access_cookies:
-        check_origin(request.headers, held.origins)
+        check_origin(request.headers, service.origins)
     else:
-        check_login_origin(request.headers, held.origins)
-    bearers = _authentic_access_tokens(held, _bearer_if_any(request), now)
-    by_cookie = _authentic_access_tokens(held, access_cookies, now)
-    refresh_by_cookie = _authentic_refresh_tokens(held, refresh_cookies, now)
-    in_bodies = _authentic_refresh_tokens(held, (in_body,) if in_body else (), now)
+        check_login_origin(request.headers, service.origins)
+    bearers = _authentic_access_tokens(service, _bearer_if_any(request), now)
+    by_cookie = _authentic_access_tokens(service, access_cookies, now)
+    refresh_by_cookie = _authentic_refresh_tokens(service, refresh_cookies, now)
+    in_bodies = _authentic_refresh_tokens(service, (in_body,) if in_body else (), now)
     of_web_cookies = {session_id for _, session_id in by_cookie}
     of_web_cookies |= {t.family_id for t in refresh_by_cookie if t.delivery is Delivery.WEB}
     if of_web_cookies and not bearers:
-        check_csrf_token(request, held, of_web_cookies)
+        check_csrf_token(request, service, of_web_cookies)
     credentials = Credentials((*bearers, *by_cookie), (*refresh_by_cookie, *in_bodies))
     if not credentials.session_ids:
         raise Unauthenticated("nothing authentic was presented")
@@ -183,21 +183,21 @@ def logout_credentials(
 
 
 def superseded_sessions(
-    held: Service, cookies: PresentedCookies, *, now: datetime
+    service: Service, cookies: PresentedCookies, *, now: datetime
 ) -> frozenset[UUID]:
     """The sessions of all authentic refresh cookies, of whatever generation: a login ends them."""
-    tokens = _authentic_refresh_tokens(held, cookies.every(held.cookies.refresh), now)
+    tokens = _authentic_refresh_tokens(service, cookies.every(service.cookies.refresh), now)
     return frozenset(token.family_id for token in tokens if token.delivery.by_cookie)
 
 
 def presented_device(
-    held: Service, cookies: PresentedCookies, *, token: str | None = None
+    service: Service, cookies: PresentedCookies, *, token: str | None = None
 ) -> Device | None:
     """The device that the token names, or the first authentic device cookie."""
-    for presented in (token, *cookies.every(held.cookies.device)):
+    for presented in (token, *cookies.every(service.cookies.device)):
         if presented is None:
             continue
-        device = open_device_cookie(held.keys.refresh, presented)
+        device = open_device_cookie(service.keys.refresh, presented)
         if device:
             return Device(*device)
     return None
@@ -225,10 +225,10 @@ def bearer_token(request: Request) -> Secret | None:
 
 def our_cookies(request: Request) -> PresentedCookies:
     """Our cookies on this request."""
-    return service(request).cookies.read(request.headers.getlist("cookie"))
+    return service_of(request).cookies.read(request.headers.getlist("cookie"))
 
 
-def check_csrf_token(request: Request, held: Service, session_ids: Collection[UUID]) -> None:
+def check_csrf_token(request: Request, service: Service, session_ids: Collection[UUID]) -> None:
     """
     Signed double submit: X-CSRF-Token is the value of one of the sessions; twice proves nothing.
 
@@ -237,7 +237,7 @@ def check_csrf_token(request: Request, held: Service, session_ids: Collection[UU
     """
     values = request.headers.getlist("x-csrf-token")
     if len(values) != 1 or not any(
-        verify_csrf_token(held.keys.refresh, session_id, values[0]) for session_id in session_ids
+        verify_csrf_token(service.keys.refresh, session_id, values[0]) for session_id in session_ids
     ):
         raise CsrfFailed("csrf_token")
 
@@ -252,13 +252,13 @@ def _bearer_if_any(request: Request) -> tuple[Secret, ...]:
 
 
 def _authentic_access_tokens(
-    held: Service, presented: Iterable[Secret], now: datetime
+    service: Service, presented: Iterable[Secret], now: datetime
 ) -> list[tuple[Secret, UUID]]:
     """Those that we signed for a session, each with its session."""
     found = []
     for token in presented:
         try:
-            session_id = held.issuer.verify_authentic(token, now=now).sid
+            session_id = service.issuer.verify_authentic(token, now=now).sid
         except Unauthenticated:
             continue
         if session_id is not None:
@@ -267,13 +267,13 @@ def _authentic_access_tokens(
 
 
 def _authentic_refresh_tokens(
-    held: Service, presented: Iterable[str], now: datetime
+    service: Service, presented: Iterable[str], now: datetime
 ) -> list[RefreshToken]:
     """Those whose MAC is ours."""
     found = []
     for text in presented:
         try:
-            found.append(held.keys.open_refresh_token(text, now=now))
+            found.append(service.keys.open_refresh_token(text, now=now))
         except InvalidRefreshToken:
             continue
     return found

@@ -111,7 +111,7 @@ def presented_by(request: Request, form: Form) -> PresentedClient:
     return presented
 
 
-async def authenticated(held: Service, request: Request, presented: PresentedClient) -> Client:
+async def authenticated(service: Service, request: Request, presented: PresentedClient) -> Client:
     """
     The client whose credential this is.
 
@@ -120,12 +120,12 @@ async def authenticated(held: Service, request: Request, presented: PresentedCli
     """
     who = caller(request)
     return await authenticate_client(
-        held.db,
+        service.db,
         attempt=ClientAttempt(presented, network=client_network(who.ip), caller=who),
-        remote_keys=held.remote_keys,
-        issuer=held.settings.issuer,
-        limits=held.limits,
-        now=held.clock.now(),
+        remote_keys=service.remote_keys,
+        issuer=service.settings.issuer,
+        limits=service.limits,
+        now=service.clock.now(),
     )
 
 

@@ -40,7 +40,7 @@ class Service(Runtime):
     clock: Clock
 
 
-def service(request: Request) -> Service:
+def service_of(request: Request) -> Service:
     """The service that `app.create_app` put together."""
     found: Service = request.app.state.service
     return found
@@ -49,7 +49,7 @@ def service(request: Request) -> Service:
 # FastAPI runs a plain function in a thread of its own, and a refresh would wait for five of
 # them; coroutine functions run where they stand.
 async def _the_service(request: Request) -> Service:
-    return service(request)
+    return service_of(request)
 
 
 TheService = Annotated[Service, Depends(_the_service)]

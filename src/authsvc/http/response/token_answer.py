@@ -60,7 +60,7 @@ class TokenAnswer(BaseModel):
 
 
 def token_answer(
-    held: Service,
+    service: Service,
     session: Session,
     *,
     device_token: Secret | None = None,
@@ -75,7 +75,7 @@ def token_answer(
         twins_of: The host that was asked, where twins of its cookies are to be cleared.
     """
     family = session.family
-    access_ttl = held.settings.access_ttl
+    access_ttl = service.settings.access_ttl
     idle = family.idle_expires_at - family.now
     body: dict[str, object] = {
         "token_type": "Bearer",
@@ -85,30 +85,30 @@ def token_answer(
         "session_id": str(family.id),
     }
     # First, so that a reader who keeps one cookie of a name keeps the one that is set.
-    cookies = [] if twins_of is None else held.cookies.clear_twins(twins_of)
+    cookies = [] if twins_of is None else service.cookies.clear_twins(twins_of)
     if family.delivery is not Delivery.WEB:
         body = {"access_token": session.access_token, **body}
     if family.delivery is Delivery.NATIVE:
         body["refresh_token"] = session.refresh_token
     elif session.outcome is not Outcome.KEPT:
         cookies.append(
-            held.cookies.refresh.set(
+            service.cookies.refresh.set(
                 session.refresh_token, max_age=idle if family.remember else None
             )
         )
     if family.delivery is Delivery.WEB:
-        csrf = csrf_token(held.keys.refresh, family.id, family.created_at)
+        csrf = csrf_token(service.keys.refresh, family.id, family.created_at)
         body["csrf_token"] = csrf
         life = family.absolute_expires_at - family.now
         cookies += [
-            held.cookies.access.set(
+            service.cookies.access.set(
                 session.access_token, max_age=access_ttl if family.remember else None
             ),
-            held.cookies.csrf.set(csrf, max_age=life if family.remember else None),
+            service.cookies.csrf.set(csrf, max_age=life if family.remember else None),
         ]
     if device_token is not None:
         if family.delivery.by_cookie:
-            cookies.append(held.cookies.device.set(device_token, max_age=DEVICE_LIFE))
+            cookies.append(service.cookies.device.set(device_token, max_age=DEVICE_LIFE))
         else:
             body["device_token"] = device_token
     answer = JSONResponse(body, headers={"Cache-Control": "no-store"})
@@ -117,11 +117,11 @@ def token_answer(
     return answer
 
 
-def device_token(held: Service, user_id: UUID, *, known: Device | None, now: datetime) -> Secret:
+def device_token(service: Service, user_id: UUID, *, known: Device | None, now: datetime) -> Secret:
     """
     Cookie or token of a device that logged this user in; it outlives the session.
 
     A stranger's failed logins then do not throttle this device.
     """
     nonce = known.nonce if known and known.user_id == user_id else secrets.token_urlsafe(16)
-    return device_cookie(held.keys.refresh, user_id, nonce, now=now)
+    return device_cookie(service.keys.refresh, user_id, nonce, now=now)

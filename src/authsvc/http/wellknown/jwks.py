@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from authsvc.http.request.service import service
+from authsvc.http.request.service import service_of
 from authsvc.http.response.document import Document
 
 PATH = "/.well-known/jwks.json"
@@ -20,8 +20,8 @@ router = APIRouter()
 
 async def jwks(request: Request) -> Response:
     """Send the keys that are published now."""
-    held = service(request)
-    found = held.keys.ring.jwks(held.clock.now())
+    service = service_of(request)
+    found = service.keys.ring.jwks(service.clock.now())
     document = Document(found.body, found.etag, "application/json", CACHE_CONTROL)
     return document.response(request.scope)
 

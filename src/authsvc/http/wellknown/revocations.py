@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from authsvc.http.request.service import service
+from authsvc.http.request.service import service_of
 from authsvc.http.response.document import Document
 from authsvc.http.response.problem_schema import refusals
 from authsvc.protocol.errors import BadRequest, DatabaseUnavailable
@@ -25,9 +25,9 @@ router = APIRouter()
 
 async def revocations(request: Request) -> Response:
     """Send the feed, or what came to it since a number."""
-    held = service(request)
-    found = held.revocations.feed(
-        _since(request), clients=_asks_for_clients(request), now=held.clock.now()
+    service = service_of(request)
+    found = service.revocations.feed(
+        _since(request), clients=_asks_for_clients(request), now=service.clock.now()
     )
     document = Document(found.body, found.etag, MEDIA_TYPE, CACHE_CONTROL)
     return document.response(request.scope)

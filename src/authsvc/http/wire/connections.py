@@ -27,12 +27,12 @@ class Connections:
     The open connections by client address (IPv4 address or IPv6 /64).
 
     Args:
-        most: How many one address may have open; trusted proxies carry many clients' requests.
+        limit: How many one address may have open; trusted proxies carry many clients' requests.
         trusted: The networks of those.
     """
 
-    def __init__(self, most: int, trusted: Sequence[Network] = ()) -> None:
-        self._most = most
+    def __init__(self, limit: int, trusted: Sequence[Network] = ()) -> None:
+        self._most = limit
         self._trusted = trusted
         self._open: Counter[str] = Counter()
         self._refused = 0

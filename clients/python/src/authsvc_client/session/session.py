@@ -39,7 +39,7 @@ RENEW_AFTER = 0.8
 IN_VAIN = timedelta(seconds=60)
 # How long a token that still works is used before its renewal is tried again.
 QUIET = timedelta(seconds=30)
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
+FIRST_PAUSE, MAX_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
 SECONDS = re.compile(r"\d{1,5}", re.ASCII)
 KEY_BYTES = 24  # 32 characters; authsvc takes 16 to 255
 
@@ -76,7 +76,7 @@ class NativeSession:
         self._timeout = timeout.total_seconds()
         self._ssl_context = ssl_context
         self._clock = clock or SystemClock()
-        self._held: StoredSession | None = None
+        self._stored: StoredSession | None = None
         self._quiet_until: datetime | None = None
         self._just_started = True
         self._why = ""  # why the last request had no answer
@@ -127,10 +127,10 @@ class NativeSession:
             StoreDamaged: The store cannot be read or written.
         """
         with self._store.lock():
-            held = self._load()
-            if held is None:
+            stored = self._load()
+            if stored is None:
                 return
-            answer = self._post("/auth/logout", {"refresh_token": held.refresh_token})
+            answer = self._post("/auth/logout", {"refresh_token": stored.refresh_token})
             if answer is None or answer.status_code not in {
                 httpx.codes.NO_CONTENT,
                 httpx.codes.UNAUTHORIZED,
@@ -150,8 +150,8 @@ class NativeSession:
 
     def held_token(self) -> Secret | None:
         """An access token that needs no renewal yet; None if `access_token` has to be asked."""
-        held, now = self._held, self._clock.now()
-        return held.access_token if held is not None and self._will_do(held, now) else None
+        stored, now = self._stored, self._clock.now()
+        return stored.access_token if stored is not None and self._will_do(stored, now) else None
 
     def access_token(self, *, refused: str | None = None) -> Secret:
         """
@@ -170,50 +170,50 @@ class NativeSession:
         if token is not None and token != refused:
             return token
         with self._store.lock():
-            held = self._load()
-            if held is None:
-                self._held = None
+            stored = self._load()
+            if stored is None:
+                self._stored = None
                 raise NotLoggedIn("there is no session; log in first")
             now = self._clock.now()
-            self._held = held
-            if held.access_token != refused and self._will_do(held, now):
-                return held.access_token  # somebody else has refreshed it meanwhile
+            self._stored = stored
+            if stored.access_token != refused and self._will_do(stored, now):
+                return stored.access_token  # somebody else has refreshed it meanwhile
             if (
                 refused is not None
-                and held.access_token == refused == self._replacement
-                and now < held.received_at + IN_VAIN
+                and stored.access_token == refused == self._replacement
+                and now < stored.received_at + IN_VAIN
             ):
-                return held.access_token  # another one would be refused as well
-            still_works = held.access_token != refused and now < held.expires_at
+                return stored.access_token  # another one would be refused as well
+            still_works = stored.access_token != refused and now < stored.expires_at
             try:
                 patience = timedelta(0) if still_works else self._patience
-                token = self._refresh(held, patience=patience).access_token
+                token = self._refresh(stored, patience=patience).access_token
             except AuthsvcUnavailable:
                 if not still_works:
                     raise
                 self._quiet_until = now + QUIET
-                return held.access_token
+                return stored.access_token
             if refused is not None:
                 self._replacement = token
             return token
 
-    def _will_do(self, held: StoredSession, now: datetime) -> bool:
-        if now < held.renew_at:
+    def _will_do(self, stored: StoredSession, now: datetime) -> bool:
+        if now < stored.renew_at:
             return True
-        return now < held.expires_at and self._quiet_until is not None and now < self._quiet_until
+        return now < stored.expires_at and self._quiet_until is not None and now < self._quiet_until
 
-    def _refresh(self, held: StoredSession, *, patience: timedelta) -> StoredSession:
+    def _refresh(self, stored: StoredSession, *, patience: timedelta) -> StoredSession:
         """Spend the refresh token; the lock is held."""
-        key = self._key(held)
+        key = self._key(stored)
         # Before it is sent: after a crash the same key goes with the same token.
-        self._store.save(replace(held, attempt_key=key, answered=False))
+        self._store.save(replace(stored, attempt_key=key, answered=False))
         until = self._clock.now() + patience
         pause = FIRST_PAUSE
         while True:
             now = self._clock.now()
             answer = self._post(
                 "/auth/refresh",
-                {"refresh_token": held.refresh_token},
+                {"refresh_token": stored.refresh_token},
                 headers={"Idempotency-Key": key},
             )
             session = self._renewed(answer, key, now=now)
@@ -226,7 +226,7 @@ class NativeSession:
                     f"authsvc gave no answer to the refresh; nothing is lost{self._why}"
                 )
             self._clock.pause(wait)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, MAX_PAUSE)
 
     def _renewed(
         self, answer: httpx.Response | None, key: Secret, *, now: datetime
@@ -245,14 +245,14 @@ class NativeSession:
         self._forget()
         raise SessionEnded("the session has ended; log in again")
 
-    def _key(self, held: StoredSession) -> Secret:
+    def _key(self, stored: StoredSession) -> Secret:
         """
         The Idempotency-Key: the pending one; after a start the last one; else a new one.
 
         A store that a crash has put back to the token before is recognised by its last key.
         """
-        if held.attempt_key is not None and (not held.answered or self._just_started):
-            return held.attempt_key
+        if stored.attempt_key is not None and (not stored.answered or self._just_started):
+            return stored.attempt_key
         return Secret(secrets.token_urlsafe(KEY_BYTES))
 
     def _session(self, answer: httpx.Response, *, now: datetime) -> StoredSession | None:
@@ -293,10 +293,10 @@ class NativeSession:
             return None
 
     def _load(self) -> StoredSession | None:
-        held = self._store.load()
-        if held is not None and held.issuer != self.issuer:
-            raise StoreDamaged(f"the store holds a session of {held.issuer}")
-        return held
+        stored = self._store.load()
+        if stored is not None and stored.issuer != self.issuer:
+            raise StoreDamaged(f"the store holds a session of {stored.issuer}")
+        return stored
 
     def _load_for_replacement(self) -> StoredSession | None:
         """A login replaces whatever is there."""
@@ -307,11 +307,11 @@ class NativeSession:
 
     def _keep(self, session: StoredSession) -> None:
         self._store.save(session)
-        self._held, self._quiet_until, self._just_started = session, None, False
+        self._stored, self._quiet_until, self._just_started = session, None, False
 
     def _forget(self) -> None:
         self._store.clear()
-        self._held = None
+        self._stored = None
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:

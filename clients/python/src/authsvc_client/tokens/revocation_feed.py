@@ -27,7 +27,7 @@ MEDIA_TYPE = "application/rvk+jwt"  # what `typ` says, in full (RFC 8725 §3.11)
 STEP = timedelta(seconds=5)  # `iat` is cut to it, so that all replicas send the same bytes
 VALID = timedelta(seconds=60)  # `exp - iat`
 OVERLAP = timedelta(seconds=15)  # numbers commit out of order
-MOST_ENTRIES = 50_000  # 3 MB; above that one moment replaces them
+MAX_ENTRIES = 50_000  # 3 MB; above that one moment replaces them
 MAX_LENGTH = 8 * 1024 * 1024  # characters
 LATEST_SEQ = 2**63 - 1
 
@@ -177,8 +177,8 @@ def _moment(value: object, cause: str = "bad_times") -> datetime:
     return moment(_integer(value, 0, LATEST, cause))
 
 
-def _integer(value: object, least: int, most: int, cause: str) -> int:
+def _integer(value: object, minimum: int, maximum: int, cause: str) -> int:
     """A bool is an int in Python, so it is named here."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+    if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
         raise FeedRefused(cause)
     return value

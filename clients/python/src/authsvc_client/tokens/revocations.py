@@ -191,7 +191,7 @@ class RevocationSet:
 
 
 def _later(
-    held: tuple[datetime, datetime] | None, other: tuple[datetime, datetime]
+    known: tuple[datetime, datetime] | None, other: tuple[datetime, datetime]
 ) -> tuple[datetime, datetime]:
     """The later moment, until the later end."""
-    return other if held is None else (max(held[0], other[0]), max(held[1], other[1]))
+    return other if known is None else (max(known[0], other[0]), max(known[1], other[1]))

@@ -10,12 +10,12 @@ DEFAULT_MAX_AGE = 300
 DEFAULT_STALE = 86_400
 
 # Whatever the answer says: not more often than this, so that no request causes a fetch each ...
-LEAST_FRESH = timedelta(seconds=10)
+MIN_FRESH = timedelta(seconds=10)
 # ... and at least so much longer, so that nobody waits for the network with a known key ...
-LEAST_STALE = timedelta(minutes=10)
+MIN_STALE = timedelta(minutes=10)
 # ... and not for ever: a key that was revoked must be forgotten.
-MOST_FRESH = timedelta(hours=24)
-MOST_USABLE = timedelta(days=7)
+MAX_FRESH = timedelta(hours=24)
+MAX_USABLE = timedelta(days=7)
 
 MAX_DIGITS = 10  # of a number of seconds
 
@@ -57,13 +57,13 @@ def freshness(cache_control: str, age: str = "") -> Freshness:
         if {"max-age", "stale-while-revalidate", "stale-if-error"} & set(said)
         else DEFAULT_STALE
     )
-    held = _number(age) or 0
-    fresh = timedelta(seconds=0 if "no-cache" in said else max(max_age - held, 0))
-    usable = timedelta(seconds=max(max_age + stale - held, 0))
-    fresh = min(max(fresh, LEAST_FRESH), MOST_FRESH)
+    in_caches = _number(age) or 0
+    fresh = timedelta(seconds=0 if "no-cache" in said else max(max_age - in_caches, 0))
+    usable = timedelta(seconds=max(max_age + stale - in_caches, 0))
+    fresh = min(max(fresh, MIN_FRESH), MAX_FRESH)
     return Freshness(
         fresh=fresh,
-        usable=min(max(usable, fresh + LEAST_STALE), MOST_USABLE),
+        usable=min(max(usable, fresh + MIN_STALE), MAX_USABLE),
         storable="no-store" not in said,
     )
 

@@ -35,9 +35,9 @@ from authsvc_client.verifier.transfer import FetchFailed
 log = logging.getLogger("authsvc_client.verifier")
 
 COOL_DOWN = 60.0  # seconds between two fetches for the sake of unknown kids
-MOST_BACK_OFF = 60.0  # seconds between two attempts while authsvc is away
-MOST_ABSENT = 900.0  # seconds for which the news of an absent kid is believed
-MOST_KIDS = 1024  # absent kids that are remembered; a flood pushes out the oldest
+MAX_BACK_OFF = 60.0  # seconds between two attempts while authsvc is away
+MAX_ABSENT = 900.0  # seconds for which the news of an absent kid is believed
+MAX_KIDS = 1024  # absent kids that are remembered; a flood pushes out the oldest
 
 Flight = Future[None]
 Fetch = Callable[[Optional[str], bool], Fetched]
@@ -45,7 +45,7 @@ Fetch = Callable[[Optional[str], bool], Fetched]
 
 
 @dataclass(frozen=True)
-class Held:
+class CachedKeySet:
     """A good key set; the two moments are of the monotonic clock."""
 
     keys: Keys
@@ -89,9 +89,9 @@ class AbsentKids:
         if self.has(kid, time):
             return
         _, span = self._until.pop(kid, (0.0, COOL_DOWN / 2))
-        span = min(2 * span, MOST_ABSENT)
+        span = min(2 * span, MAX_ABSENT)
         self._until[kid] = (time + span, span)
-        if len(self._until) > MOST_KIDS:
+        if len(self._until) > MAX_KIDS:
             del self._until[next(iter(self._until))]
 
 
@@ -109,7 +109,7 @@ class KeyCache:
         self._clock = clock
         self._file = file
         self._lock = Lock()
-        self._held = None if file is None else self._from_file(file)
+        self._cached = None if file is None else self._from_file(file)
         self._flight: Flight | None = None
         self._flight_of = 0  # the process: threads do not survive a fork
         self._absent = AbsentKids()
@@ -120,14 +120,14 @@ class KeyCache:
 
     def find(self, kid: str) -> RSAPublicKey | None:
         """The key of that name if it is held; starts a fetch if its set is old, without waiting."""
-        held = self._held
-        if held is None:
+        cached = self._cached
+        if cached is None:
             return None
         time = self._clock.monotonic()
-        if time >= held.expires_at:
+        if time >= cached.expires_at:
             return None
-        key = held.keys.get(kid)
-        if key is not None and time >= held.renew_at:
+        key = cached.keys.get(kid)
+        if key is not None and time >= cached.renew_at:
             self._renew(time)
         return key
 
@@ -139,12 +139,12 @@ class KeyCache:
         """
         with self._lock:
             time = self._clock.monotonic()
-            held = self._usable(time)
-            if held is None:
+            cached = self._usable(time)
+            if cached is None:
                 return self._under_way() or (
                     self._start(past_caches=False) if time >= self._retry_at else None
                 )
-            if kid in held.keys or self._absent.has(kid, time):
+            if kid in cached.keys or self._absent.has(kid, time):
                 return None
             flight = self._under_way()
             if flight is None and time >= self._unknown_at:
@@ -189,10 +189,10 @@ class KeyCache:
 
     def status(self) -> KeyStatus:
         """What is held, for a health page."""
-        held = self._held
+        cached = self._cached
         return KeyStatus(
-            kids=() if held is None else tuple(held.keys),
-            fetched_at=None if held is None else held.fetched_at,
+            kids=() if cached is None else tuple(cached.keys),
+            fetched_at=None if cached is None else cached.fetched_at,
             usable=self._usable(self._clock.monotonic()) is not None,
             failure=self._failure,
         )
@@ -202,9 +202,9 @@ class KeyCache:
             if self._under_way() is None and time >= self._retry_at:
                 self._start(past_caches=False)
 
-    def _usable(self, time: float) -> Held | None:
-        held = self._held
-        return held if held is not None and time < held.expires_at else None
+    def _usable(self, time: float) -> CachedKeySet | None:
+        cached = self._cached
+        return cached if cached is not None and time < cached.expires_at else None
 
     def _under_way(self) -> Flight | None:
         return self._flight if self._flight_of == os.getpid() else None
@@ -215,7 +215,7 @@ class KeyCache:
         # So that nobody who gives up waiting can cancel it for the others.
         flight.set_running_or_notify_cancel()
         self._flight, self._flight_of = flight, os.getpid()
-        etag = None if self._held is None else self._held.etag
+        etag = None if self._cached is None else self._cached.etag
         thread = Thread(
             target=self._run, args=(flight, etag, past_caches), name="authsvc-keys", daemon=True
         )
@@ -243,7 +243,7 @@ class KeyCache:
 
     def _failed(self, cause: str) -> None:
         with self._lock:
-            back_off = min(2.0 ** min(self._failures, 6), MOST_BACK_OFF)
+            back_off = min(2.0 ** min(self._failures, 6), MAX_BACK_OFF)
             self._failures += 1
             self._failure = cause
             self._retry_at = self._clock.monotonic() + back_off
@@ -255,26 +255,26 @@ class KeyCache:
             now, time = self._clock.now(), self._clock.monotonic()
             self._flight = None
             self._failures, self._failure, self._retry_at = 0, None, 0.0
-            before = self._held
+            before = self._cached
             if fetched.keys is not None and fetched.document is not None:
                 keys, document = fetched.keys, fetched.document
             elif before is not None:
                 keys, document = before.keys, before.document
             else:
                 return  # unreachable: without an entity tag there is no 304
-            self._held = _held(fetched, keys, document, fetched_at=now, fetched_when=time)
+            self._cached = _cached(fetched, keys, document, fetched_at=now, fetched_when=time)
         if before is None or before.keys.keys() != keys.keys():
             log.info("the keys of the issuer are now %s", ", ".join(keys))
         if self._file is not None and fetched.freshness.storable:
             self._file.write(fetched, document, now=now)
 
-    def _from_file(self, file: KeyFile) -> Held | None:
+    def _from_file(self, file: KeyFile) -> CachedKeySet | None:
         now, time = self._clock.now(), self._clock.monotonic()
         kept = file.read(now=now)
         if kept is None or kept.fetched.document is None:
             return None
         age = (now - kept.fetched_at).total_seconds()
-        return _held(
+        return _cached(
             kept.fetched,
             kept.keys,
             kept.fetched.document,
@@ -290,10 +290,10 @@ class KeyCache:
         )
 
 
-def _held(
+def _cached(
     fetched: Fetched, keys: Keys, document: bytes, *, fetched_at: datetime, fetched_when: float
-) -> Held:
-    return Held(
+) -> CachedKeySet:
+    return CachedKeySet(
         keys=keys,
         document=document,
         etag=fetched.etag,

@@ -44,7 +44,7 @@ log = logging.getLogger("authsvc_client.verifier")
 
 INTERVAL = timedelta(seconds=5)
 MAX_AGE = timedelta(seconds=60)
-LEAST_MAX_AGE = timedelta(seconds=15)  # one document may be lost on the way
+MIN_MAX_AGE = timedelta(seconds=15)  # one document may be lost on the way
 RETRY_AFTER = timedelta(seconds=5)
 
 
@@ -126,7 +126,7 @@ class RevocationFeed:
         interval: timedelta = INTERVAL,
         uri: str | None = None,
     ) -> None:
-        if not LEAST_MAX_AGE <= max_age <= timedelta(hours=1):
+        if not MIN_MAX_AGE <= max_age <= timedelta(hours=1):
             raise ValueError(f"max_age must be 15 s to an hour: {max_age}")
         if interval <= timedelta(0):
             raise ValueError(f"interval must be longer than nothing: {interval}")

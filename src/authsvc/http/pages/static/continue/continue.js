@@ -106,7 +106,7 @@ var AuthError = class extends Error {
 
 // src/transport.ts
 var TIMEOUT = 2e4;
-var LONGEST_WAIT = 300;
+var MAX_WAIT = 300;
 var post = (url, headers, body, signal) => ask(url, { method: "POST", ...json(headers, body) }, signal);
 var json = (headers, body) => ({
   headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
@@ -158,7 +158,7 @@ function seconds(retryAfter) {
   if (!retryAfter) return void 0;
   const number = Number(retryAfter);
   const wait = Number.isNaN(number) ? (Date.parse(retryAfter) - Date.now()) / 1e3 : number;
-  return wait >= 0 ? Math.min(wait, LONGEST_WAIT) : void 0;
+  return wait >= 0 ? Math.min(wait, MAX_WAIT) : void 0;
 }
 function objectIn(text) {
   try {
@@ -197,7 +197,7 @@ function cameBack(name2) {
 var CONTINUED = "continued";
 var FLUSHED = 6e4;
 var PAUSE = 1e3;
-var LONGEST_PAUSE = 3e4;
+var MAX_PAUSE = 3e4;
 var find = (id) => document.getElementById(id);
 var { returnTo, signIn, csrfCookie } = document.querySelector("main").dataset;
 var name = `authsvc ${location.origin} `;
@@ -264,7 +264,7 @@ async function untilAnswered() {
       return await exclusively(renew);
     } catch (error) {
       if (!passes(error)) throw error;
-      const wait = Math.min(PAUSE * 2 ** tries, LONGEST_PAUSE);
+      const wait = Math.min(PAUSE * 2 ** tries, MAX_PAUSE);
       await countdown(Math.max(wait, (error.retryAfter ?? 0) * 1e3) * (1 + Math.random() / 2));
     }
   }

@@ -23,7 +23,7 @@ var AuthError = class extends Error {
 
 // src/transport.ts
 var TIMEOUT = 2e4;
-var LONGEST_WAIT = 300;
+var MAX_WAIT = 300;
 var post = (url, headers, body, signal) => ask(url, { method: "POST", ...json(headers, body) }, signal);
 var json = (headers, body) => ({
   headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
@@ -75,7 +75,7 @@ function seconds(retryAfter) {
   if (!retryAfter) return void 0;
   const number = Number(retryAfter);
   const wait = Number.isNaN(number) ? (Date.parse(retryAfter) - Date.now()) / 1e3 : number;
-  return wait >= 0 ? Math.min(wait, LONGEST_WAIT) : void 0;
+  return wait >= 0 ? Math.min(wait, MAX_WAIT) : void 0;
 }
 function objectIn(text) {
   try {
@@ -256,7 +256,7 @@ var HINT = "session";
 var FLUSHED = 6e4;
 var ASKING = 50;
 var PAUSE = 1e3;
-var LONGEST_PAUSE = 3e4;
+var MAX_PAUSE = 3e4;
 var MARGIN = 5e3;
 var LEFT = new Error("left");
 function createAuth(options = {}) {
@@ -364,7 +364,7 @@ function createAuth(options = {}) {
       } catch (error) {
         if (isLeft()) continue;
         if (!(error instanceof AuthError && passes(error))) throw error;
-        const wait = Math.min(PAUSE * 2 ** tries++, LONGEST_PAUSE);
+        const wait = Math.min(PAUSE * 2 ** tries++, MAX_PAUSE);
         await pause(Math.max(wait, (error.retryAfter ?? 0) * 1e3) * (1 + Math.random() / 2));
       }
     }
