@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from authsvc.embedded_postgres import EmbeddedPostgres
-from authsvc.store.attempts import _rotate
+from authsvc.store.rotation import _rotate
 from bench import load
 from tests.support.live import free_port
 

@@ -281,10 +281,10 @@ async def _answers(postgres: OwnPostgres, findings: Findings) -> None:
 
 def print_every_refresh() -> None:
     """A planted bug: a refusal of the disk becomes one of the request."""
-    from authsvc.store import attempts  # noqa: PLC0415 - in the child only
+    from authsvc.store import rotation  # noqa: PLC0415 - in the child only
     from proof.race_plants import nobody_goes_together  # noqa: PLC0415 - as above
 
-    genuine = attempts.rotate
+    genuine = rotation.rotate
 
     async def rotate(*args: Any, **kwargs: Any) -> Any:
         family = await genuine(*args, **kwargs)
@@ -294,5 +294,5 @@ def print_every_refresh() -> None:
             raise RuntimeError("the log is full") from exc
         return family
 
-    attempts.rotate = rotate
+    rotation.rotate = rotate
     nobody_goes_together()

@@ -176,16 +176,16 @@ async def _idle(world: World, trace: Trace) -> None:
 
 def forget_the_attempt() -> None:
     """A planted bug: the digest that is stored is not the one of the request."""
-    from authsvc.store import attempts  # noqa: PLC0415 - in the child only
+    from authsvc.store import rotation  # noqa: PLC0415 - in the child only
     from proof.race_plants import nobody_goes_together  # noqa: PLC0415 - as above
 
-    genuine = attempts.rotate
+    genuine = rotation.rotate
 
     async def rotate(connection: Any, attempt: Any, **kwargs: Any) -> Any:
         other = replace(attempt, digest=secrets.token_bytes(32))
         return await genuine(connection, other, **kwargs)
 
-    attempts.rotate = rotate
+    rotation.rotate = rotate
     nobody_goes_together()
 
 

@@ -24,11 +24,11 @@ from authsvc.flows.session import Outcome
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, FamilyState, Verdict
-from authsvc.store import attempts, group_commit, logins, refresh_families, sessions, users
-from authsvc.store.attempts import Attempt
+from authsvc.store import group_commit, logins, refresh_families, rotation, sessions, users
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
+from authsvc.store.rotation import RotationRequest
 from proof.race_plants import nobody_goes_together
 
 # What each bug breaks.
@@ -51,8 +51,8 @@ VERIFYING = 0.1  # seconds, as argon2 with parameters of production takes
 def non_atomic_rotate() -> None:
     """Read, look, write: without a condition in the write."""
 
-    async def rotate(connection: HotConnection, attempt: Attempt) -> Family | None:
-        token, window = attempt.token, attempt.lifetimes.retry_window
+    async def rotate(connection: HotConnection, request: RotationRequest) -> Family | None:
+        token, window = request.token, request.lifetimes.retry_window
         loaded = await refresh_families.load(connection, token.family_id)
         if loaded is None:
             return None
@@ -62,9 +62,9 @@ def non_atomic_rotate() -> None:
         if not state.is_live(family.now) or state.generation != token.generation or kept:
             return None
         await asyncio.sleep(PAUSE)
-        return await _advance(connection, family, attempt)
+        return await _advance(connection, family, request)
 
-    attempts.rotate = rotate
+    rotation.rotate = rotate
     nobody_goes_together()
 
 
@@ -109,7 +109,7 @@ def revocation_rolled_back() -> None:
     async def revoke(self: _Rotation, family_id: UUID) -> None:
         async with self.db.transaction() as session:
             await sessions.revoke_one(
-                session, family_id, reason=RevokeReason.REUSE, caller=self.attempt.caller
+                session, family_id, reason=RevokeReason.REUSE, caller=self.request.caller
             )
             raise InvalidRefreshToken(Verdict.REUSED)
 
@@ -118,7 +118,7 @@ def revocation_rolled_back() -> None:
 
 def restart_forgets() -> None:
     """A set in memory: the process that heard of a revocation obeys it, while it lives."""
-    load, rotate = refresh_families.load, attempts.rotate
+    load, rotate = refresh_families.load, rotation.rotate
     find_by_session = users.find_by_session
     revoked: set[UUID] = set()
 
@@ -133,10 +133,10 @@ def restart_forgets() -> None:
         revoked.update(ended)
         return len(ended)
 
-    async def obedient_rotate(connection: HotConnection, attempt: Attempt) -> Family | None:
-        if attempt.token.family_id in revoked:
+    async def obedient_rotate(connection: HotConnection, request: RotationRequest) -> Family | None:
+        if request.token.family_id in revoked:
             return None
-        return await rotate(connection, attempt)
+        return await rotate(connection, request)
 
     async def obedient_load(connection: Any, family_id: UUID, **options: Any) -> Any:
         loaded = await load(connection, family_id, **options)
@@ -152,7 +152,7 @@ def restart_forgets() -> None:
 
     refresh_families.revoke_family = revoke_family  # type: ignore[assignment]  # the bug
     sessions.revoke_many = revoke_many
-    attempts.rotate = obedient_rotate
+    rotation.rotate = obedient_rotate
     nobody_goes_together()
     refresh_families.load = obedient_load
     users.find_by_session = obedient_find
@@ -168,7 +168,7 @@ def retry_forks() -> None:
         if found is not Verdict.RETRY:
             return await act(self, found, family, state)
         async with self.db.autocommit() as connection:
-            forked = await _advance(connection, family, self.attempt)
+            forked = await _advance(connection, family, self.request)
         return Decided(forked, Outcome.ROTATED)
 
     _Rotation._act = forking  # type: ignore[method-assign]  # the bug
@@ -176,14 +176,16 @@ def retry_forks() -> None:
 
 def crossed_answers() -> None:
     """The rows of a statement are taken in the order of the requests, or what is thought to be."""
-    rotate, rotate_together = attempts.rotate, attempts.rotate_together
+    rotate, rotate_together = rotation.rotate, rotation.rotate_together
 
-    async def slowly(connection: HotConnection, attempt: Attempt) -> Family | None:
+    async def slowly(connection: HotConnection, request: RotationRequest) -> Family | None:
         await asyncio.sleep(PAUSE)  # company gathers meanwhile
-        return await rotate(connection, attempt)
+        return await rotate(connection, request)
 
-    async def crossed(connection: HotConnection, attempts: Sequence[Attempt]) -> dict[UUID, Family]:
-        rotated = await rotate_together(connection, attempts)
+    async def crossed(
+        connection: HotConnection, requests: Sequence[RotationRequest]
+    ) -> dict[UUID, Family]:
+        rotated = await rotate_together(connection, requests)
         # Of one delivery, or the client would choke on an answer of the other kind.
         like: dict[Delivery, list[UUID]] = {}
         for family in rotated.values():
@@ -194,8 +196,8 @@ def crossed_answers() -> None:
             for mine, theirs in zip(ids, reversed(ids), strict=True)
         }
 
-    attempts.rotate = slowly
-    attempts.rotate_together = crossed
+    rotation.rotate = slowly
+    rotation.rotate_together = crossed
     group_commit.LANES, group_commit.PATIENCE = 1, 1.0
 
 
@@ -251,7 +253,7 @@ async def failover_loses(database_url: str, *, families: Sequence[str]) -> int:
     return len(done)
 
 
-async def _advance(connection: HotConnection, family: Family, attempt: Attempt) -> Family:
+async def _advance(connection: HotConnection, family: Family, request: RotationRequest) -> Family:
     """One generation further than was read, whatever the row has become."""
     generation = family.generation + 1
     await connection.fetchrow(
@@ -259,10 +261,10 @@ async def _advance(connection: HotConnection, family: Family, attempt: Attempt) 
         "rotated_at = clock_timestamp() WHERE id = $1",
         family.id,
         generation,
-        attempt.successor_key_id,
-        attempt.digest,
+        request.successor_key_id,
+        request.digest,
     )
-    return replace(family, generation=generation, mac_key_id=attempt.successor_key_id)
+    return replace(family, generation=generation, mac_key_id=request.successor_key_id)
 
 
 def plant() -> None:

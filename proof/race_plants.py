@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from authsvc.protocol.refresh import Verdict, verdict
-from authsvc.store import attempts, group_commit, logins, refresh_families
-from authsvc.store.attempts import Attempt
+from authsvc.store import group_commit, logins, refresh_families, rotation
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
+from authsvc.store.rotation import RotationRequest
 
 
 def read_then_count() -> None:
@@ -53,31 +53,31 @@ def login_without_a_second_look() -> None:
 
 
 def nobody_goes_together() -> None:
-    """Every rotation is one call of `attempts.rotate`, so that a plant there is met."""
+    """Every rotation is one call of `rotation.rotate`, so that a plant there is met."""
     group_commit.MAX_TOGETHER = 1
 
 
 def _rotate_by(statement: str) -> None:
-    async def rotate(connection: HotConnection, attempt: Attempt) -> Family | None:
-        loaded = await refresh_families.load(connection, attempt.token.family_id)
+    async def rotate(connection: HotConnection, request: RotationRequest) -> Family | None:
+        loaded = await refresh_families.load(connection, request.token.family_id)
         if loaded is None:
             return None
         family, state = loaded
         found = verdict(
             state,
-            attempt.token,
-            attempt_digest=attempt.digest,
-            retry_window=attempt.lifetimes.retry_window,
+            request.token,
+            attempt_digest=request.digest,
+            retry_window=request.lifetimes.retry_window,
             now=family.now,
         )
         if found is not Verdict.ACTIVE:
             return None
         row = await connection.fetchrow(
-            statement, family.id, attempt.successor_key_id, attempt.digest
+            statement, family.id, request.successor_key_id, request.digest
         )
         assert row is not None
-        return replace(family, generation=row["generation"], mac_key_id=attempt.successor_key_id)
+        return replace(family, generation=row["generation"], mac_key_id=request.successor_key_id)
 
     planted: Callable[..., Awaitable[Family | None]] = rotate
-    setattr(attempts, "rotate", planted)  # noqa: B010 - a patch, and meant as one
+    setattr(rotation, "rotate", planted)  # noqa: B010 - a patch, and meant as one
     nobody_goes_together()

@@ -11,9 +11,9 @@ import pytest
 
 from authsvc.flows import administer_sessions, maintain
 from authsvc.protocol.refresh import Delivery, RefreshToken
-from authsvc.store import attempts, endings
-from authsvc.store.attempts import Attempt
+from authsvc.store import endings, rotation
 from authsvc.store.database import Database
+from authsvc.store.rotation import RotationRequest
 from tests.cli.conftest import Command
 from tests.conftest import CALLER, LIFETIMES, database_at
 from tests.support.accounts import add_user, log_in
@@ -32,7 +32,7 @@ async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def refreshes(db: Database, family_id: UUID) -> bool:
-    attempt = Attempt(
+    request = RotationRequest(
         token=RefreshToken(b"k" * 8, family_id, 0, Delivery.SPA),
         successor_key_id=b"l" * 8,
         digest=b"d" * 32,
@@ -44,7 +44,7 @@ async def refreshes(db: Database, family_id: UUID) -> bool:
         later = await connection.fetchrow("SELECT clock_timestamp() + interval '1 minute' AS now")
         assert later is not None
         with database_at(later["now"]):
-            return await attempts.rotate(connection, attempt) is not None
+            return await rotation.rotate(connection, request) is not None
 
 
 @pytest.mark.finding("11.1")

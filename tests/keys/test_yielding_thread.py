@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from authsvc.keys.yielding_thread import NICENESS, SLICE_NS, stand_back
+from authsvc.keys.yielding_thread import NICENESS, SLICE_NS, lower_priority
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it is left alon
 
 
 def in_such_a_thread(work: Callable[[], T]) -> T:
-    with ThreadPoolExecutor(1, initializer=stand_back) as pool:
+    with ThreadPoolExecutor(1, initializer=lower_priority) as pool:
         return pool.submit(work).result()
 
 

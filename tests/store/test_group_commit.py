@@ -21,11 +21,11 @@ from authsvc.protocol.refresh import (
     RefreshToken,
 )
 from authsvc.store import group_commit, users
-from authsvc.store.attempts import Attempt, _rotate_together, rotate, rotate_together
 from authsvc.store.database import Database
 from authsvc.store.group_commit import GroupCommit
 from authsvc.store.hot_statement import HotConnection, Row
 from authsvc.store.refresh_families import load
+from authsvc.store.rotation import RotationRequest, _rotate_together, rotate, rotate_together
 from authsvc.store.tables import RefreshFamily
 from tests.conftest import CALLER, LIFETIMES, Statements, database_at
 from tests.support.fault_proxy import FaultProxy
@@ -37,7 +37,7 @@ SELECT count(*) FROM pg_locks
 WHERE NOT granted AND locktype = 'advisory'
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-Begin = Callable[[int], Awaitable[list[Attempt]]]
+Begin = Callable[[int], Awaitable[list[RotationRequest]]]
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +104,9 @@ def together(db: Database) -> GroupCommit:
 def begin(db: Database) -> Begin:
     """Begin so many families, each of a user of its own; an attempt for each."""
 
-    async def begin(number: int) -> list[Attempt]:
+    async def begin(number: int) -> list[RotationRequest]:
         now = datetime.now(UTC)
-        attempts = []
+        requests = []
         async with db.transaction() as session:
             for each in range(number):
                 user = await users.create(session, email=f"{each}@example.com", password_hash="x")
@@ -138,8 +138,8 @@ def begin(db: Database) -> Begin:
                     generation=0,
                     delivery=Delivery.NATIVE,
                 )
-                attempts.append(
-                    Attempt(
+                requests.append(
+                    RotationRequest(
                         token=token,
                         successor_key_id=b"l" * 8,
                         digest=bytes([each]) * 32,
@@ -147,7 +147,7 @@ def begin(db: Database) -> Begin:
                         caller=CALLER,
                     )
                 )
-        return attempts
+        return requests
 
     return begin
 
@@ -156,27 +156,27 @@ def begin(db: Database) -> Begin:
 async def test_what_comes_together_is_one_statement_and_each_gets_its_own_family(
     db: Database, together: GroupCommit, begin: Begin, statements: Statements
 ) -> None:
-    attempts = await begin(COMPANY)
+    requests = await begin(COMPANY)
     statements.clear()
 
-    rotated = await asyncio.gather(*(together.rotate(attempt) for attempt in attempts))
+    rotated = await asyncio.gather(*(together.rotate(request) for request in requests))
 
     assert 1 == len(statements), list(statements)
-    assert [attempt.token.family_id for attempt in attempts] == [
+    assert [request.token.family_id for request in requests] == [
         family.id for family in rotated if family
     ]
     assert {1} == {family.generation for family in rotated if family}
     assert COMPANY == len({family.user_id for family in rotated if family})
-    assert [attempt.digest for attempt in attempts] == await _digests(db, attempts)
+    assert [request.digest for request in requests] == await _digests(db, requests)
 
 
 async def test_who_comes_alone_is_not_held_back(
     together: GroupCommit, begin: Begin, statements: Statements
 ) -> None:
-    [attempt] = await begin(1)
+    [request] = await begin(1)
     statements.clear()
 
-    family = await together.rotate(attempt)
+    family = await together.rotate(request)
 
     assert family is not None
     assert ["unnest" in text for text in statements] == [False]
@@ -187,7 +187,7 @@ async def test_one_family_twice_rotates_once(together: GroupCommit, begin: Begin
     first, *others = await begin(3)
 
     rotated = await asyncio.gather(
-        *(together.rotate(attempt) for attempt in (first, *others, first, first))
+        *(together.rotate(request) for request in (first, *others, first, first))
     )
 
     assert 1 == sum(family is not None and family.id == first.token.family_id for family in rotated)
@@ -207,7 +207,7 @@ async def test_a_family_that_somebody_holds_delays_no_other(
             )
 
             rotated = await asyncio.gather(
-                *(together.rotate(attempt) for attempt in (locked, *others))
+                *(together.rotate(request) for request in (locked, *others))
             )
     finally:
         await holder.close()
@@ -237,7 +237,7 @@ async def test_one_that_was_revoked_meanwhile_does_not_rotate(
 async def test_together_is_written_what_is_written_alone(db: Database, begin: Begin) -> None:
     pairs = [
         replace(
-            attempt,
+            request,
             digest=bytes([each // 2]) * 32,
             successor_key_id=bytes([each // 2]) * 8,
             lifetimes=replace(LIFETIMES, idle=timedelta(days=1, seconds=7.5 * (each // 2))),
@@ -245,7 +245,7 @@ async def test_together_is_written_what_is_written_alone(db: Database, begin: Be
                 CALLER, ip=f"10.0.0.{each // 2}", user_agent=("", "NULL", "ü'\"\\{},")[each // 2]
             ),
         )
-        for each, attempt in enumerate(await begin(6))
+        for each, request in enumerate(await begin(6))
     ]
     ours = {"id", "user_id", "created_at", "auth_time", "absolute_expires_at"}
 
@@ -268,7 +268,7 @@ async def test_together_is_written_what_is_written_alone(db: Database, begin: Be
 @pytest.mark.requirement("R1", "R6")
 async def test_the_row_knows_the_attempts_of_the_last_rotations(db: Database, begin: Begin) -> None:
     """Alone and together: of the newest the digest, of each before it the beginning, no more."""
-    attempts = await begin(2)
+    requests = await begin(2)
     digests = [bytes([number]) * 32 for number in range(GENERATIONS_WITH_A_KEY + 2)]
     known = []
 
@@ -276,11 +276,11 @@ async def test_the_row_knows_the_attempts_of_the_last_rotations(db: Database, be
         for generation, digest in enumerate(digests):
             alone, together = (
                 replace(each, token=replace(each.token, generation=generation), digest=digest)
-                for each in attempts
+                for each in requests
             )
             assert await rotate(connection, alone)
             assert await rotate_together(connection, [together])
-            states = [await load(connection, each.token.family_id) for each in attempts]
+            states = [await load(connection, each.token.family_id) for each in requests]
             known.append(
                 [state and (state[1].attempt_digest, state[1].earlier_attempts) for state in states]
             )
@@ -320,7 +320,7 @@ async def test_a_version_that_the_statement_could_not_see_is_left_alone(
     may_run.set()
     await open_connections(db)
     together = GroupCommit(lease)
-    tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in (changed, other)]
+    tasks = [asyncio.create_task(together.rotate(request)) for request in (changed, other)]
     async with asyncio.timeout(HANGS):
         while not await locker.fetchval(WAITING):
             assert not [task.result() for task in tasks if task.done()]
@@ -351,11 +351,11 @@ async def test_the_plan_is_by_key_also_when_the_table_was_empty(db: Database) ->
 async def test_what_one_request_brings_along_spoils_no_other(
     together: GroupCommit, begin: Begin
 ) -> None:
-    attempts = await begin(COMPANY)
-    spoiled = replace(attempts[3], caller=replace(CALLER, user_agent="\N{NULL}"))
+    requests = await begin(COMPANY)
+    spoiled = replace(requests[3], caller=replace(CALLER, user_agent="\N{NULL}"))
 
     rotated = await asyncio.gather(
-        *(together.rotate(attempt) for attempt in (spoiled, *attempts[:3], *attempts[4:])),
+        *(together.rotate(request) for request in (spoiled, *requests[:3], *requests[4:])),
         return_exceptions=True,
     )
 
@@ -366,8 +366,8 @@ async def test_what_one_request_brings_along_spoils_no_other(
 async def test_a_request_that_is_given_up_takes_no_other_with_it(
     together: GroupCommit, begin: Begin
 ) -> None:
-    attempts = await begin(COMPANY)
-    tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in attempts]
+    requests = await begin(COMPANY)
+    tasks = [asyncio.create_task(together.rotate(request)) for request in requests]
     await asyncio.sleep(0)
 
     tasks[0].cancel()
@@ -392,7 +392,7 @@ async def test_what_was_given_up_before_it_was_sent_is_never_sent(
 
     await open_connections(db)
     together = GroupCommit(lease)
-    tasks = [asyncio.create_task(together.rotate(attempt)) for attempt in (given_up, other)]
+    tasks = [asyncio.create_task(together.rotate(request)) for request in (given_up, other)]
     await asyncio.sleep(0)
     tasks[0].cancel()
     connected.set()
@@ -406,18 +406,18 @@ async def test_what_was_given_up_before_it_was_sent_is_never_sent(
 async def test_f09_what_was_refused_during_an_outage_is_not_sent_after_it(
     db: Database, database_url: str, begin: Begin, tmp_path: Path
 ) -> None:
-    attempts = await begin(4 * group_commit.MAX_TOGETHER)
+    requests = await begin(4 * group_commit.MAX_TOGETHER)
     link, through = FaultProxy.of_database(database_url, tmp_path, random=Random(1))  # noqa: S311 - reproducible
     async with link:
         behind = await Database.open(through)
         together = GroupCommit(behind.autocommit)
-        [first, *others] = attempts
+        [first, *others] = requests
         assert await together.rotate(first)
         link.blackhole()
 
-        async def impatient(attempt: Attempt) -> None:
+        async def impatient(request: RotationRequest) -> None:
             async with asyncio.timeout(0.3):
-                await together.rotate(attempt)
+                await together.rotate(request)
 
         told = await asyncio.gather(*map(impatient, others), return_exceptions=True)
         link.heal()
@@ -443,11 +443,11 @@ async def test_without_a_connection_each_fails_by_itself(
         raise failure("broken")
         yield
 
-    attempts = await begin(COMPANY)
+    requests = await begin(COMPANY)
     together = GroupCommit(broken)
 
     told = await asyncio.gather(
-        *(together.rotate(attempt) for attempt in attempts), return_exceptions=True
+        *(together.rotate(request) for request in requests), return_exceptions=True
     )
 
     assert [failure] * COMPANY == [type(each) for each in told]
@@ -460,7 +460,7 @@ async def test_without_a_connection_each_fails_by_itself(
 async def test_a_failure_of_a_statement_is_told_to_all_that_were_in_it(
     db: Database, begin: Begin, failure: type[DatabaseUnavailable]
 ) -> None:
-    attempts = await begin(COMPANY)
+    requests = await begin(COMPANY)
 
     class Failing(Slow):
         async def fetch(self, query: str, *args: object) -> Sequence[Row]:
@@ -478,17 +478,17 @@ async def test_a_failure_of_a_statement_is_told_to_all_that_were_in_it(
     together = GroupCommit(lease)
 
     told = await asyncio.gather(
-        *(together.rotate(attempt) for attempt in attempts), return_exceptions=True
+        *(together.rotate(request) for request in requests), return_exceptions=True
     )
 
     assert [failure] * COMPANY == [type(each) for each in told]
-    assert [1] * COMPANY == await _generations(db, attempts)
+    assert [1] * COMPANY == await _generations(db, requests)
 
 
 @pytest.mark.usefixtures("impatience")
 async def test_statements_that_hang_hold_back_nobody_else(db: Database, begin: Begin) -> None:
     many = 2 * group_commit.MAX_TOGETHER + COMPANY
-    attempts = await begin(group_commit.LANES + many)
+    requests = await begin(group_commit.LANES + many)
     hanging = asyncio.Event()
     leased = 0
 
@@ -503,13 +503,13 @@ async def test_statements_that_hang_hold_back_nobody_else(db: Database, begin: B
     await open_connections(db)
     together = GroupCommit(lease)
     stuck = []
-    for number, attempt in enumerate(attempts[: group_commit.LANES]):
-        stuck.append(asyncio.create_task(together.rotate(attempt)))
+    for number, request in enumerate(requests[: group_commit.LANES]):
+        stuck.append(asyncio.create_task(together.rotate(request)))
         await until(lambda: Slow.waiting > number)  # noqa: B023 - awaited in this very turn
 
     async with asyncio.timeout(HANGS):
         rotated = await asyncio.gather(
-            *(together.rotate(attempt) for attempt in attempts[group_commit.LANES :])
+            *(together.rotate(request) for request in requests[group_commit.LANES :])
         )
 
     assert None not in rotated
@@ -537,8 +537,8 @@ async def test_those_who_come_after_a_hang_go_together_again(
     await open_connections(db)
     together = GroupCommit(lease)
     tasks = []
-    for number, attempt in enumerate((stuck, waiting)):
-        tasks.append(asyncio.create_task(together.rotate(attempt)))
+    for number, request in enumerate((stuck, waiting)):
+        tasks.append(asyncio.create_task(together.rotate(request)))
         await until(lambda: Slow.waiting > number)  # noqa: B023 - awaited in this very turn
     assert await together.rotate(later[0]) is not None  # it finds out
     statements.clear()
@@ -554,24 +554,24 @@ async def test_no_statement_takes_more_than_its_share(
     together: GroupCommit, begin: Begin, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "MAX_TOGETHER", 4)
-    attempts = await begin(10)
+    requests = await begin(10)
     statements.clear()
 
-    rotated = await asyncio.gather(*(together.rotate(attempt) for attempt in attempts))
+    rotated = await asyncio.gather(*(together.rotate(request) for request in requests))
 
     assert None not in rotated
     assert 3 == len(statements), list(statements)
 
 
-async def _generations(db: Database, attempts: Sequence[Attempt]) -> list[int]:
+async def _generations(db: Database, requests: Sequence[RotationRequest]) -> list[int]:
     async with db.autocommit() as connection:
         rows = await connection.fetch("SELECT id, generation FROM refresh_families")
     stored = {row["id"]: row["generation"] for row in rows}
-    return [stored[attempt.token.family_id] for attempt in attempts]
+    return [stored[request.token.family_id] for request in requests]
 
 
-async def _digests(db: Database, attempts: Sequence[Attempt]) -> list[bytes]:
+async def _digests(db: Database, requests: Sequence[RotationRequest]) -> list[bytes]:
     async with db.autocommit() as connection:
         rows = await connection.fetch("SELECT id, attempt_digest FROM refresh_families")
     stored = {row["id"]: row["attempt_digest"] for row in rows}
-    return [stored[attempt.token.family_id] for attempt in attempts]
+    return [stored[request.token.family_id] for request in requests]

@@ -15,11 +15,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from authsvc.flows import accounts, administer_sessions, maintain
 from authsvc.protocol.audit import RevokeReason
 from authsvc.protocol.refresh import Verdict, verdict
-from authsvc.store import attempts, endings, logins, refresh_families, sessions, users
-from authsvc.store.attempts import Attempt
+from authsvc.store import endings, logins, refresh_families, rotation, sessions, users
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
+from authsvc.store.rotation import RotationRequest
 from tests.conftest import CALLER, LIFETIMES, START, Statements
 from tests.support.accounts import add_user, log_in, login
 from tests.support.crowd import MANY, copy_session
@@ -40,7 +40,7 @@ async def crowd(db: Database, count: int = MANY) -> tuple[UUID, Family]:
 
 
 async def refresh(db: Database, family: Family) -> Family | None:
-    attempt = Attempt(
+    request = RotationRequest(
         token=family.newest_token,
         successor_key_id=b"l" * 8,
         digest=b"d" * 32,
@@ -48,7 +48,7 @@ async def refresh(db: Database, family: Family) -> Family | None:
         caller=CALLER,
     )
     async with db.autocommit() as connection:
-        return await attempts.rotate(connection, attempt)
+        return await rotation.rotate(connection, request)
 
 
 async def live(db: Database, user_id: UUID) -> int:

@@ -12,11 +12,11 @@ import pytest
 from sqlmodel import col, update
 
 from authsvc.protocol.refresh import Delivery, RefreshToken, Verdict, verdict
-from authsvc.store import attempts, refresh_families, users
-from authsvc.store.attempts import Attempt
+from authsvc.store import refresh_families, rotation, users
 from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
+from authsvc.store.rotation import RotationRequest
 from authsvc.store.tables import RefreshFamily, User
 from tests.conftest import CALLER, LIFETIMES, START, database_at
 
@@ -24,8 +24,8 @@ NOW = START + timedelta(hours=5)
 SECOND = timedelta(seconds=1)
 
 
-def attempt(token: RefreshToken) -> Attempt:
-    return Attempt(
+def request(token: RefreshToken) -> RotationRequest:
+    return RotationRequest(
         token=token,
         successor_key_id=b"l" * 8,
         digest=b"d" * 32,
@@ -35,12 +35,12 @@ def attempt(token: RefreshToken) -> Attempt:
 
 
 async def alone(connection: HotConnection, token: RefreshToken) -> Family | None:
-    return await attempts.rotate(connection, attempt(token))
+    return await rotation.rotate(connection, request(token))
 
 
 async def together(connection: HotConnection, token: RefreshToken) -> Family | None:
-    absent = attempt(replace(token, family_id=uuid4()))
-    rotated = await attempts.rotate_together(connection, [absent, attempt(token)])
+    absent = request(replace(token, family_id=uuid4()))
+    rotated = await rotation.rotate_together(connection, [absent, request(token)])
     return rotated.get(token.family_id)
 
 

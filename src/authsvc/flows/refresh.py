@@ -23,15 +23,15 @@ from authsvc.protocol.refresh import (
     repeats_its_rotation,
     verdict,
 )
-from authsvc.store import attempts, refresh_families
-from authsvc.store.attempts import Attempt
+from authsvc.store import refresh_families, rotation
 from authsvc.store.database import RETRY_AFTER, Database
 from authsvc.store.group_commit import GroupCommit
 from authsvc.store.refresh_families import Family
+from authsvc.store.rotation import RotationRequest
 from authsvc_client.tokens.secret import Secret
 
-# One in company, which waits for nobody, and three alone: a verdict that was overtaken by another
-# request is taken once more; after that, 503.
+# First batched (SKIP LOCKED), then up to three single UPDATEs that wait for the row's lock: a
+# verdict that was overtaken by another request is taken once more; after that, 503.
 TRIES = 4
 
 
@@ -64,10 +64,10 @@ async def refresh(
             that is durable. `detail` is the cause, from a closed set.
         DatabaseUnavailable: Nothing is known to have changed; the same request may be repeated.
     """
-    rotation = _Rotation(
+    decided = await _Rotation(
         db=db,
         group_commit=group_commit,
-        attempt=Attempt(
+        request=RotationRequest(
             token=token,
             successor_key_id=keys.refresh.sealing_key(now).key_id,
             digest=_digest(idempotency_key),
@@ -77,8 +77,7 @@ async def refresh(
         keyed=idempotency_key is not None,
         under_way=under_way,
         abandoned=abandoned,
-    )
-    decided = await rotation.decide()
+    ).decide()
     return issue(
         decided.family,
         decided.outcome,
@@ -100,11 +99,11 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class _Rotation:
-    """One request's attempt on one family."""
+    """One request to rotate one family."""
 
     db: Database
     group_commit: GroupCommit
-    attempt: Attempt
+    request: RotationRequest
     keyed: bool
     under_way: Callable[[], timedelta]
     abandoned: Callable[[], Awaitable[bool]]
@@ -118,15 +117,15 @@ class _Rotation:
                 return rotated
             rotate = self.group_commit.alone
             async with self.db.autocommit() as connection:
-                loaded = await refresh_families.load(connection, self.attempt.token.family_id)
+                loaded = await refresh_families.load(connection, self.request.token.family_id)
             if loaded is None:
                 raise InvalidRefreshToken("family_absent")
             family, state = loaded
             found = verdict(
                 state,
-                self.attempt.token,
-                attempt_digest=self.attempt.digest,
-                retry_window=self.attempt.lifetimes.retry_window,
+                self.request.token,
+                attempt_digest=self.request.digest,
+                retry_window=self.request.lifetimes.retry_window,
                 now=family.now,
                 under_way=self.under_way(),
             )
@@ -159,8 +158,8 @@ class _Rotation:
                         connection,
                         AuditEvent.GENERATION_FAR_AHEAD,
                         family,
-                        self.attempt.token,
-                        caller=self.attempt.caller,
+                        self.request.token,
+                        caller=self.request.caller,
                     )
             case Verdict.REVOKED | Verdict.EXPIRED | Verdict.USER_DISABLED:
                 pass  # nothing changes
@@ -177,27 +176,29 @@ class _Rotation:
         Raises:
             DatabaseUnavailable: It is excused.
         """
-        if not repeats_its_rotation(state, self.attempt.token, self.attempt.digest):
+        if not repeats_its_rotation(state, self.request.token, self.request.digest):
             async with self.db.autocommit() as connection:
                 first = await refresh_families.record_once(
                     connection,
                     AuditEvent.REFRESH_TOKEN_ABANDONED,
                     family,
-                    self.attempt.token,
-                    caller=self.attempt.caller,
+                    self.request.token,
+                    caller=self.request.caller,
                 )
             if not first:
                 return
         raise DatabaseUnavailable(cause, retry_after=RETRY_AFTER)
 
-    async def _heal(self, attempt: Attempt) -> Family | None:
+    async def _heal(self, request: RotationRequest) -> Family | None:
         async with self.db.autocommit() as connection:
-            return await attempts.heal(connection, attempt)
+            return await rotation.heal(connection, request)
 
-    async def _advance(self, step: Callable[[Attempt], Awaitable[Family | None]]) -> Decided | None:
+    async def _advance(
+        self, step: Callable[[RotationRequest], Awaitable[Family | None]]
+    ) -> Decided | None:
         """Rotate or heal; a commit whose reply was lost is recognised as ours."""
         try:
-            family = await step(self.attempt)
+            family = await step(self.request)
         except OutcomeUnknown:
             return await self._own_commit()
         return Decided(family, Outcome.ROTATED) if family else None
@@ -212,13 +213,13 @@ class _Rotation:
         successor is the same, and "replayed" is true of both.
         """
         async with self.db.autocommit() as connection:
-            loaded = await refresh_families.load(connection, self.attempt.token.family_id)
+            loaded = await refresh_families.load(connection, self.request.token.family_id)
         if loaded is not None:
             family, state = loaded
             if (
-                state.generation == self.attempt.token.generation + 1
+                state.generation == self.request.token.generation + 1
                 and not state.ended
-                and hmac.compare_digest(state.attempt_digest or b"", self.attempt.digest)
+                and hmac.compare_digest(state.attempt_digest or b"", self.request.digest)
             ):
                 return Decided(family, Outcome.REPLAYED if self.keyed else Outcome.ROTATED)
         raise DatabaseUnavailable("outcome of the rotation unknown", retry_after=RETRY_AFTER)
@@ -230,8 +231,8 @@ class _Rotation:
                 connection,
                 family_id,
                 reason=RevokeReason.REUSE,
-                caller=self.attempt.caller,
-                presented_generation=self.attempt.token.generation,
+                caller=self.request.caller,
+                presented_generation=self.request.token.generation,
             )
 
 

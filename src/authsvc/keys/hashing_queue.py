@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from authsvc.keys.yielding_thread import stand_back
+from authsvc.keys.yielding_thread import lower_priority
 from authsvc.protocol.errors import Overloaded
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class HashingQueue:
         self._begun: dict[object, float] = {}  # when what runs began, by its future
         self._closed = False
         self._executor = ThreadPoolExecutor(
-            self._threads, thread_name_prefix="argon2", initializer=stand_back
+            self._threads, thread_name_prefix="argon2", initializer=lower_priority
         )
 
     @property

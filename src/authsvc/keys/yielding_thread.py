@@ -23,7 +23,7 @@ _ATTR = struct.Struct("=IIQiIQQQ")  # size, policy, flags, nice, priority, runti
 _KEEP_POLICY = 0x08
 
 
-def stand_back() -> None:
+def lower_priority() -> None:
     """
     Lower this thread's priority, and lengthen its turns so that others need not wait for their end.
 

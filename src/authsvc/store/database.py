@@ -115,10 +115,10 @@ class Database:
         """
         normalised = normalise(url)
         connect = connector(normalised, command_timeout=STATEMENT_TIMEOUT)
-        hotly = partial(connect, SERVER_SETTINGS | HOT_SETTINGS)
-        hot = HotPool(hotly, size=hot_connections, patience=ACQUIRE_TIMEOUT)
-        beside = partial(connect, SERVER_SETTINGS | {"application_name": BACKGROUND})
-        background = HotPool(beside, size=1, patience=ACQUIRE_TIMEOUT)
+        connect_hot = partial(connect, SERVER_SETTINGS | HOT_SETTINGS)
+        hot = HotPool(connect_hot, size=hot_connections, patience=ACQUIRE_TIMEOUT)
+        connect_background = partial(connect, SERVER_SETTINGS | {"application_name": BACKGROUND})
+        background = HotPool(connect_background, size=1, patience=ACQUIRE_TIMEOUT)
         opened = WeakSet[asyncpg.Connection]()
 
         async def open_for_sessions() -> asyncpg.Connection:

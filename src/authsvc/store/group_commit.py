@@ -14,10 +14,10 @@ from contextvars import Context
 from uuid import UUID
 
 from authsvc.protocol.errors import Refusal
-from authsvc.store import attempts
-from authsvc.store.attempts import Attempt
+from authsvc.store import rotation
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
+from authsvc.store.rotation import RotationRequest
 
 LANES = 2  # statements under way; with more, each would find fewer requests to take along
 MAX_TOGETHER = 16  # the rows of one statement stay locked until it commits
@@ -25,7 +25,7 @@ PATIENCE = 0.05  # seconds; a statement that takes longer hangs, and frees its l
 
 # What each family became, or why that is unknown; None: each has to go alone.
 Outcome = Mapping[UUID, Family | None] | Refusal | None
-Entry = tuple[Attempt, Future[Outcome]]
+Entry = tuple[RotationRequest, Future[Outcome]]
 
 
 class GroupCommit:
@@ -36,25 +36,25 @@ class GroupCommit:
         self._waiting: dict[UUID, Entry] = {}
         self._lanes: set[Task[None] | None] = set()  # the workers, without those that hang
 
-    async def rotate(self, attempt: Attempt) -> Family | None:
-        """As `attempts.rotate`, but None also if another transaction has locked the family."""
-        family_id = attempt.token.family_id
+    async def rotate(self, request: RotationRequest) -> Family | None:
+        """As `rotation.rotate`, but None also if another transaction has locked the family."""
+        family_id = request.token.family_id
         if family_id in self._waiting:
-            return await self.alone(attempt)
+            return await self.alone(request)
         answer: Future[Outcome] = Future()
-        self._waiting[family_id] = attempt, answer
+        self._waiting[family_id] = request, answer
         if len(self._lanes) < LANES:
             # It begins after all requests of this turn of the loop, in the context of none.
             self._lanes.add(create_task(self._work(), context=Context()))
         outcome = await answer
         if isinstance(outcome, Refusal):
             raise outcome
-        return await self.alone(attempt) if outcome is None else outcome.get(family_id)
+        return await self.alone(request) if outcome is None else outcome.get(family_id)
 
-    async def alone(self, attempt: Attempt) -> Family | None:
-        """As `attempts.rotate`, which waits for the lock."""
+    async def alone(self, request: RotationRequest) -> Family | None:
+        """As `rotation.rotate`, which waits for the lock."""
         async with self._lease() as connection:
-            return await attempts.rotate(connection, attempt)
+            return await rotation.rotate(connection, request)
 
     async def _work(self) -> None:
         lane = current_task()
@@ -64,7 +64,7 @@ class GroupCommit:
             try:
                 async with self._lease() as connection:
                     together = self._take(MAX_TOGETHER)  # no sooner: some may be cancelled
-                    outcome = await _rotate(connection, [attempt for attempt, _ in together])
+                    outcome = await _rotate(connection, [request for request, _ in together])
             except Exception as exc:  # noqa: BLE001 - whose fault it is, each finds out alone
                 outcome = exc if together and isinstance(exc, Refusal) else None
             _tell(together or self._take(), outcome)
@@ -81,10 +81,10 @@ class GroupCommit:
         return [entry for entry in taken if not entry[1].done()]
 
 
-async def _rotate(connection: HotConnection, together: list[Attempt]) -> Outcome:
+async def _rotate(connection: HotConnection, together: list[RotationRequest]) -> Outcome:
     if len(together) > 1:
-        return await attempts.rotate_together(connection, together)
-    return {each.token.family_id: await attempts.rotate(connection, each) for each in together}
+        return await rotation.rotate_together(connection, together)
+    return {each.token.family_id: await rotation.rotate(connection, each) for each in together}
 
 
 def _tell(together: list[Entry], outcome: Outcome) -> None:

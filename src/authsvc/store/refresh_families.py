@@ -1,5 +1,5 @@
 """
-Refresh families: how one is read, and how it ends; `attempts` has what rotates it.
+Refresh families: how one is read, and how it ends; `rotation` has what rotates it.
 
 One statement each.
 """

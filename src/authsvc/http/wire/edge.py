@@ -34,7 +34,7 @@ from authsvc.settings import Settings
 # Seconds. Every wait of ours has a shorter limit of its own; this is for what they add up to.
 DEADLINE = 5.0
 # A login may wait as long as configured for its turn to be hashed, and needs time beside that.
-BESIDE_HASHING = 3.0
+LOGIN_HEADROOM = 3.0
 CLIENT_GONE = 499  # in log and metrics only (nginx's number): nobody was there for an answer
 
 UNMATCHED = "unmatched"
@@ -66,7 +66,7 @@ class Edge:
             # Its defaults print tracebacks with local variables, and those hold passwords.
             configure_logging(settings)
         self._log = structlog.get_logger().bind()
-        self._deadline = max(DEADLINE, settings.hash_queue_seconds + BESIDE_HASHING)
+        self._deadline = max(DEADLINE, settings.hash_queue_seconds + LOGIN_HEADROOM)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; no exception leaves but a cancellation."""

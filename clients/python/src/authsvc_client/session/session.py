@@ -36,7 +36,7 @@ from authsvc_client.verifier.transfer import authorities, check_url
 # The share of its life after which an access token is renewed.
 RENEW_AFTER = 0.8
 # How long a token that replaced a refused one and was refused as well is not replaced again.
-IN_VAIN = timedelta(seconds=60)
+REFRESH_COOLDOWN = timedelta(seconds=60)
 # How long a token that still works is used before its renewal is tried again.
 QUIET = timedelta(seconds=30)
 FIRST_PAUSE, MAX_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
@@ -181,7 +181,7 @@ class NativeSession:
             if (
                 refused is not None
                 and stored.access_token == refused == self._replacement
-                and now < stored.received_at + IN_VAIN
+                and now < stored.received_at + REFRESH_COOLDOWN
             ):
                 return stored.access_token  # another one would be refused as well
             still_works = stored.access_token != refused and now < stored.expires_at

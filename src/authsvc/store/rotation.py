@@ -1,5 +1,5 @@
 """
-Attempts to spend a refresh token: what CONTRACT §5.3 does to a row when one succeeds.
+Rotation of a refresh token, a compare-and-set on its family's row (CONTRACT §5.3).
 
 The `WHERE` of `rotate` restates `protocol.refresh.verdict() == ACTIVE`; a test walks every
 combination of states and demands that the two agree.
@@ -54,9 +54,9 @@ TUPLE: ColumnElement[Any] = literal_column("refresh_families.ctid")
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class RotationRequest:
     """
-    A request's wish to spend a refresh token.
+    One request to rotate: token, digest of its Idempotency-Key, caller.
 
     Args:
         successor_key_id: The MAC key that the successor will be sealed with.
@@ -85,38 +85,37 @@ class Attempt:
         }
 
 
-async def rotate(connection: HotConnection, attempt: Attempt) -> Family | None:
+async def rotate(connection: HotConnection, request: RotationRequest) -> Family | None:
     """
     Advance the family by one generation if the token is its newest and nothing speaks against it.
-
 
     Returns:
         The family after the rotation; None if the token does not rotate (see `load`).
     """
-    row = await _rotate().fetchrow(connection, **attempt.binds())
+    row = await _rotate().fetchrow(connection, **request.binds())
     return family_of(row) if row else None
 
 
 async def rotate_together(
-    connection: HotConnection, attempts: Sequence[Attempt]
+    connection: HotConnection, requests: Sequence[RotationRequest]
 ) -> dict[UUID, Family]:
     """
     Do the same for several families, in one transaction that waits for nobody.
 
     Args:
-        attempts: Each of another family.
+        requests: Each of another family.
 
     Returns:
         The families that rotated, by their ids. One may be missing although its token would
         rotate, when another transaction holds its row: `rotate` waits for it.
     """
-    asked = [attempt.binds() for attempt in attempts]
+    asked = [request.binds() for request in requests]
     columns = {name: [_as_text(each[name]) for each in asked] for name in ASKED}
     rows = await _rotate_together().fetch(connection, **columns)
     return {row["id"]: family_of(row) for row in rows}
 
 
-async def heal(connection: HotConnection, attempt: Attempt) -> Family | None:
+async def heal(connection: HotConnection, request: RotationRequest) -> Family | None:
     """
     Fast-forward a family that a failover threw back, and say so in the audit trail (rule 6).
 
@@ -124,7 +123,7 @@ async def heal(connection: HotConnection, attempt: Attempt) -> Family | None:
         The family, one generation past the token; None if another request was quicker.
     """
     row = await _heal().fetchrow(
-        connection, **attempt.binds(), request_id=attempt.caller.request_id
+        connection, **request.binds(), request_id=request.caller.request_id
     )
     return family_of(row) if row else None
 
