@@ -181,8 +181,8 @@ def forget_the_attempt() -> None:
 
     genuine = rotation.rotate
 
-    async def rotate(connection: Any, attempt: Any, **kwargs: Any) -> Any:
-        other = replace(attempt, digest=secrets.token_bytes(32))
+    async def rotate(connection: Any, request: Any, **kwargs: Any) -> Any:
+        other = replace(request, digest=secrets.token_bytes(32))
         return await genuine(connection, other, **kwargs)
 
     rotation.rotate = rotate

@@ -104,7 +104,7 @@ def database_url(settings: Settings) -> str:
 
 
 def in_words(refusal: Refusal) -> str:
-    """A refusal for somebody at a terminal, who sees neither a form nor a status."""
+    """A refusal as words for a terminal, where there is neither a form nor a status."""
     if isinstance(refusal, ValidationFailed):
         return "; ".join(f"{error.loc[-1]}: {error.msg}" for error in refusal.errors)
     if isinstance(refusal, OutcomeUnknown):

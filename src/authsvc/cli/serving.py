@@ -126,7 +126,7 @@ def _warn_of_unknown_names() -> None:
 
 
 def _what_is_lacking(settings: Settings) -> str | None:
-    """What `/readyz` would say of the database; asked here, where somebody reads it."""
+    """What `/readyz` would say of the database, asked at the start, where it is read."""
 
     async def ask() -> str | None:
         # Read again: an embedded server has put its URL into the environment.

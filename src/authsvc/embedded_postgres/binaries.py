@@ -1,4 +1,4 @@
-"""Whose programs they are, and as whom they run: PostgreSQL from the wheel, never as root."""
+"""The PostgreSQL programs from the wheel, and the user they run as: never root."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _copy(package: Path, installation: Path) -> Path:
 
 
 def _open_to_all(tree: Path) -> None:
-    """Let every user read and run it, whatever umask the wheel was installed under."""
+    """Let every user read and run it, also where the wheel was installed with a strict umask."""
     for path in (tree, *tree.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode

@@ -30,7 +30,7 @@ def cluster_dir(data_dir: Path) -> Path:
 
 
 def name_of(cluster: Path) -> str:
-    """A short name for a cluster; in its server's command line it tells whose server that is."""
+    """A short name for a cluster, by which its server's command line is recognised."""
     return f"authsvc-{hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]}"
 
 
@@ -77,7 +77,7 @@ def data_argument(cluster: Path, account: Account) -> str:
 
 def socket_dir(cluster: Path, account: Account) -> Path:
     """
-    Where the server's socket lies: in its cluster, which nobody else may enter.
+    The directory of the server's socket: in its cluster, which no other user may enter.
 
     If that path is too long for a socket, or has characters that mean something in a host
     list, it is a directory of that user's own among the temporary ones.

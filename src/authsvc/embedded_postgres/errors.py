@@ -1,4 +1,4 @@
-"""Why the embedded PostgreSQL does not start, in words for whoever started it."""
+"""Why the embedded PostgreSQL does not start, in words for the user who started it."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ async def create_account(
     caller: Caller | None = None,
 ) -> User:
     """
-    Create an account for somebody, whether or not registration is open.
+    Create an account as an administrator, whether or not registration is open.
 
     Args:
         email: In any spelling.

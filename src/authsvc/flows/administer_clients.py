@@ -300,6 +300,6 @@ async def set_client_disabled(
 
 
 def _require_form(client_id: str) -> None:
-    """Nobody has an id of another form, and the database need not be asked for it."""
+    """No client has an id of another form, so that the database need not be asked for it."""
     if not CLIENT_ID.fullmatch(client_id):
         raise NotFound("client")

@@ -1,4 +1,4 @@
-"""The sessions of everybody, as an administrator sees and ends them."""
+"""List and revoke the sessions of any user, as an administrator."""
 
 from __future__ import annotations
 

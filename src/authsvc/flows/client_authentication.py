@@ -45,7 +45,7 @@ async def authenticate_client(
     now: datetime,
 ) -> Client:
     """
-    The client whose credential this is.
+    Authenticate a client by its credential (RFC 6749 §2.3).
 
     Nobody guesses 256 bits or a signature, so a right credential never waits: a neighbour with a
     wrong secret keeps nobody out. Only failures are capped, per network, as each writes a row.

@@ -1,5 +1,5 @@
 """
-What this process knows of revocations: a set to look into, and the feed for everybody else.
+Revocations as this process knows them: a set to look into, and the feed for verifiers.
 
 A background task looks at the log several times a second. The set is as new as the last look. The
 feed goes in steps of five seconds, by the database's clock: the document of a step holds what was

@@ -1,4 +1,4 @@
-"""Tell everybody who follows the revocation feed that a signing key has leaked."""
+"""Revoke a leaked signing key in the revocation feed, for all verifiers that follow it."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ async def list_sessions(
 
 
 def _cursor(last: RefreshFamily) -> str:
-    """The last session of a page. It is no secret: whoever makes one up sees own sessions."""
+    """The cursor of a page: its last session. A forged one lists own sessions, too."""
     micros = (last.rotated_at - EPOCH) // MICROSECOND
     return base64url.encode(micros.to_bytes(MOMENT_BYTES) + last.id.bytes)
 

@@ -29,7 +29,7 @@ class Demands:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose request it is."""
+    """The user or service of a request."""
 
     user_id: UUID
     session_id: UUID

@@ -1,4 +1,4 @@
-"""Run costly work in niced threads: at most so many at a time, so much memory, so long a wait."""
+"""Load shedding for password hashing: a bounded queue, bounded memory and a bounded wait."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class HashingQueue:
             raise self._overloaded("the queue is full")
 
     def close(self) -> None:
-        """Refuse what waits and whatever comes; what runs is finished."""
+        """Refuse what waits and what comes later; what runs is finished."""
         self._closed = True
         for turn in self._waiting:
             if not turn.granted.done():

@@ -91,7 +91,7 @@ class Issuer:
 
     def verify_for_others(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
-        The claims of a token of ours that is valid now, whoever it is for.
+        The claims of a token of ours that is valid now, for any audience.
 
         Raises:
             Unauthenticated: It is not.

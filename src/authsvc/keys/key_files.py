@@ -42,7 +42,7 @@ class KeyDirectoryError(Exception):
 @dataclass(frozen=True, slots=True)
 class KeyProblem:
     """
-    Something about a key file that somebody must look at.
+    A problem of a key file, for an operator.
 
     Args:
         refused: The file is not used; else it is, and this is a warning.
@@ -134,7 +134,7 @@ def read_directory(path: Path) -> tuple[tuple[KeyFile, ...], tuple[KeyProblem, .
 
 
 def exposed(file: KeyFile) -> tuple[str, str] | None:
-    """Who else can read a private file, and the remedy; None if nobody can."""
+    """Who else can read a private file, and the remedy; None if no other user can."""
     if file.mode & OTHERS:
         return (
             f"others can read this private key (mode {file.mode:04o})",
@@ -149,7 +149,7 @@ def exposed(file: KeyFile) -> tuple[str, str] | None:
 
 
 def planted(name: str, mode: int, owner: int) -> tuple[str, str] | None:
-    """Who else could have written a file or directory, and the remedy; None if nobody could."""
+    """Who else could have written a file or directory, and the remedy; None if no other user."""
     if not hasattr(os, "geteuid"):
         return None
     if owner not in {0, os.geteuid()}:
@@ -166,7 +166,7 @@ def planted(name: str, mode: int, owner: int) -> tuple[str, str] | None:
 
 
 def planted_directory(path: Path) -> tuple[str, str] | None:
-    """As `planted`, for the directory: whoever can write it can add a key."""
+    """As `planted`, for the directory, where a writer can add a key."""
     try:
         found = path.stat()
     except OSError as exc:
@@ -175,7 +175,7 @@ def planted_directory(path: Path) -> tuple[str, str] | None:
 
 
 def repair(path: Path, file: KeyFile) -> bool:
-    """Take a private file's permissions from everybody else, where the file is ours."""
+    """Restrict a private file to its owner, where the file is ours."""
     if not hasattr(os, "geteuid") or file.owner != os.geteuid():
         return False
     try:
@@ -186,7 +186,7 @@ def repair(path: Path, file: KeyFile) -> bool:
 
 
 def on_read_only_mount(path: Path) -> bool:
-    """Whether it is a mount such as a secret volume, whose modes nobody here can change."""
+    """Whether it is a read-only mount such as a secret volume, whose modes cannot be changed."""
     try:
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:

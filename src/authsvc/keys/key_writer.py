@@ -104,7 +104,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def leftovers(path: Path) -> list[Path]:
-    """Hidden files of writers that were killed; only within `writing`, so nobody's work."""
+    """Hidden files of writers that were killed; only within `writing`, so of no running one."""
     return [entry for entry in path.iterdir() if entry.name.startswith(TEMPORARY)]
 
 

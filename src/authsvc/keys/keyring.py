@@ -1,5 +1,5 @@
 """
-The signing keys of one reading of the key directory: who signs, what is published.
+The signing keys of one reading of the key directory: which key signs, which are published.
 
 Both are a pure function of (files, now), so that every replica with the same files switches in
 the same second and no two ever need to talk (CONTRACT §4).
@@ -95,7 +95,7 @@ class KeyRing:
         return self._private[index - 1] if index else None
 
     def published(self, now: datetime) -> tuple[SigningKey, ...]:
-        """The keys whose tokens may be alive, and those to come; oldest first, never empty."""
+        """The published keys: of living tokens and those to come; oldest first, never empty."""
         return tuple(key for key in self.keys if now < self._published_until[key.kid])
 
     def published_until(self, kid: str) -> datetime | None:

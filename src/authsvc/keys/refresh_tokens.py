@@ -134,7 +134,7 @@ def open_token(keys: RefreshKeys, presented: str) -> RefreshToken:
 
 def unverified_claims(presented: str) -> RefreshToken:
     """
-    What a refresh token claims to be, which anybody can write: for people who debug, only.
+    The unverified parts of a refresh token, which anyone can write: only for debugging.
 
     Raises:
         InvalidRefreshToken: It has not the form of one.

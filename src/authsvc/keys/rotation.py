@@ -1,4 +1,4 @@
-"""Create, retire and remove keys. A running service learns of it by reading the files."""
+"""Key rotation: create, retire and remove key files; a running service re-reads them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def add(
     bits: int = pem.MIN_BITS,
 ) -> Added:
     """
-    Create the next key, early enough for everybody to learn of it before it is used.
+    Create the next key, early enough for verifiers to fetch it before it signs.
 
     Args:
         activation: When it begins to work; in an hour if left out.

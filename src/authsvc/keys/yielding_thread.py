@@ -1,4 +1,4 @@
-"""Let a thread of long computations stand back for everything that is soon done."""
+"""Lower the priority of a thread of long computations, so that short work goes first."""
 
 from __future__ import annotations
 

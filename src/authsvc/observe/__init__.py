@@ -1,1 +1,1 @@
-"""Logs, redaction and counters: ground that everybody may stand on."""
+"""Logs, redaction and metrics, which every room may import."""

@@ -116,7 +116,7 @@ REGISTRY = CollectorRegistry()
 
 
 class OutcomeCounter:
-    """A counter with one label from a closed set; whatever is not in it counts as `other`."""
+    """A counter with one label from a closed set; another value counts as `other`."""
 
     def __init__(self, name: str, documentation: str, outcomes: Iterable[str]) -> None:
         counter = Counter(name, documentation, ["outcome"], registry=REGISTRY)

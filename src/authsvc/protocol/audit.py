@@ -1,4 +1,4 @@
-"""What the audit trail records, and about whom: stable words and plain values."""
+"""The audit log's vocabulary: events, reasons, caller; stable words and plain values."""
 
 from __future__ import annotations
 

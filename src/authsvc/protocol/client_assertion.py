@@ -47,7 +47,7 @@ class Assertion:
 
 def unverified_client_id(assertion: Secret) -> str:
     """
-    Whose assertion it says it is, so that the key can be found. Nothing is known yet.
+    The unverified `sub` of an assertion, by which the key is found. Nothing is proved yet.
 
     Raises:
         InvalidClient: It is not a JWT with a `sub`.

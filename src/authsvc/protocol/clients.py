@@ -113,7 +113,7 @@ class Client:
 
 
 def grants_of(resources: Sequence[str]) -> tuple[str, ...]:
-    """Whoever has nothing to get a token for has no grant."""
+    """The grants of a client; without an audience there is none."""
     return (GrantType.CLIENT_CREDENTIALS,) if resources else ()
 
 
@@ -195,7 +195,7 @@ def check_client(client: Client, *, loopback: bool = False) -> None:
 
 def check_client_id(client_id: str) -> None:
     """
-    Refuse an id that is not one, or that could be somebody's `sub`.
+    Refuse an id that is not one, or that could be a user's `sub`.
 
     A client's tokens carry its id as `sub`, where users have their UUID (RFC 9700 §4.15); the
     first-party name is taken by every login.
@@ -243,7 +243,7 @@ def check_jwks_uri(uri: str, *, loopback: bool = False) -> None:
 
 
 def _check_reachable(uri: str, *, loopback: bool) -> None:
-    """Refuse an address that is never fetched (SSRF), while somebody still reads the answer."""
+    """Refuse a `jwks_uri` that would never be fetched (SSRF), while an operator reads this."""
     host = urlsplit(uri).hostname or ""
     if is_private_address(host) and not (loopback and is_loopback(host)):
         raise invalid_member("jwks_uri", "Use a public host: private addresses are never asked.")
@@ -260,7 +260,7 @@ def _sound_if_url(name: str) -> bool:
 
 
 def _is_uuid(text: str) -> bool:
-    """Whether anybody could read it as a UUID; braces, dashes and `urn:uuid:` are optional."""
+    """Whether it can be read as a UUID; braces, dashes and `urn:uuid:` are optional."""
     try:
         UUID(text)
     except ValueError:

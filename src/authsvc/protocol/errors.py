@@ -226,7 +226,7 @@ class EmailTaken(Refusal):
 
 
 class NotFound(Refusal):
-    """There is no such thing, or it is somebody else's."""
+    """There is no such thing, or it is another user's."""
 
     code = "not_found"
     title = "Not found"

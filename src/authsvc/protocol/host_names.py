@@ -29,7 +29,7 @@ def is_host(host: str) -> bool:
 
 
 def is_private_address(host: str) -> bool:
-    """Whether it is an IP address that nobody else on the Internet could reach."""
+    """Whether it is an IP address that is not reachable from the Internet (SSRF)."""
     address = _address(host)
     return address is not None and not address.is_global
 

@@ -36,7 +36,7 @@ def check_password(
     loc: tuple[str | int, ...] = ("body", "password"),
 ) -> None:
     """
-    Refuse a new password that is too short, too long or among the first that anybody tries.
+    Password policy: refuse one that is too short, too long or on the blocklist of common ones.
 
     Args:
         email: The account's address, in its normal form.

@@ -1,5 +1,5 @@
 """
-The refresh rules of one family as pure values and one pure function (CONTRACT §5.3).
+Refresh token rotation and reuse detection: pure values and one pure function (CONTRACT §5.3).
 
 A family is one login on one device. Its token of generation *n* is `T(family, n)`; presenting
 the newest one rotates the family to *n + 1* (RFC 9700 §4.14.2).

@@ -1,5 +1,5 @@
 """
-Leaking buckets: how many failures at once, and how fast they are forgotten (decision 0018).
+Rate limits as leaky buckets: how many failures at once, how fast they leak (decision 0018).
 
 A bucket is stored as the one moment at which it will be empty (GCRA, ITU-T I.371): all replicas
 agree by reading the same row, and a conditional upsert both checks and takes.

@@ -1,1 +1,1 @@
-"""What other servers publish, fetched with care: whoever names an address may mean us harm."""
+"""HTTP fetches of client-supplied URLs, guarded against SSRF; no SQL, no framework."""

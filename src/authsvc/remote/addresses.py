@@ -31,7 +31,7 @@ def parse_address(text: str) -> Address:
 
 def is_public(address: Address) -> bool:
     """
-    Whether everybody could reach it: not this machine, not its networks, not a cloud's metadata.
+    Whether an address is public: not this machine, not its networks, not a cloud's metadata (SSRF).
 
     An IPv6 address that carries an IPv4 one (mapped, NAT64, 6to4) is none: where it leads is
     decided elsewhere.

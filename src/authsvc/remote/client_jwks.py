@@ -1,10 +1,10 @@
 """
-The keys of clients that publish them themselves (`jwks_uri`), as this process holds them.
+A cache of the keys that clients publish (`jwks_uri`, RFC 7591 §2): single flight, stale for a day.
 
 - A set is used for 5 minutes, then renewed; while that fails, the old one is used for a day.
-- An unknown `kid` makes one fetch, which everybody who asks meanwhile shares.
-- Whatever the reason, a set is fetched at most once a minute: forged assertions cannot make us
-  knock at somebody's door more often.
+- An unknown `kid` makes one fetch, which all requests meanwhile share.
+- A set is fetched at most once a minute, so that forged assertions cannot cause more requests
+  to another server.
 """
 
 from __future__ import annotations

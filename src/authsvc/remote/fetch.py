@@ -1,8 +1,8 @@
 """
-Fetch a document from an address that somebody else chose (OWASP ASVS 5.0 1.3.6, 15.3.2).
+HTTP fetches of client-supplied URLs, guarded against SSRF (OWASP ASVS 5.0 1.3.6, 15.3.2).
 
 The name is resolved once, every address it has must be public, and the connection goes to one
-that was looked at: nobody can answer differently the second time (DNS rebinding). No redirects,
+that was looked at: no second answer of DNS can differ (DNS rebinding). No redirects,
 no proxies, 3 seconds, 256 KiB.
 """
 

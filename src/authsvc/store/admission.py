@@ -1,5 +1,5 @@
 """
-Who may try a password (decision 0018): the first of three ways with room, and what is paid back.
+Rate limits of a login (decision 0018): the first of three ways with room, and what is paid back.
 
 A bucket is taken from before the password is hashed, so that a parallel burst cannot pass. Every
 statement locks a way's bucket first and the account's day after it: two of them cannot deadlock.

@@ -1,4 +1,4 @@
-"""The audit trail: written by the statement, or in the transaction, that it tells about."""
+"""The audit log: written by the statement, or in the transaction, that it tells about."""
 
 from __future__ import annotations
 

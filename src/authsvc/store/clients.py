@@ -98,7 +98,7 @@ async def find(session: AsyncSession, client_id: str) -> ClientRow | None:
 @dataclass(frozen=True, slots=True)
 class Locked:
     """
-    A client whose row is ours until the transaction ends.
+    A client's row, locked until the transaction ends.
 
     Args:
         previous_secret_is_valid: Whether the secret before the current one is still good.

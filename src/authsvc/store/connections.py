@@ -59,7 +59,7 @@ class OwnNames(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no type
 
 
 class UnknownHost(OSError):  # noqa: N818 - a cause, read as one
-    """A host name that nobody knows, and which it was."""
+    """A host name that DNS does not know, and which it was."""
 
 
 class Connect(Protocol):

@@ -197,7 +197,7 @@ class Database:
 
     def distrust_idle(self) -> None:
         """
-        Close all connections that nobody uses, since one has broken or fallen silent.
+        Close all idle connections, since one has broken or fallen silent.
 
         Its host may be gone and another one promoted, and then whoever took one of the others
         would wait in vain.

@@ -71,7 +71,7 @@ async def leave_rest(
     caller: Caller | None,
 ) -> None:
     """
-    Announce and audit in one entry each that whatever is behind the epoch has ended.
+    Announce and audit in one entry each that all families behind the epoch have ended.
 
     Tokens with the `ver` of before are stale, those of a family that lives on included: it gets
     another one by its next refresh.

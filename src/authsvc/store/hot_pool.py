@@ -24,7 +24,7 @@ class PooledConnection(Fetching, Protocol):
         """Whether it has ended, from whichever side."""
 
     def terminate(self) -> None:
-        """End it now, whatever it is doing."""
+        """End it now, also in the middle of a statement."""
 
 
 class HotPool:
@@ -88,20 +88,20 @@ class HotPool:
             self._idle.append(connection)
 
     def discard(self, connection: PooledConnection) -> None:
-        """Close it: nobody knows what state it is in."""
+        """Close it: its state is unknown."""
         self._busy.discard(connection)
         connection.terminate()
         self._free_slot()
 
     def discard_idle(self) -> None:
-        """Close those that nobody uses; who wants one opens it anew."""
+        """Close the idle ones; the next request opens a new one."""
         self._slots -= len(self._idle)
         for connection in self._idle:
             connection.terminate()
         self._idle.clear()
 
     def close(self) -> None:
-        """End all connections and open none any more; whoever runs a statement is cut off."""
+        """End all connections and open none any more; running statements are cut off."""
         self._size = 0
         for connection in (*self._idle, *self._busy):
             connection.terminate()
@@ -133,7 +133,7 @@ class HotPool:
             raise
 
     def _hand_over(self, connection: PooledConnection | None) -> bool:
-        """Give a connection (or a slot) to whoever has waited longest."""
+        """Give a connection (or a slot) to the request that has waited longest."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

@@ -49,7 +49,7 @@ class RefusedWrites:
         return self._cause if self._clock() - self._seen < REMEMBERED else None
 
     def begin_trial(self) -> bool:
-        """Whether a trial is due; whoever is told so makes it."""
+        """Whether a trial write is due; the caller that is told so makes it."""
         due = self._clock() - self._tried >= TRIAL_INTERVAL
         if due:
             self._tried = self._clock()

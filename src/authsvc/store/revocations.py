@@ -157,7 +157,7 @@ def sessions_announced(ended: CTE, coalesced: CTE) -> CTE:
 
 
 def few_announced(ended: CTE, *, fewer_than: int) -> CTE:
-    """As `sessions_announced`, unless so many ended that the entry of whoever ends all speaks."""
+    """As `sessions_announced`, unless so many ended that the one entry of all sessions speaks."""
     counted = select(func.count()).select_from(ended).scalar_subquery()
     few = (
         select(ended.c.id, ended.c.user_id, ended.c.revoked_at, ended.c.idle_expires_at)

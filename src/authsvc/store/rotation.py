@@ -100,7 +100,7 @@ async def rotate_together(
     connection: HotConnection, requests: Sequence[RotationRequest]
 ) -> dict[UUID, Family]:
     """
-    Do the same for several families, in one transaction that waits for nobody.
+    Rotate several families in one statement that waits for no lock (SKIP LOCKED).
 
     Args:
         requests: Each of another family.

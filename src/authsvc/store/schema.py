@@ -1,5 +1,5 @@
 """
-The schema that a database has: which revision, in whose table, and whether its tables are there.
+The schema that a database has: its revision, the version table, and whether its tables are there.
 
 The version table has a name of our own. `alembic_version`, Alembic's default, is also that of
 every other application that uses Alembic, and its revision said nothing about our tables.

@@ -146,7 +146,7 @@ async def revoke_many(
 
 
 async def stands(session: AsyncSession, family_id: UUID) -> bool:
-    """Whether nobody has ended a family, or its user."""
+    """Whether neither a family nor its user has been ended."""
     standing = (
         model_select(RefreshFamily.id)
         .join(User, _of_its_user())
@@ -228,7 +228,7 @@ async def revoke_one(
     reason: str,
     caller: Caller | None,
 ) -> bool:
-    """End a family, whoever's it is; returns whether it was alive."""
+    """End a family of any user; returns whether it was alive."""
     condition = (refresh_families.c.id == family_id) & of_epoch()
     return bool(await _revoke(session, condition, reason=reason, caller=caller))
 
@@ -242,7 +242,7 @@ async def revoke_next(
     caller: Caller | None,
 ) -> tuple[int, UUID | None]:
     """
-    End the next families of everybody, in the order of their ids; at most `batch`.
+    End the next families of all users, in the order of their ids; at most `batch`.
 
     One statement for all would run into its timeout where there are many. What is announced is
     a moment: tokens that were issued before it are refused, whosever they are.

@@ -147,7 +147,7 @@ async def prune(session: AsyncSession, *, batch: int) -> int:
 
 
 def _digest(jti: str) -> bytes:
-    """Of fixed length, whatever a client takes for its ids."""
+    """A digest of fixed length, for ids of any length."""
     return hashlib.sha256(jti.encode("utf-8", "surrogatepass")).digest()
 
 

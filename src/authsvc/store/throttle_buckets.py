@@ -1,5 +1,5 @@
 """
-Leaking buckets in PostgreSQL; shared by all replicas, kept over restarts.
+Rate limits (leaky buckets) in PostgreSQL: shared by all replicas, kept over restarts.
 
 Taken before the password is hashed, so that a parallel burst cannot pass, and paid back if it
 was right. Every statement locks a way's bucket first and the account's budget after it: two of
@@ -39,7 +39,7 @@ class Counted(StrEnum):
 
 
 def bucket_key(counted: Counted, *by: object) -> bytes:
-    """The key of a bucket: a digest, so that the table tells nobody who failed."""
+    """The key of a bucket: a digest, so that the table does not tell which account failed."""
     return hashlib.sha256(f"{counted}\0{' '.join(map(str, by))}".encode()).digest()
 
 

@@ -199,7 +199,7 @@ class NewUser:
 
 
 async def create_many(session: AsyncSession, accounts: Sequence[NewUser]) -> dict[str, UUID]:
-    """Add users whose addresses differ; the ids of those whose address was not taken."""
+    """Add users with different addresses; returns the ids of those whose address was not taken."""
     moment = (await session.exec(model_select(session_clock.now(session)))).one()
     rows = [
         {

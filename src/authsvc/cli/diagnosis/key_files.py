@@ -144,7 +144,7 @@ def _refused(settings: Settings, now: datetime) -> list[Finding]:
 
 def _writers(path: Path, *, linked: bool) -> Iterator[Finding]:
     """
-    Whoever can write a file here can sign as us.
+    Users who can write the key directory, and so sign as us.
 
     Args:
         linked: A link leads where others can write; the finding on the file has said so.

@@ -10,7 +10,7 @@ from authsvc.settings import Settings, is_loopback
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """What the settings mean to a browser and to whoever sits between."""
+    """What the settings mean to browsers and proxies."""
     yield _issuer(settings)
     yield _cookies(settings)
     yield from _proxies(settings)

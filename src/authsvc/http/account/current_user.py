@@ -1,4 +1,4 @@
-"""Whose account it is: what the endpoints of an account ask for."""
+"""The signed-in user, as the endpoints of an account ask for it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-GET, HEAD /auth/verify: a gateway asks whose request it has received (forward authentication).
+GET, HEAD /auth/verify: forward authentication for gateways.
 
 The decision is about the token and the parameters that the gateway itself writes into its
 configuration. No path, host or user agent of the original request takes part, so that no
@@ -95,7 +95,7 @@ IDENTITY_HEADERS: dict[str, Any] = {
 )
 async def verify(request: Request) -> Response:
     """
-    Verify the access token of a request that a gateway has received, and say whose it is.
+    Verify the access token of a request that a gateway has received, and answer its identity.
 
     Only tokens of users, for `AUTHSVC_AUDIENCE`; others are 403. No database is asked: keys and
     revocations are in memory. Every 200 carries all identity headers, so that a gateway which
@@ -137,7 +137,7 @@ def _identify(
     request: Request, service: Service, demands: Iterable[Demands], now: datetime
 ) -> Identity:
     """
-    Whose request it is, if it may pass.
+    The identity of a request, if it may pass.
 
     Raises:
         Refusal: It may not, or nobody can say.
@@ -164,7 +164,7 @@ def _use(request: Request) -> Use:
 
 def original_method(request: Request) -> str | None:
     """
-    The method of the request that the gateway has received; None if nobody trusted tells.
+    The method of the request that the gateway has received; None if no trusted proxy tells.
 
     Two that differ tell nothing: the client may have written one of them.
     """

@@ -48,7 +48,7 @@ class Use(Enum):
 
     @classmethod
     def of_method(cls, method: str | None) -> Use:
-        """What a method is for; None where nobody says."""
+        """What a method is for; None where it is not known."""
         return cls.READ if method in READING_METHODS else cls.WRITE
 
 
@@ -185,7 +185,7 @@ def logout_credentials(
 def superseded_sessions(
     service: Service, cookies: PresentedCookies, *, now: datetime
 ) -> frozenset[UUID]:
-    """The sessions of all authentic refresh cookies, of whatever generation: a login ends them."""
+    """The sessions of all authentic refresh cookies, of any generation: a login ends them."""
     tokens = _authentic_refresh_tokens(service, cookies.every(service.cookies.refresh), now)
     return frozenset(token.family_id for token in tokens if token.delivery.by_cookie)
 
@@ -269,7 +269,7 @@ def _authentic_access_tokens(
 def _authentic_refresh_tokens(
     service: Service, presented: Iterable[str], now: datetime
 ) -> list[RefreshToken]:
-    """Those whose MAC is ours."""
+    """The refresh tokens with a MAC of ours."""
     found = []
     for text in presented:
         try:

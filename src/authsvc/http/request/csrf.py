@@ -1,5 +1,5 @@
 """
-Where a write comes from (OWASP CSRF Prevention: Fetch Metadata and Origin verification).
+CSRF protection: Fetch Metadata, Origin verification and a double-submit token (OWASP).
 
 A browser says so in `Sec-Fetch-Site` and `Origin`, or at least in `Referer`, and no page can
 forge them. A caller with none of the three is not a browser.

@@ -113,7 +113,7 @@ def presented_by(request: Request, form: Form) -> PresentedClient:
 
 async def authenticated(service: Service, request: Request, presented: PresentedClient) -> Client:
     """
-    The client whose credential this is.
+    The authenticated client of a request (RFC 6749 §2.3).
 
     Raises:
         As `authenticate_client`.

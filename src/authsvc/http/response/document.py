@@ -17,7 +17,7 @@ _ENTITY_TAG = re.compile(rb'(?:W/)?("[^"]*")')
 @dataclass(frozen=True, slots=True)
 class Document:
     """
-    Bytes that are the same for everybody; itself an ASGI endpoint for GET and HEAD.
+    A public document with an ETag; itself an ASGI endpoint for GET and HEAD.
 
     Args:
         etag: Strong, with its quotes.

@@ -1,1 +1,1 @@
-"""What everybody may read."""
+"""Public documents: keys, metadata, revocations."""

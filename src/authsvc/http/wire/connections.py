@@ -1,5 +1,5 @@
 """
-Open connections of this process: a bound for each client address, and what is left to open.
+Connection limits: a bound for each client address, and what is left to open.
 
 Each costs a file descriptor, and when those run out, clients and the database are shut out alike.
 """

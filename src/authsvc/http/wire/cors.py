@@ -47,7 +47,7 @@ class Cors:
         self._origins = origins
 
     def headers(self, path: str, origin: bytes | None) -> tuple[Header, ...]:
-        """What every answer to a request of that origin carries, whatever its status."""
+        """The CORS headers of every answer to that origin, of any status."""
         if path in PUBLIC_PATHS:
             return (ANYBODY,)
         if origin is None or not self._allows(origin):

@@ -1,5 +1,5 @@
 """
-HTTP/1.1 on the wire: strict framing, bounded sizes, bounded patience (RFC 9112).
+Strict HTTP/1.1 framing (RFC 9112) against request smuggling and slow clients (slowloris).
 
 uvicorn's httptools protocol is fast but trusting: it sets no limit to the size of a head or to
 the time one takes, calls the application before a request has arrived, takes trailers for
@@ -83,7 +83,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._out_of_time)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was only half received, and what nobody waits for any more."""
+        """Forget a half-received request, and the one whose client has gone."""
         if self._connections is not None and self._counted_as is not None:
             self._connections.release(self._counted_as)
             self._counted_as = None

@@ -1,4 +1,4 @@
-"""The headers that every answer carries (OWASP ASVS 3.4)."""
+"""Security headers of every answer: HSTS, CSP, no framing (clickjacking) (OWASP ASVS 3.4)."""
 
 from __future__ import annotations
 

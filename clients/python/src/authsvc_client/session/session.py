@@ -1,8 +1,9 @@
 """
 One login of a native application: log in, keep an access token, log out.
 
-All of it blocks; `SessionAuth` calls it in a thread where there is an event loop. Whoever waits
-for a refresh may go away: the thread stores the answer all the same, so that no rotation is lost.
+All of it blocks; `SessionAuth` calls it in a thread where there is an event loop. Refreshes are
+single flight over threads and processes, and fail with back-off. A caller that waits for one may
+go away: the thread stores the answer all the same, so that no rotation is lost.
 """
 
 from __future__ import annotations
@@ -299,7 +300,7 @@ class NativeSession:
         return stored
 
     def _load_for_replacement(self) -> StoredSession | None:
-        """A login replaces whatever is there."""
+        """The stored session before a login, which replaces it."""
         try:
             return self._load()
         except StoreDamaged:

@@ -1,1 +1,1 @@
-"""What authsvc signs, as everybody reads it: pure functions and frozen values, without I/O."""
+"""Tokens that authsvc signs, read and verified: pure functions and frozen values, without I/O."""

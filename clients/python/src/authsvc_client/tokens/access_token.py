@@ -60,7 +60,7 @@ def check_claims(
     leeway: timedelta = LEEWAY,
 ) -> AccessTokenClaims:
     """
-    As `verify_access_token`, of a payload whose signature has been looked at.
+    Check the claims of an access token whose signature has been verified.
 
     Raises:
         InvalidToken: Not the issuer's, not for us, or not valid now.

@@ -104,7 +104,7 @@ class UnknownKey(InvalidToken):
 
 
 class BadSignature(InvalidToken):
-    """Signed by somebody else, or changed since."""
+    """The signature is not the key's: another signer, or a changed token."""
 
     cause = "bad_signature"
 

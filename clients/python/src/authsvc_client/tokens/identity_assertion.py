@@ -33,7 +33,7 @@ LIFE = timedelta(seconds=60)
 @dataclass(frozen=True)
 class IdentityClaims:
     """
-    Whose request a gateway passes on; moments are aware and in UTC.
+    The user of a request that a gateway passes on; times are aware and in UTC.
 
     Args:
         sub: The user's id.

@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host of a URL is this machine, whoever answers DNS."""
+    """Whether the host of a URL is a loopback name or address, without asking DNS."""
     if host == "localhost":
         return True
     try:

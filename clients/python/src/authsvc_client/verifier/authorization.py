@@ -1,4 +1,4 @@
-"""What a valid token allows: roles (RFC 9068 §2.2.3.1), scope (RFC 6749 §3.3), and whose it is."""
+"""Authorization by a valid token: roles (RFC 9068 §2.2.3.1), scope (RFC 6749 §3.3), subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the access token of a request (RFC 6750 §2.1) or a WebSocket, whatever the framework."""
+"""Find the access token of a request (RFC 6750 §2.1) or a WebSocket, in any framework."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def presented_by_websocket(headers: Headers, cookies: CookieSessions | None) -> 
 
 
 def _authorization(headers: Headers) -> Secret | None:
-    """Another scheme than Bearer is somebody else's on the way, such as a proxy's."""
+    """The Bearer header; another scheme belongs to something on the way, such as a proxy."""
     values = headers("authorization")
     if len(values) > 1:
         raise InvalidRequest("authorization twice")

@@ -77,7 +77,7 @@ class CsrfRefused(AccessRefused):
 
 class Unavailable(AccessRefused):
     """
-    Nobody can say whether the token is good.
+    Whether the token is good is unknown: the keys or the revocations cannot be fetched (503).
 
     Args:
         retry_after: When that may be otherwise.

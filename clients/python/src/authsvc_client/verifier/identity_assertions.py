@@ -1,5 +1,5 @@
 """
-For a service behind a gateway: whose request it passes on, in X-Identity-Assertion.
+Verify X-Identity-Assertion in a service behind a gateway: the user of the request.
 
     verifier = IdentityAssertionVerifier(issuer="https://auth.example.com", upstream="orders")
     user = await verifier.verify(request.headers.get("X-Identity-Assertion"))

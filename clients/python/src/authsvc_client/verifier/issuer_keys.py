@@ -83,7 +83,7 @@ class IssuerKeys:
         return self._fetched(kid, waited=flight is not None)
 
     async def wait(self, flight: Flight) -> None:
-        """Wait for a fetch; whoever is cancelled here leaves it to the others."""
+        """Wait for a fetch (single flight); a caller that is cancelled leaves it to the others."""
         await asyncio.wait({asyncio.wrap_future(flight)}, timeout=self._patience)
 
     def block(self, flight: Flight) -> None:

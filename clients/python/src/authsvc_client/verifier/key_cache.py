@@ -1,11 +1,11 @@
 """
-The keys of one issuer in memory: used at once, renewed behind the caller's back (RFC 5861).
+A cache of one issuer's keys: single flight, stale-while-revalidate (RFC 5861), back-off.
 
 - A known key is never waited for. When its set has grown old, a thread fetches a newer one.
-- An unknown `kid` makes one fetch, which everybody who asks meanwhile shares; then none for a
+- An unknown `kid` makes one fetch, which all callers share (single flight); then none for a
   minute on behalf of unknown kids, whichever they are.
 - A `kid` that a fetch did not bring is remembered, longer each time.
-- Only a good key set replaces a key set. Failures are repeated after 1, 2, 4 … 60 seconds.
+- Only a good key set replaces a key set. Failures back off for 1, 2, 4 … 60 seconds.
 
 The fetch runs in a thread of its own: whoever started it may be cancelled, its event loop may
 end, and threads and event loops of one process share it.
@@ -162,13 +162,13 @@ class KeyCache:
             return self._under_way() or self._start(past_caches=False)
 
     def fetch_again(self) -> Flight:
-        """A fetch for a document of the issuer itself, whatever strangers' kids have caused."""
+        """Fetch for a document of the issuer itself, even while unknown kids are throttled."""
         with self._lock:
             return self._under_way() or self._start(past_caches=True)
 
     def refusal(self, kid: str, *, fetched: bool) -> AccessRefused:
         """
-        Why a token with an unknown `kid` is refused: there is no such key, or nobody knows.
+        Why a token with an unknown `kid` is refused: no such key, or it cannot be fetched.
 
         Args:
             fetched: Whether a fetch was waited for on its behalf.

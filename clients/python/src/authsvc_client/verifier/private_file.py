@@ -1,4 +1,4 @@
-"""Files that nobody but this user may have written, replaced as a whole (POSIX)."""
+"""Private files: written by this user only, replaced atomically (POSIX)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class NotPrivate(Exception):  # noqa: N818 - read as a sentence: raise NotPrivate
-    """Somebody else could have written the file, or it is too large; the text says which."""
+    """Another user could have written the file, or it is too large; the text says which."""
 
 
 def read(path: Path, *, at_most: int) -> bytes:

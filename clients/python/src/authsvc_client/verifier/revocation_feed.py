@@ -156,7 +156,7 @@ class RevocationFeed:
         clock: Clock | None = None,
     ) -> None:
         """
-        Say whose feed it is; the verifier does that.
+        Set the issuer of the feed; the verifier does that.
 
         Raises:
             ValueError: It follows another verifier's issuer already.
@@ -200,7 +200,7 @@ class RevocationFeed:
             )
 
     def status(self) -> FeedStatus:
-        """What is known, and how old it is; asks nobody."""
+        """What is known of revocations and how old it is, without a fetch."""
         age = self._age()
         return FeedStatus(
             entries=len(self._set),

@@ -152,7 +152,7 @@ class TokenVerifier:
         self._demand_keys()
 
     def key_status(self) -> KeyStatus:
-        """What keys are held and how old they are, for a health page; asks nobody."""
+        """The cached keys and their age, for a health page; without a fetch."""
         return self._keys.status()
 
     def _claims(self, jws: Jws, key: RSAPublicKey) -> AccessTokenClaims:

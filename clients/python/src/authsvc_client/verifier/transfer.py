@@ -63,7 +63,7 @@ def authorities() -> ssl.SSLContext:
 
 class Transfer:
     """
-    Fetches documents of one issuer. It blocks; whoever uses it does so in a thread.
+    Fetches documents of one issuer. It blocks, so it runs in a thread.
 
     Args:
         timeout: For each request, as a whole.
@@ -80,7 +80,7 @@ class Transfer:
 
     def get(self, url: str, headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
         """
-        The answer, whatever its status, and its body.
+        The answer of any status, and its body.
 
         Raises:
             FetchFailed: None came, or one that is too long, late or compressed.
