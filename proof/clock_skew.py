@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncpg
 
-from authsvc.keys.key_files import Kind
+from authsvc.keys.key_files import KeyKind
 from authsvc.keys.rotation import add, create_first_keys
 from authsvc_client.tokens.access_token import LEEWAY
 from proof.client import Client, Session, generation_of
@@ -224,7 +224,7 @@ async def _skewed(
         now = datetime.now(UTC)
         yesterday = now - timedelta(days=1)
         create_first_keys(place / "keys", now=yesterday)
-        for kind in Kind:
+        for kind in KeyKind:
             add(place / "keys", kind, now=yesterday, activation=now + SOON)
         replicas, clocks = [], []
         for index, offset in enumerate(offsets):

@@ -17,7 +17,7 @@ from random import Random
 from uuid import UUID
 
 from authsvc.flows import follow_revocations
-from authsvc.flows.follow_revocations import Revocations
+from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.flows.maintain import prune
 from authsvc.flows.revoke_token import Revoked, revoke_client_token
 from authsvc.keys.directory import KeyDirectory
@@ -67,7 +67,7 @@ class Verifier:
     iat: datetime | None = None
     kinds: set[Kind] = field(default_factory=set)
 
-    def fetch(self, process: Revocations, keys: KeyDirectory, now: datetime) -> int:
+    def fetch(self, process: FollowedRevocations, keys: KeyDirectory, now: datetime) -> int:
         """Take in what is new; how many entries the document has."""
         stale = self.iat is None or now >= self.iat + VALID
         document = process.feed(None if stale else self.seq, clients=self.clients, now=now)
@@ -269,8 +269,10 @@ class Crowd:
         token = self.issuer.client_access_token(grant, now=when)
         return self.issuer.verify_for_others(token, now=when)
 
-    def _start(self) -> Revocations:
-        return Revocations(self.db, FeedSigner(self.keys), issuer=ISSUER, monotonic=lambda: 0.0)
+    def _start(self) -> FollowedRevocations:
+        return FollowedRevocations(
+            self.db, FeedSigner(self.keys), issuer=ISSUER, monotonic=lambda: 0.0
+        )
 
 
 class CrowdedLog:

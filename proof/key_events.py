@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from authsvc.keys import pem, retirement, rotation
-from authsvc.keys.key_files import Kind, file_name
+from authsvc.keys.key_files import KeyKind, file_name
 from authsvc.keys.key_writer import writing
 from proof.key_scene import (
     LEAD,
@@ -46,7 +46,7 @@ async def next_signing_key(scene: Scene) -> None:
 
 async def next_mac_key(scene: Scene) -> None:
     """`authsvc keys add --refresh`: no session ends."""
-    rotation.add_now(scene.keys, Kind.MAC, now=datetime.now(UTC))
+    rotation.add_now(scene.keys, KeyKind.MAC, now=datetime.now(UTC))
     await scene.work(2 * RELOAD)
 
 
@@ -59,7 +59,7 @@ async def pruned(scene: Scene) -> None:
 async def bad_file(scene: Scene) -> None:
     """A file that is no key: it is complained of, and nobody notices (F17)."""
     before = scene.problems()
-    path = scene.keys / file_name(Kind.SIGNING, datetime.now(UTC) + timedelta(hours=1))
+    path = scene.keys / file_name(KeyKind.SIGNING, datetime.now(UTC) + timedelta(hours=1))
     kind = scene.random.choice(tuple(BAD_FILES))
     scene.findings.counted[kind] += 1
     if kind == "directory":
@@ -125,7 +125,7 @@ async def replica_of_yesterday(scene: Scene) -> None:
     """One whose key directory has not been updated: it refuses, and harms nothing (F28)."""
     place = scene.keys.parent / f"yesterday-{scene.random.getrandbits(32):08x}"
     shutil.copytree(scene.keys, place / "keys")
-    rotation.add_now(scene.keys, Kind.MAC, now=datetime.now(UTC))
+    rotation.add_now(scene.keys, KeyKind.MAC, now=datetime.now(UTC))
     with Zygote(place, plant=REREAD_OFTEN) as zygote:
         late = zygote.spawn(free_port(), scene.url, SETTINGS)
         await late.ready()

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from random import Random
 
 from authsvc.keys import rotation
-from authsvc.keys.key_files import Kind
+from authsvc.keys.key_files import KeyKind
 from proof.experiment import Findings, Stage
 from proof.key_events import EVENTS
 from proof.key_scene import RELOAD, Scene, scene_of
@@ -51,7 +51,7 @@ class KeyRotation:
         async with scene_of(stage, random) as scene:
             await scene.work(1.0)
             before = scene.problems()
-            rotation.add_now(scene.keys, Kind.SIGNING, now=datetime.now(UTC))
+            rotation.add_now(scene.keys, KeyKind.SIGNING, now=datetime.now(UTC))
             await scene.work(2 * RELOAD)
             said = scene.problems() > before
         return scene.findings if said else Findings()

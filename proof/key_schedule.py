@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from authsvc.keys import pem
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.key_files import Kind
+from authsvc.keys.key_files import KeyKind
 from authsvc.keys.keyring import MIN_LEAD, RELOAD_INTERVAL
 from authsvc.keys.retirement import prune
 from authsvc.keys.rotation import add, create_first_keys, import_key
@@ -89,7 +89,7 @@ class Calendar:
         if name == "prune":
             prune(self.path, now=self.now, refresh_absolute_ttl=REFRESH_TTL)
         elif name == "mac":
-            add(self.path, Kind.MAC, now=self.now)
+            add(self.path, KeyKind.MAC, now=self.now)
         elif len(self.replicas[0].keys.ring.keys) < POOL - 1:
             # As `authsvc keys import`: `add` would spend the whole run on making RSA keys.
             key = pem.private_pem(rsa_key(self.next_number % POOL), passphrase=None)

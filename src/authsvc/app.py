@@ -15,7 +15,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from authsvc.flows.follow_revocations import LOOK_INTERVAL, Revocations
+from authsvc.flows.follow_revocations import LOOK_INTERVAL, FollowedRevocations
 from authsvc.flows.maintain import prune
 from authsvc.http.account import change_password, me, register, sessions
 from authsvc.http.auth import login, logout, refresh
@@ -185,7 +185,9 @@ async def _open(settings: Settings, clock: Clock | None, stack: AsyncExitStack) 
     stack.callback(hasher.close)
     remote_keys = RemoteKeys(Fetcher(loopback=not settings.production).fetch)
     stack.callback(remote_keys.close)
-    known = Revocations(db, FeedSigner(keys), issuer=settings.issuer, monotonic=time.monotonic)
+    known = FollowedRevocations(
+        db, FeedSigner(keys), issuer=settings.issuer, monotonic=time.monotonic
+    )
     return Service(
         settings=settings,
         db=db,

@@ -18,7 +18,7 @@ from authsvc.embedded_postgres import EmbeddedPostgres
 from authsvc.keys.rotation import create_first_keys
 from authsvc.settings import Settings
 from authsvc.store.schema import Schema
-from authsvc.store.server import Server
+from authsvc.store.server import DatabaseServer
 from tests.cli.conftest import Command, Done
 from tests.http.conftest import CHEAP_ARGON2
 from tests.keys.material import put, put_mac, put_signing
@@ -26,7 +26,7 @@ from tests.keys.material import put, put_mac, put_signing
 ROOT = Path(__file__).parents[2]
 DAY = timedelta(days=1)
 NOW = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
-SERVER = Server(
+SERVER = DatabaseServer(
     now=NOW,
     version=180_004,
     version_name="18.4",

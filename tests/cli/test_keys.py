@@ -15,7 +15,7 @@ import pytest
 from authsvc.cli import keys as command
 from authsvc.cli.errors import CommandError
 from authsvc.keys import pem
-from authsvc.keys.key_files import Kind, file_name
+from authsvc.keys.key_files import file_name
 from authsvc_client.tokens import jwk
 from tests.keys.material import kid, put, put_mac, put_signing, rsa_key
 
@@ -251,7 +251,7 @@ def test_revoke_names_the_key_that_waits_after_the_one_brought_forward(
     ran = run("revoke", kid(0)[:10])
 
     assert f"({kid(1)}) works from now on" in ran.out
-    assert f"After it waits {file_name(Kind.SIGNING, NOW + 2 * HOUR)}" in ran.out
+    assert f"After it waits {file_name(KeyKind.SIGNING, NOW + 2 * HOUR)}" in ran.out
 
 
 def test_revoke_of_a_mac_key_says_what_breaks(run: Run) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.http.wellknown.jwks import CACHE_CONTROL
-from authsvc.keys.key_files import Kind
+from authsvc.keys.key_files import KeyKind
 from authsvc.keys.keyring import DEFAULT_LEAD, RETIREMENT
 from authsvc.keys.rotation import add
 from tests.conftest import Statements
@@ -108,7 +108,7 @@ async def test_a_rotation_shows_before_it_happens_and_ends_later(
     app: FastAPI, client: httpx.AsyncClient, clock: MovableClock, keys_dir: Path
 ) -> None:
     first = await client.get(PATH)
-    add(keys_dir, Kind.SIGNING, now=clock.now())
+    add(keys_dir, KeyKind.SIGNING, now=clock.now())
     app.state.service.keys.reload(clock.now())
 
     announced = await client.get(PATH, headers={"if-none-match": first.headers["etag"]})

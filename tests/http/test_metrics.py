@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from authsvc.app import create_app
-from authsvc.keys.key_files import Kind
+from authsvc.keys.key_files import KeyKind
 from authsvc.keys.rotation import add
 from authsvc.observe.metrics import LOGIN_OUTCOMES, REFRESH_OUTCOMES, exposition
 from authsvc.protocol.refresh import Verdict
@@ -148,7 +148,7 @@ async def test_gauges_show_what_is_now(
     app: FastAPI, client: httpx.AsyncClient, clock: MovableClock, keys_dir: Path
 ) -> None:
     alone = await read(client)
-    add(keys_dir, Kind.SIGNING, now=clock.now())
+    add(keys_dir, KeyKind.SIGNING, now=clock.now())
     app.state.service.keys.reload(clock.now())
     clock.advance(timedelta(minutes=10))
 

@@ -16,11 +16,11 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.flows.accounts import disable_account, set_account_roles
-from authsvc.flows.follow_revocations import Revocations
+from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.http.request.service import Service
 from authsvc.keys import pem
 from authsvc.keys.feed_signer import FeedSigner
-from authsvc.keys.key_files import Kind, file_name
+from authsvc.keys.key_files import KeyKind, file_name
 from authsvc.observe.metrics import VERIFY_OUTCOMES
 from authsvc.protocol.grants import ClientGrant, Grant
 from authsvc_client.tokens.errors import WrongAudience
@@ -475,13 +475,13 @@ async def test_an_oversized_token_is_refused(client: httpx.AsyncClient) -> None:
 def vector_keys(keys_dir: Path) -> None:
     """The vectors' keys among ours, as public halves; ours has succeeded them."""
     (ours,) = keys_dir.glob("*.pem")
-    ours.rename(keys_dir / file_name(Kind.SIGNING, START - timedelta(minutes=1)))
+    ours.rename(keys_dir / file_name(KeyKind.SIGNING, START - timedelta(minutes=1)))
     activation = START - timedelta(minutes=50)
     for jwk in TOKENS["jwks"]["keys"]:
         if jwk.get("alg") != "RS256" or jwk.get("use") != "sig":
             continue
         key = rsa_public_key(jwk)
-        put(keys_dir, file_name(Kind.SIGNING, activation), pem.public_pem(key))
+        put(keys_dir, file_name(KeyKind.SIGNING, activation), pem.public_pem(key))
         activation += timedelta(minutes=1)
 
 
@@ -531,7 +531,7 @@ def passed(app: FastAPI) -> list[float]:
     """Seconds that this process has run; what it knows from now on ages with them."""
     seconds = [1000.0]
     service: Service = app.state.service
-    known = Revocations(
+    known = FollowedRevocations(
         service.db,
         FeedSigner(service.keys),
         issuer=service.settings.issuer,

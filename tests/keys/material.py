@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from authsvc.keys import pem
-from authsvc.keys.key_files import Kind, file_name
+from authsvc.keys.key_files import KeyKind, file_name
 from authsvc_client.tokens.jwk import thumbprint
 
 NOBODY = 65_534
@@ -51,12 +51,12 @@ def put_signing(
     content = (
         pem.public_pem(key.public_key()) if public else pem.private_pem(key, passphrase=passphrase)
     )
-    return put(path, file_name(Kind.SIGNING, activation), content)
+    return put(path, file_name(KeyKind.SIGNING, activation), content)
 
 
 def put_mac(path: Path, activation: datetime, byte: int = 1) -> str:
     """Drop a MAC key into a directory; returns its name."""
-    return put(path, file_name(Kind.MAC, activation), bytes([byte]) * 32)
+    return put(path, file_name(KeyKind.MAC, activation), bytes([byte]) * 32)
 
 
 def put(path: Path, name: str, content: bytes) -> str:

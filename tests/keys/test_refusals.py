@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from authsvc.keys import key_files, pem
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.inventory import State, take_inventory
-from authsvc.keys.key_files import KeyProblem, Kind, file_name, parse_name
+from authsvc.keys.key_files import KeyKind, KeyProblem, file_name, parse_name
 from authsvc.keys.reading import Reading, read
 from tests.keys.material import T0, as_nobody, kid, put, put_mac, put_signing, rsa_key
 
@@ -208,8 +208,8 @@ def test_other_files_are_left_in_peace(directory: Path, name: str) -> None:
     assert () == look(directory).problems
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_name_tells_kind_and_second(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", KeyKind)
+def test_a_name_tells_kind_and_second(kind: KeyKind) -> None:
     assert (kind, T0) == parse_name(file_name(kind, T0))
     assert (kind, T0) == parse_name(file_name(kind, T0 + timedelta(milliseconds=999)))
 
@@ -465,7 +465,7 @@ def test_every_link_on_the_way_to_a_key_lies_where_only_we_can_write(
     put_signing(tmp_path / "target", T0, 1)
     between = tmp_path / "between"
     between.mkdir(mode=0o700)
-    (between / "link").symlink_to(tmp_path / "target" / file_name(Kind.SIGNING, T0))
+    (between / "link").symlink_to(tmp_path / "target" / file_name(KeyKind.SIGNING, T0))
     (directory / NAME).symlink_to(between / "link")
     assert () == look(directory).problems
     between.chmod(0o777)
@@ -485,7 +485,9 @@ def test_the_links_of_a_secret_volume_are_keys_in_production(
     put_signing(versioned, T0)
     versioned.chmod(0o755)
     (volume / "..data").symlink_to(versioned.name)
-    (volume / file_name(Kind.SIGNING, T0)).symlink_to(Path("..data") / file_name(Kind.SIGNING, T0))
+    (volume / file_name(KeyKind.SIGNING, T0)).symlink_to(
+        Path("..data") / file_name(KeyKind.SIGNING, T0)
+    )
     if read_only_mount:
         volume.chmod(0o1777)
         versioned.chmod(0o2775)

@@ -9,9 +9,9 @@ import pytest
 
 from authsvc.keys import retirement, rotation
 from authsvc.keys.inventory import ListedKey, State, take_inventory
-from authsvc.keys.key_files import KeyDirectoryError, Kind
+from authsvc.keys.key_files import KeyDirectoryError, KeyKind
 from authsvc.keys.refresh_tokens import mac_key_id
-from authsvc.keys.retirement import Pruned, Revoked
+from authsvc.keys.retirement import PrunedKeys, RevokedKey
 from tests.keys.conftest import ABSOLUTE_TTL, Opener
 from tests.keys.material import T0, kid, put, put_mac, put_signing
 
@@ -21,13 +21,13 @@ SECOND = timedelta(seconds=1)
 RETIREMENT = timedelta(seconds=3660)
 
 
-def revoke(path: Path, identifier: str, passphrase: str | None = None) -> Revoked:
+def revoke(path: Path, identifier: str, passphrase: str | None = None) -> RevokedKey:
     return retirement.revoke(
         path, identifier, now=T0, refresh_absolute_ttl=ABSOLUTE_TTL, passphrase=passphrase
     )
 
 
-def prune(path: Path, *, after: timedelta = timedelta(0)) -> Pruned:
+def prune(path: Path, *, after: timedelta = timedelta(0)) -> PrunedKeys:
     return retirement.prune(path, now=T0 + after, refresh_absolute_ttl=ABSOLUTE_TTL)
 
 
@@ -217,11 +217,11 @@ def test_pruning_keeps_the_public_half_as_long_as_tokens_live(
     pruned = prune(directory)
     keys.reload(T0)
 
-    assert Pruned(removed=(), halved=("20261121T100000Z.pem",)) == pruned
+    assert PrunedKeys(removed=(), halved=("20261121T100000Z.pem",)) == pruned
     assert b"PRIVATE" not in (directory / "20261121T100000Z.pem").read_bytes()
     assert body == keys.ring.jwks(T0).body
     assert keys.ring.public_key(kid(0), T0 + RETIREMENT - SECOND)
-    assert Pruned((), ()) == prune(directory, after=RETIREMENT - SECOND)
+    assert PrunedKeys((), ()) == prune(directory, after=RETIREMENT - SECOND)
     assert ("20261121T100000Z.pem",) == prune(directory, after=RETIREMENT).removed
 
 
@@ -229,7 +229,7 @@ def test_pruning_a_second_time_finds_nothing(directory: Path) -> None:
     put_signing(directory, T0, 1)
     prune(directory)
 
-    assert Pruned((), ()) == prune(directory)
+    assert PrunedKeys((), ()) == prune(directory)
 
 
 def test_pruning_leaves_a_lagging_replica_its_key(directory: Path, open_keys: Opener) -> None:
@@ -257,7 +257,7 @@ def test_waiting_and_working_keys_are_never_pruned(directory: Path) -> None:
     put_signing(directory, T0 + 40 * DAY, 1)
     put_mac(directory, T0 + 40 * DAY, 2)
 
-    assert Pruned((), ()) == prune(directory, after=39 * DAY)
+    assert PrunedKeys((), ()) == prune(directory, after=39 * DAY)
 
 
 def test_without_a_signing_key_nothing_is_pruned(directory: Path) -> None:
@@ -319,7 +319,7 @@ def test_the_inventory_tells_what_each_file_does(directory: Path) -> None:
 
 
 def test_a_key_added_now_retires_the_one_before(directory: Path) -> None:
-    added = rotation.add_now(directory, Kind.SIGNING, now=T0)
+    added = rotation.add_now(directory, KeyKind.SIGNING, now=T0)
 
     assert State.SIGNING is listed(directory)[added.file].state
     assert State.RETIRED is listed(directory)["20261121T100000Z.pem"].state

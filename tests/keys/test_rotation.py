@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.keys import key_writer, pem, rotation
-from authsvc.keys.key_files import KeyDirectoryError, Kind
+from authsvc.keys.key_files import KeyDirectoryError, KeyKind
 from authsvc.keys.keyring import MIN_LEAD
 from authsvc.keys.reading import Reading, read
 from tests.keys.material import T0, as_nobody, kid, put, put_signing, rsa_key
@@ -59,14 +59,14 @@ def test_only_what_is_missing_of_the_first_keys_is_made(tmp_path: Path) -> None:
 
     (mac,) = rotation.create_first_keys(tmp_path, T0)
 
-    assert Kind.MAC is mac.kind
+    assert KeyKind.MAC is mac.kind
 
 
 def test_a_broken_key_is_no_missing_key(tmp_path: Path) -> None:
     """A wrong passphrase must not lead to a second, secret rotation."""
     put(tmp_path, "20261122T100000Z.pem", b"broken")
 
-    assert [Kind.MAC] == [made.kind for made in rotation.create_first_keys(tmp_path, T0)]
+    assert [KeyKind.MAC] == [made.kind for made in rotation.create_first_keys(tmp_path, T0)]
 
 
 def test_two_that_start_at_once_make_one_pair(tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_two_that_start_at_once_make_one_pair(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("K2")
-@pytest.mark.parametrize("kind", Kind)
-def test_the_next_key_waits_an_hour(directory: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", KeyKind)
+def test_the_next_key_waits_an_hour(directory: Path, kind: KeyKind) -> None:
     added = rotation.add(directory, kind, now=T0 + SECOND / 3)
 
     assert T0 + HOUR == added.activation
@@ -97,8 +97,8 @@ def test_the_next_key_waits_an_hour(directory: Path, kind: Kind) -> None:
 
 
 @pytest.mark.requirement("K2")
-@pytest.mark.parametrize("kind", Kind)
-def test_less_than_sixteen_minutes_are_refused(directory: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", KeyKind)
+def test_less_than_sixteen_minutes_are_refused(directory: Path, kind: KeyKind) -> None:
     """max-age 300 s + stale-while-revalidate 600 s + the reload interval."""
     before = names(directory)
     assert timedelta(minutes=16) == MIN_LEAD
@@ -111,14 +111,15 @@ def test_less_than_sixteen_minutes_are_refused(directory: Path, kind: Kind) -> N
     assert rotation.add(directory, kind, now=T0, activation=T0 + MIN_LEAD).file
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_key_for_an_emergency_works_at_once(directory: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", KeyKind)
+def test_a_key_for_an_emergency_works_at_once(directory: Path, kind: KeyKind) -> None:
     assert T0 == rotation.add_now(directory, kind, now=T0).activation
 
 
 def test_two_keys_of_one_second_get_two_seconds(directory: Path) -> None:
     activations = [
-        rotation.add(directory, Kind.MAC, now=T0, activation=T0 + HOUR).activation for _ in range(3)
+        rotation.add(directory, KeyKind.MAC, now=T0, activation=T0 + HOUR).activation
+        for _ in range(3)
     ]
 
     assert [T0 + HOUR, T0 + HOUR + SECOND, T0 + HOUR + 2 * SECOND] == activations
@@ -135,7 +136,7 @@ def test_a_passphrase_encrypts_what_is_written(tmp_path: Path) -> None:
 
 
 def test_bits_can_be_chosen(directory: Path) -> None:
-    added = rotation.add(directory, Kind.SIGNING, now=T0, bits=3072)
+    added = rotation.add(directory, KeyKind.SIGNING, now=T0, bits=3072)
 
     assert 3072 == look(directory).signing_keys[added.file].public_key.key_size
 
@@ -183,7 +184,7 @@ def test_a_directory_that_cannot_be_written_is_named(directory: Path) -> None:
     with as_nobody(directory) as path:
         path.chmod(0o500)
         with pytest.raises(KeyDirectoryError, match="cannot be written"):
-            rotation.add_now(path, Kind.MAC, now=T0)
+            rotation.add_now(path, KeyKind.MAC, now=T0)
         path.chmod(0o700)
 
 
@@ -193,7 +194,7 @@ def test_a_directory_of_keys_is_closed_to_others(directory: Path) -> None:
     directory.chmod(0o755)
     put(directory, "README.md", b"# keys")
 
-    rotation.add(directory, Kind.MAC, now=T0)
+    rotation.add(directory, KeyKind.MAC, now=T0)
 
     assert 0o700 == mode(directory)
 
@@ -203,7 +204,7 @@ def test_a_shared_directory_is_not_closed(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     put(tmp_path, "somebody-elses.txt", b"")
 
-    rotation.add_now(tmp_path, Kind.MAC, now=T0)
+    rotation.add_now(tmp_path, KeyKind.MAC, now=T0)
 
     assert 0o777 == mode(tmp_path)
 
@@ -217,7 +218,7 @@ def test_a_file_appears_whole_or_not_at_all(
     monkeypatch.setattr(os, "fsync", full)
 
     with pytest.raises(KeyDirectoryError, match="No space left"):
-        rotation.add_now(tmp_path, Kind.MAC, now=T0)
+        rotation.add_now(tmp_path, KeyKind.MAC, now=T0)
 
     assert [] == names(tmp_path)
 

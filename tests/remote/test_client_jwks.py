@@ -13,7 +13,7 @@ from jwt.algorithms import ECAlgorithm
 from authsvc.protocol.client_keys import ClientKey
 from authsvc.protocol.oauth_errors import ClientKeysUnavailable
 from authsvc.remote.client_jwks import RemoteKeys
-from authsvc.remote.fetch import FetchFailed
+from authsvc.remote.fetch import RemoteFetchFailed
 from tests.conftest import START
 
 URI = "https://shop.example/jwks.json"
@@ -39,7 +39,7 @@ class Shop:
         self.fetches += 1
         await self.gate.wait()
         if self.body is None:
-            raise FetchFailed("away")
+            raise RemoteFetchFailed("away")
         return self.body
 
 

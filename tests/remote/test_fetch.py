@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.remote.addresses import Address, is_public, parse_address
-from authsvc.remote.fetch import MAX_BYTES, Fetcher, FetchFailed
+from authsvc.remote.fetch import MAX_BYTES, Fetcher, RemoteFetchFailed
 from tests.remote.web import Web, certificate_for, web
 
 
@@ -57,7 +57,7 @@ async def test_in_development_this_machine_may_be_asked_by_http(canary: Web) -> 
 async def test_in_production_this_machine_is_never_asked(
     canary: Web, scheme: str, host: str
 ) -> None:
-    with pytest.raises(FetchFailed):
+    with pytest.raises(RemoteFetchFailed):
         await Fetcher(loopback=False).fetch(f"{scheme}://{host}:{canary.port}/jwks.json")
 
     assert [] == canary.requests
@@ -76,7 +76,7 @@ async def test_a_name_that_leads_inside_is_not_asked(
     """One bad address among good ones is enough, and development makes no difference."""
     fetcher = Fetcher(loopback=loopback, resolve=Names(addresses))
 
-    with pytest.raises(FetchFailed):
+    with pytest.raises(RemoteFetchFailed):
         await fetcher.fetch(f"https://shop.example:{canary.port}/jwks.json")
 
     assert [] == canary.requests
@@ -95,7 +95,7 @@ async def test_what_no_registration_may_hold_is_not_asked_either(
 ) -> None:
     names = Names()
 
-    with pytest.raises(FetchFailed):
+    with pytest.raises(RemoteFetchFailed):
         await Fetcher(loopback=loopback, resolve=names).fetch(uri)
 
     assert 0 == names.asked
@@ -107,7 +107,7 @@ async def test_a_redirect_is_a_failure_and_nobody_follows_it(canary: Web) -> Non
         redirecting.status = 302
         redirecting.headers = {"Location": f"http://127.0.0.1:{canary.port}/"}
 
-        with pytest.raises(FetchFailed, match="302"):
+        with pytest.raises(RemoteFetchFailed, match="302"):
             await Fetcher(loopback=True).fetch(f"http://localhost:{redirecting.port}/")
 
         assert (1, []) == (len(redirecting.requests), canary.requests)
@@ -130,7 +130,7 @@ async def test_a_certificate_must_be_of_the_name_that_was_registered(tmp_path: P
         server.body = b"right"
         names = Names(["127.0.0.1"])
         right = await fetcher(names).fetch(f"https://shop.example:{server.port}/jwks.json")
-        with pytest.raises(FetchFailed, match=r"(?i)certificate"):
+        with pytest.raises(RemoteFetchFailed, match=r"(?i)certificate"):
             await fetcher(Names(["127.0.0.1"])).fetch(f"https://other.example:{server.port}/")
 
     assert (b"right", 1) == (right, names.asked)
@@ -148,7 +148,7 @@ async def test_the_name_is_asked_for_once_so_that_it_cannot_change(canary: Web) 
         permits=lambda address: is_public(address) or str(address) == "192.0.2.1",
     )
 
-    with pytest.raises(FetchFailed):
+    with pytest.raises(RemoteFetchFailed):
         await fetcher.fetch(f"https://shop.example:{canary.port}/")
 
     assert (1, []) == (names.asked, canary.requests)
@@ -161,7 +161,7 @@ async def test_size_is_bounded_whatever_is_declared(canary: Web) -> None:
     assert canary.body == await fetcher.fetch(uri)
     canary.body += b"x"
 
-    with pytest.raises(FetchFailed, match="more than 262144 bytes"):
+    with pytest.raises(RemoteFetchFailed, match="more than 262144 bytes"):
         await fetcher.fetch(uri)
 
 
@@ -169,7 +169,7 @@ async def test_size_is_bounded_whatever_is_declared(canary: Web) -> None:
 async def test_time_is_bounded(canary: Web) -> None:
     canary.gate.clear()
 
-    with pytest.raises(FetchFailed, match=r"longer than 0\.1 s"):
+    with pytest.raises(RemoteFetchFailed, match=r"longer than 0\.1 s"):
         await Fetcher(loopback=True, timeout=timedelta(seconds=0.1)).fetch(
             f"http://localhost:{canary.port}/"
         )
@@ -179,7 +179,7 @@ async def test_time_is_bounded(canary: Web) -> None:
 async def test_nothing_is_unpacked(canary: Web) -> None:
     canary.headers = {"Content-Encoding": "gzip"}
 
-    with pytest.raises(FetchFailed, match="compressed"):
+    with pytest.raises(RemoteFetchFailed, match="compressed"):
         await Fetcher(loopback=True).fetch(f"http://localhost:{canary.port}/")
 
 
@@ -197,7 +197,7 @@ async def test_no_proxy_of_the_environment_is_asked(
         permits=lambda _: True,
     )
 
-    with pytest.raises(FetchFailed):
+    with pytest.raises(RemoteFetchFailed):
         await fetcher.fetch("https://shop.example/")
 
     assert [] == canary.requests
@@ -222,7 +222,7 @@ async def test_a_failure_never_quotes_the_other_server() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(FetchFailed) as failed:
+        with pytest.raises(RemoteFetchFailed) as failed:
             await Fetcher(loopback=True).fetch(f"http://127.0.0.1:{port}/jwks")
 
     assert "RemoteProtocolError" == str(failed.value)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.flows.follow_revocations import Revocations
+from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.feed_signer import FeedSigner
 from authsvc.store.database import Database
@@ -25,7 +25,7 @@ ISSUER = "https://auth.example.com"
 class Process:
     """One replica, as far as revocations are concerned."""
 
-    known: Revocations
+    known: FollowedRevocations
     keys: KeyDirectory
     passed: list[float] = field(default_factory=lambda: [1000.0])
 
@@ -87,7 +87,9 @@ def new_process(db: Database, keys_dir: Path) -> NewProcess:
         )
         keys.load(START)
         passed = [1000.0]
-        known = Revocations(db, FeedSigner(keys), issuer=ISSUER, monotonic=lambda: passed[0])
+        known = FollowedRevocations(
+            db, FeedSigner(keys), issuer=ISSUER, monotonic=lambda: passed[0]
+        )
         return Process(known, keys, passed)
 
     return start

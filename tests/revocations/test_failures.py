@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.flows.follow_revocations import Revocations
+from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.flows.revoke_key import announce_key
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.feed_signer import FeedSigner
@@ -32,7 +32,7 @@ async def test_a_server_that_is_killed_and_comes_back_begins_an_epoch_and_has_lo
     keys.load(START)
     async with own_postgres() as postgres:
         db = await Database.open(postgres.url, now=MOMENT.get)
-        known = Revocations(db, FeedSigner(keys), issuer=ISSUER, monotonic=lambda: 0.0)
+        known = FollowedRevocations(db, FeedSigner(keys), issuer=ISSUER, monotonic=lambda: 0.0)
         process = Process(known, keys)
         with database_at(START):
             await announce_key(db, kid(2))

@@ -26,7 +26,7 @@ from authsvc.cli.key_directory import inventory_of, passphrase_of
 from authsvc.cli.key_texts import as_json, rows, what_breaks
 from authsvc.flows.revoke_key import announce_key
 from authsvc.keys import pem, retirement, rotation
-from authsvc.keys.key_files import LAST_YEAR, KeyDirectoryError, Kind
+from authsvc.keys.key_files import LAST_YEAR, KeyDirectoryError, KeyKind
 from authsvc.keys.keyring import DEFAULT_LEAD
 from authsvc.keys.rotation import Added
 from authsvc.settings import Settings
@@ -104,7 +104,7 @@ def add(
         raise typer.BadParameter("--now, --at and --first exclude each other")
     settings = load_settings()
     path, clock, passphrase = settings.keys_dir, datetime.now(UTC), passphrase_of(settings)
-    kind = Kind.MAC if refresh else Kind.SIGNING
+    kind = KeyKind.MAC if refresh else KeyKind.SIGNING
     with _refusals():
         if first:
             created = rotation.create_first_keys(path, clock, passphrase=passphrase, bits=bits)
@@ -128,9 +128,9 @@ def add(
                 bits=bits,
             )
     _say_added(settings, key, clock)
-    if now and signs_already and kind is Kind.SIGNING:
+    if now and signs_already and kind is KeyKind.SIGNING:
         typer.echo(CACHED)
-    elif not now and not signs_already and kind is Kind.SIGNING:
+    elif not now and not signs_already and kind is KeyKind.SIGNING:
         typer.echo("No key signs until then; for the first key use --now.", err=True)
 
 

@@ -24,7 +24,7 @@ COPIES = Path("/var/lib/authsvc/pgbin")  # where `nobody` can reach them
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SystemUser:
     """The user that PostgreSQL runs as. It refuses to run as root."""
 
     uid: int
@@ -38,7 +38,7 @@ class Programs:
     """PostgreSQL's programs, in a directory that the account can reach."""
 
     directory: Path
-    account: Account
+    account: SystemUser
 
     def start(
         self,
@@ -73,7 +73,7 @@ class Programs:
         )
 
 
-def account() -> Account:
+def account() -> SystemUser:
     """
     Choose the user to run as: ourselves, or `nobody` if we are root.
 
@@ -88,7 +88,7 @@ def account() -> Account:
                 "PostgreSQL does not run as root, and this system has no user `nobody` to run it "
                 "as. Start authsvc as a normal user, or set AUTHSVC_DATABASE_URL."
             ) from None
-        return Account(entry.pw_uid, entry.pw_gid, dropped=True)
+        return SystemUser(entry.pw_uid, entry.pw_gid, dropped=True)
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -96,10 +96,10 @@ def account() -> Account:
             f"User id {os.geteuid()} has no entry in /etc/passwd, which PostgreSQL's initdb needs. "
             "Start authsvc as a user with a name, or set AUTHSVC_DATABASE_URL."
         ) from None
-    return Account(os.geteuid(), os.getegid(), dropped=False)
+    return SystemUser(os.geteuid(), os.getegid(), dropped=False)
 
 
-def programs(account: Account) -> Programs:
+def programs(account: SystemUser) -> Programs:
     """
     Find the wheel's programs; copy them to where the account can run them, if it cannot.
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from authsvc.embedded_postgres.binaries import MAJOR, Account, Programs
+from authsvc.embedded_postgres.binaries import MAJOR, Programs, SystemUser
 from authsvc.embedded_postgres.errors import EmbeddedPostgresError
 from authsvc.embedded_postgres.owned_files import read_owned
 
@@ -53,7 +53,7 @@ def prepare(data_dir: Path, programs: Programs, *, sync: bool) -> Path:
     return cluster
 
 
-def data_argument(cluster: Path, account: Account) -> str:
+def data_argument(cluster: Path, account: SystemUser) -> str:
     """
     What `-D` names: the cluster, or the server's working directory.
 
@@ -75,7 +75,7 @@ def data_argument(cluster: Path, account: Account) -> str:
     return WORKING_DIRECTORY
 
 
-def socket_dir(cluster: Path, account: Account) -> Path:
+def socket_dir(cluster: Path, account: SystemUser) -> Path:
     """
     The directory of the server's socket: in its cluster, which no other user may enter.
 
@@ -98,7 +98,7 @@ def socket_dir(cluster: Path, account: Account) -> Path:
     )
 
 
-def first_closed_parent(path: Path, account: Account) -> Path | None:
+def first_closed_parent(path: Path, account: SystemUser) -> Path | None:
     """The outermost parent directory that the account may not pass through."""
     if not account.dropped:
         return None
@@ -192,7 +192,7 @@ def complaint(log: str) -> str:
     return lines[-1] if lines else "it said nothing."
 
 
-def _check(cluster: Path, account: Account) -> None:
+def _check(cluster: Path, account: SystemUser) -> None:
     owner = cluster.stat().st_uid
     if owner != account.uid:
         raise EmbeddedPostgresError(
@@ -217,7 +217,7 @@ def _fits(directory: Path) -> bool:
     return len(os.fsencode(directory / SOCKET)) < SUN_PATH
 
 
-def _own_directory(path: Path, account: Account) -> None:
+def _own_directory(path: Path, account: SystemUser) -> None:
     """Make a directory that only the account may enter, or make sure that it is one."""
     try:
         path.mkdir(mode=0o700)
@@ -228,7 +228,7 @@ def _own_directory(path: Path, account: Account) -> None:
         os.chown(path, account.uid, account.gid)
 
 
-def _close_to_others(path: Path, account: Account) -> None:
+def _close_to_others(path: Path, account: SystemUser) -> None:
     """
     Make a directory that exists 0700, if it is the account's.
 

@@ -44,7 +44,7 @@ PRUNE_INTERVAL = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class KnownEntry:
     """
     An entry in memory.
 
@@ -106,7 +106,7 @@ class Step:
     iat: datetime
     epoch: str
     seq: int
-    listed: list[Listed]
+    listed: list[KnownEntry]
     issued_before: str | None
 
 
@@ -123,7 +123,7 @@ class SignedFeed:
     etag: str
 
 
-class Revocations:
+class FollowedRevocations:
     """
     The revocations that one process knows of.
 
@@ -233,9 +233,9 @@ class Revocations:
     def _forget(self) -> None:
         self._epoch = ""
         self._horizon: int | None = None
-        self._listed: list[Listed] = []
+        self._listed: list[KnownEntry] = []
         self._numbers: set[int] = set()
-        self._moments: list[Listed] = []
+        self._moments: list[KnownEntry] = []
         self._collapsed: Replaced | None = None
         self._seq = 0
         self._step: Step | None = None
@@ -270,7 +270,7 @@ class Revocations:
         entry = logged.entry
         text = entry_text(entry)
         of_before = entry_text_of_before(entry) if entry.kind is Kind.CLIENT else text
-        listed = Listed(
+        listed = KnownEntry(
             logged.seq,
             logged.revoked_at,
             seen_at,
@@ -334,7 +334,7 @@ class Revocations:
                 below[listed.owner] = (max(xid, listed.replaces), max(ver, least_ver))
         if not below:
             return
-        stay: list[Listed] = []
+        stay: list[KnownEntry] = []
         for listed in self._listed:
             xid, ver = (0, 0) if listed.owner is None else below.get(listed.owner, (0, 0))
             if listed.xid < xid or (listed.entry.least_ver or ver) < ver:
@@ -344,7 +344,7 @@ class Revocations:
                 stay.append(listed)
         self._listed = stay
 
-    def _collapse(self, content: list[Listed], iat: datetime) -> list[Listed]:
+    def _collapse(self, content: list[KnownEntry], iat: datetime) -> list[KnownEntry]:
         """Replace what is too much by the moment before which all tokens are refused."""
         content = _without_outdone([listed for listed in content if listed.entry.expires_at > iat])
         if len(content) <= MAX_ENTRIES:
@@ -359,7 +359,7 @@ class Revocations:
         said = everything_before(newest, until=newest + LIFE)
         self._collapsed = Replaced(last, newest, said)
 
-        def stays(listed: Listed) -> bool:
+        def stays(listed: KnownEntry) -> bool:
             return listed.seq > last or not listed.entry.kind.of_tokens
 
         self._listed = list(filter(stays, self._listed))
@@ -392,9 +392,9 @@ class Revocations:
         )
 
 
-def _without_outdone(content: list[Listed]) -> list[Listed]:
+def _without_outdone(content: list[KnownEntry]) -> list[KnownEntry]:
     """Of each client the entry with the latest moment, which says what the others say."""
-    latest: dict[bytes | None, Listed] = {}
+    latest: dict[bytes | None, KnownEntry] = {}
     for listed in content:
         if listed.entry.kind is Kind.CLIENT:
             known = latest.get(listed.entry.digest, listed)
@@ -404,9 +404,9 @@ def _without_outdone(content: list[Listed]) -> list[Listed]:
     return [h for h in content if h.entry.kind is not Kind.CLIENT or h is latest[h.entry.digest]]
 
 
-def _moment_and_number(listed: Listed) -> tuple[datetime, int]:
+def _moment_and_number(listed: KnownEntry) -> tuple[datetime, int]:
     return listed.revoked_at, listed.seq
 
 
-def _number(listed: Listed) -> int:
+def _number(listed: KnownEntry) -> int:
     return listed.seq

@@ -26,7 +26,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class LogoutCredentials:
     """
     The authentic credentials of a request: signed or sealed by us, though any may have expired.
 
@@ -50,7 +50,7 @@ async def logout(
     db: Database,
     issuer: Issuer,
     *,
-    presented: Credentials,
+    presented: LogoutCredentials,
     scope: Scope,
     caller: Caller,
     now: datetime,
@@ -87,7 +87,7 @@ async def logout(
 async def _live(
     db: Database,
     issuer: Issuer,
-    presented: Credentials,
+    presented: LogoutCredentials,
     now: datetime,
 ) -> dict[UUID, UUID]:
     """The families that are presented by a live credential, each with its user."""

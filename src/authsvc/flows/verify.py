@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from authsvc.flows.follow_revocations import Revocations
+from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.errors import InsufficientScope
 from authsvc_client.tokens.claims import AccessTokenClaims
@@ -38,7 +38,7 @@ class Identity:
 
 def verify(
     issuer: Issuer,
-    revocations: Revocations,
+    revocations: FollowedRevocations,
     *,
     access_token: str,
     demands: Iterable[Demands],

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from authsvc.keys.key_files import KeyProblem, Kind
+from authsvc.keys.key_files import KeyKind, KeyProblem
 from authsvc.keys.keyring import KeyRing, SigningKey
 from authsvc.keys.reading import Reading, read
 from authsvc.keys.refresh_tokens import MacKey, RefreshKeys
@@ -38,7 +38,7 @@ class ListedKey:
     """
 
     file: str
-    kind: Kind
+    kind: KeyKind
     key_id: str | None
     activation: datetime
     state: State

@@ -28,7 +28,7 @@ OTHERS_WRITE = 0o022
 MAX_LINKS = 8  # to a key; the kubelet needs one, and the kernel follows 40
 
 
-class Kind(StrEnum):
+class KeyKind(StrEnum):
     """What a file holds, by its name."""
 
     SIGNING = "signing"
@@ -68,7 +68,7 @@ class KeyRefused(Exception):  # noqa: N818 - a verdict on a file
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFile:
+class KeyContent:
     """
     One file as it was read.
 
@@ -79,7 +79,7 @@ class KeyFile:
     """
 
     name: str
-    kind: Kind
+    kind: KeyKind
     activation: datetime
     content: bytes | None
     mode: int = PRIVATE_MODE
@@ -92,13 +92,13 @@ class KeyFile:
         return f"KeyFile({self.name})"
 
 
-def file_name(kind: Kind, activation: datetime) -> str:
+def file_name(kind: KeyKind, activation: datetime) -> str:
     """The name of a key that works from `activation` on."""
     text = activation.astimezone(UTC).strftime(TIME)
-    return f"{text}.pem" if kind is Kind.SIGNING else f"refresh-{text}.key"
+    return f"{text}.pem" if kind is KeyKind.SIGNING else f"refresh-{text}.key"
 
 
-def parse_name(name: str) -> tuple[Kind, datetime] | None:
+def parse_name(name: str) -> tuple[KeyKind, datetime] | None:
     """Kind and activation of a file name; None if it is not the name of a key."""
     match = NAME.fullmatch(name)
     if match is None:
@@ -109,10 +109,10 @@ def parse_name(name: str) -> tuple[Kind, datetime] | None:
         return None
     if activation.year >= LAST_YEAR:
         return None
-    return (Kind.MAC if match["mac"] else Kind.SIGNING), activation
+    return (KeyKind.MAC if match["mac"] else KeyKind.SIGNING), activation
 
 
-def read_directory(path: Path) -> tuple[tuple[KeyFile, ...], tuple[KeyProblem, ...]]:
+def read_directory(path: Path) -> tuple[tuple[KeyContent, ...], tuple[KeyProblem, ...]]:
     """
     Every key file of a directory, in the order of activation, and the names that mean nothing.
 
@@ -133,7 +133,7 @@ def read_directory(path: Path) -> tuple[tuple[KeyFile, ...], tuple[KeyProblem, .
     return tuple(sorted(files, key=lambda file: (file.activation, file.name))), tuple(problems)
 
 
-def exposed(file: KeyFile) -> tuple[str, str] | None:
+def exposed(file: KeyContent) -> tuple[str, str] | None:
     """Who else can read a private file, and the remedy; None if no other user can."""
     if file.mode & OTHERS:
         return (
@@ -174,7 +174,7 @@ def planted_directory(path: Path) -> tuple[str, str] | None:
     return planted(str(path.absolute()), stat.S_IMODE(found.st_mode), found.st_uid)
 
 
-def repair(path: Path, file: KeyFile) -> bool:
+def repair(path: Path, file: KeyContent) -> bool:
     """Restrict a private file to its owner, where the file is ours."""
     if not hasattr(os, "geteuid") or file.owner != os.geteuid():
         return False
@@ -193,12 +193,12 @@ def on_read_only_mount(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, kind: Kind, activation: datetime) -> KeyFile:
+def _read(path: Path, kind: KeyKind, activation: datetime) -> KeyContent:
     """Read one file; a FIFO or a device of that name must not hang the service."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
-        return KeyFile(path.name, kind, activation, None, refusal=_unreadable(path, exc))
+        return KeyContent(path.name, kind, activation, None, refusal=_unreadable(path, exc))
     try:
         found = os.fstat(fd)
         mode = stat.S_IMODE(found.st_mode)
@@ -212,10 +212,10 @@ def _read(path: Path, kind: Kind, activation: datetime) -> KeyFile:
             content = os.read(fd, MAX_SIZE + 1)
         lax_folder = _lax_folder(path)
     except OSError as exc:
-        return KeyFile(path.name, kind, activation, None, refusal=_unreadable(path, exc))
+        return KeyContent(path.name, kind, activation, None, refusal=_unreadable(path, exc))
     finally:
         os.close(fd)
-    return KeyFile(path.name, kind, activation, content, mode, found.st_uid, refusal, lax_folder)
+    return KeyContent(path.name, kind, activation, content, mode, found.st_uid, refusal, lax_folder)
 
 
 def _lax_folder(path: Path) -> tuple[str, str] | None:

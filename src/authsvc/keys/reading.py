@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from authsvc.keys import pem
 from authsvc.keys.key_files import (
-    KeyFile,
+    KeyContent,
+    KeyKind,
     KeyProblem,
     KeyRefused,
-    Kind,
     exposed,
     on_read_only_mount,
     planted,
@@ -35,7 +35,7 @@ from authsvc_client.tokens.secret import SecretBytes
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FileVerdict:
     """
     What became of one file.
 
@@ -45,7 +45,7 @@ class Verdict:
         twin: The file that holds the same key already; this one is then not used.
     """
 
-    file: KeyFile
+    file: KeyContent
     key: SigningKey | MacKey | None
     problem: KeyProblem | None = None
     twin: str | None = None
@@ -61,7 +61,7 @@ class Reading:
         problems: Refusals and warnings.
     """
 
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    verdicts: Mapping[str, FileVerdict] = field(default_factory=dict)
     problems: tuple[KeyProblem, ...] = ()
 
     @property
@@ -104,7 +104,7 @@ def read(
     if any(problem.refused for problem in directory):
         # Nothing in it can be trusted; what was read before others could write it goes on.
         return Reading(_kept(before, files), problems + directory)
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, FileVerdict] = {}
     holders: dict[str | bytes, str] = {}
     for file in files:
         last = before.get(file.name)
@@ -126,13 +126,13 @@ def read(
 
 def _judge(
     path: Path,
-    file: KeyFile,
-    last: Verdict | None,
+    file: KeyContent,
+    last: FileVerdict | None,
     passphrase: str | None,
     *,
     strict: bool,
     strict_folders: bool,
-) -> Verdict:
+) -> FileVerdict:
     """Look at a file that is new or has changed."""
     try:
         key = _parse(file, last, passphrase)
@@ -145,11 +145,13 @@ def _judge(
             warning = _objection(file, found, strict=strict) or warning
     except KeyRefused as exc:
         problem = KeyProblem(file.name, exc.problem, exc.fix)
-        return Verdict(file, last.key if last else None, problem)
-    return Verdict(file, key, warning)
+        return FileVerdict(file, last.key if last else None, problem)
+    return FileVerdict(file, key, warning)
 
 
-def _parse(file: KeyFile, last: Verdict | None, passphrase: str | None) -> SigningKey | MacKey:
+def _parse(
+    file: KeyContent, last: FileVerdict | None, passphrase: str | None
+) -> SigningKey | MacKey:
     if file.content is None:
         raise KeyRefused(*(file.refusal or ("it cannot be read", "remove it")))
     if (
@@ -160,7 +162,7 @@ def _parse(file: KeyFile, last: Verdict | None, passphrase: str | None) -> Signi
     ):
         # Only its mode or owner changed; parsing checks the key's arithmetic, which takes 40 ms.
         return last.key
-    if file.kind is Kind.MAC:
+    if file.kind is KeyKind.MAC:
         if len(file.content) != KEY_LENGTH:
             raise KeyRefused(
                 f"it has {len(file.content)} bytes, a MAC key has exactly {KEY_LENGTH}",
@@ -175,7 +177,7 @@ def _parse(file: KeyFile, last: Verdict | None, passphrase: str | None) -> Signi
     return SigningKey(thumbprint(key), file.activation, key, None)
 
 
-def _exposure(path: Path, file: KeyFile, *, strict: bool) -> KeyProblem | None:
+def _exposure(path: Path, file: KeyContent, *, strict: bool) -> KeyProblem | None:
     """
     A warning if others could read a private file; repaired where we own it (CONTRACT §4).
 
@@ -193,7 +195,9 @@ def _exposure(path: Path, file: KeyFile, *, strict: bool) -> KeyProblem | None:
     return _objection(file, found, strict=strict)
 
 
-def _objection(file: KeyFile, found: tuple[str, str] | None, *, strict: bool) -> KeyProblem | None:
+def _objection(
+    file: KeyContent, found: tuple[str, str] | None, *, strict: bool
+) -> KeyProblem | None:
     """
     A warning of what others can do with a file, or could: what they wrote verifies what they sign.
 
@@ -215,13 +219,17 @@ def _planted_directory(path: Path, *, strict: bool) -> tuple[KeyProblem, ...]:
     return (KeyProblem(".", *found, refused=strict),) if found else ()
 
 
-def _kept(before: Mapping[str, Verdict], files: tuple[KeyFile, ...]) -> dict[str, Verdict]:
+def _kept(
+    before: Mapping[str, FileVerdict], files: tuple[KeyContent, ...]
+) -> dict[str, FileVerdict]:
     """The last verdicts on files that are still there."""
     present = {file.name for file in files}
     return {name: verdict for name, verdict in before.items() if name in present}
 
 
-def _without_newer_public_halves(verdicts: dict[str, Verdict], now: datetime) -> dict[str, Verdict]:
+def _without_newer_public_halves(
+    verdicts: dict[str, FileVerdict], now: datetime
+) -> dict[str, FileVerdict]:
     """
     Refuse public halves that are newer than every private key or lie in the future.
 
@@ -235,7 +243,7 @@ def _without_newer_public_halves(verdicts: dict[str, Verdict], now: datetime) ->
     return {name: _refuse_newer(verdict, latest) for name, verdict in verdicts.items()}
 
 
-def _refuse_newer(verdict: Verdict, latest: datetime) -> Verdict:
+def _refuse_newer(verdict: FileVerdict, latest: datetime) -> FileVerdict:
     key = verdict.key
     if not isinstance(key, SigningKey) or key.private_key or key.activation <= latest:
         return verdict
@@ -248,7 +256,7 @@ def _refuse_newer(verdict: Verdict, latest: datetime) -> Verdict:
     return replace(verdict, key=None, problem=problem)
 
 
-def _problem(verdict: Verdict) -> KeyProblem | None:
+def _problem(verdict: FileVerdict) -> KeyProblem | None:
     if verdict.twin and verdict.problem is None:
         return KeyProblem(
             verdict.file.name,

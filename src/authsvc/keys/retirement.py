@@ -10,7 +10,7 @@ from pathlib import Path
 
 from authsvc.keys import pem
 from authsvc.keys.inventory import ListedKey, State, take_inventory
-from authsvc.keys.key_files import KeyDirectoryError, Kind, file_name
+from authsvc.keys.key_files import KeyDirectoryError, KeyKind, file_name
 from authsvc.keys.key_writer import leftovers, replace, writing
 from authsvc.keys.refresh_tokens import KEY_LENGTH, mac_key_id
 from authsvc.keys.rotation import Added, create_at
@@ -20,7 +20,7 @@ MIN_PREFIX = 6  # characters of a key id that are enough to name it, if no other
 
 
 @dataclass(frozen=True, slots=True)
-class Revoked:
+class RevokedKey:
     """
     A key that was taken away.
 
@@ -38,7 +38,7 @@ class Revoked:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PrunedKeys:
     """
     What a pruning did, by file names.
 
@@ -59,7 +59,7 @@ def revoke(
     passphrase: str | None = None,
     bits: int = pem.MIN_BITS,
     announce: Callable[[str], None] = lambda _: None,
-) -> Revoked:
+) -> RevokedKey:
     """
     Delete a leaked key, after putting a successor in its place if it is in use.
 
@@ -87,18 +87,18 @@ def revoke(
         if state is State.SIGNING:
             waiting = _waiting(inventory.keys)
             heir = _read(path, waiting) if waiting else _signing_heir(passphrase, bits)
-            successor = _succeed(path, Kind.SIGNING, heir, now, files)
+            successor = _succeed(path, KeyKind.SIGNING, heir, now, files)
         elif state is State.SEALING:
             secret = secrets.token_bytes(KEY_LENGTH)
             heir = _Heir(mac_key_id(secret).hex(), secret)
-            successor = _succeed(path, Kind.MAC, heir, now, files)
+            successor = _succeed(path, KeyKind.MAC, heir, now, files)
         # From here on the successor is in force: whoever reads now may do without the rest.
-        if key is not None and key.kind is Kind.SIGNING and key.key_id is not None:
+        if key is not None and key.kind is KeyKind.SIGNING and key.key_id is not None:
             announce(key.key_id)
         for name in [*files, *([waiting.file] if waiting else [])]:
             if successor is None or name != successor.file:
                 (path / name).unlink(missing_ok=True)
-    return Revoked(tuple(files), key, successor, brought_forward=waiting is not None)
+    return RevokedKey(tuple(files), key, successor, brought_forward=waiting is not None)
 
 
 def prune(
@@ -107,7 +107,7 @@ def prune(
     now: datetime,
     refresh_absolute_ttl: timedelta,
     passphrase: str | None = None,
-) -> Pruned:
+) -> PrunedKeys:
     """
     Remove keys that no live token needs, and the private half of those that no longer sign.
 
@@ -132,12 +132,12 @@ def prune(
             if key.state is State.EXPIRED:
                 (path / key.file).unlink(missing_ok=True)
                 removed.append(key.file)
-            elif key.state is State.RETIRED and key.kind is Kind.SIGNING and key.private:
+            elif key.state is State.RETIRED and key.kind is KeyKind.SIGNING and key.private:
                 replace(path / key.file, pem.public_pem(signing[key.file].public_key))
                 halved.append(key.file)
         for leftover in leftovers(path):
             leftover.unlink(missing_ok=True)
-    return Pruned(tuple(removed), tuple(halved))
+    return PrunedKeys(tuple(removed), tuple(halved))
 
 
 def _find(path: Path, listed: tuple[ListedKey, ...], identifier: str) -> list[ListedKey]:
@@ -180,7 +180,7 @@ def _waiting(listed: tuple[ListedKey, ...]) -> ListedKey | None:
     candidates = (
         key
         for key in listed
-        if key.kind is Kind.SIGNING and key.state is State.NEXT and key.private
+        if key.kind is KeyKind.SIGNING and key.state is State.NEXT and key.private
     )
     return next(candidates, None)
 
@@ -194,7 +194,7 @@ def _signing_heir(passphrase: str | None, bits: int) -> _Heir:
     return _Heir(thumbprint(key.public_key()), pem.private_pem(key, passphrase=passphrase))
 
 
-def _succeed(path: Path, kind: Kind, heir: _Heir, now: datetime, doomed: list[str]) -> Added:
+def _succeed(path: Path, kind: KeyKind, heir: _Heir, now: datetime, doomed: list[str]) -> Added:
     """
     Let another key work from this second on, before the leaked one goes.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from authsvc.keys import pem
-from authsvc.keys.key_files import KeyDirectoryError, KeyRefused, Kind, file_name, parse_name
+from authsvc.keys.key_files import KeyDirectoryError, KeyKind, KeyRefused, file_name, parse_name
 from authsvc.keys.key_writer import create, make_directory, writing
 from authsvc.keys.keyring import DEFAULT_LEAD, MIN_LEAD
 from authsvc.keys.reading import read
@@ -30,7 +30,7 @@ class Added:
     """
 
     file: str
-    kind: Kind
+    kind: KeyKind
     key_id: str
     activation: datetime
 
@@ -55,14 +55,14 @@ def create_first_keys(
         present = {parsed[0] for entry in path.iterdir() if (parsed := parse_name(entry.name))}
         return tuple(
             _add(path, kind, activation=now, passphrase=passphrase, bits=bits)
-            for kind in (Kind.SIGNING, Kind.MAC)
+            for kind in (KeyKind.SIGNING, KeyKind.MAC)
             if kind not in present
         )
 
 
 def add(
     path: Path,
-    kind: Kind,
+    kind: KeyKind,
     *,
     now: datetime,
     activation: datetime | None = None,
@@ -87,7 +87,7 @@ def add(
 
 def add_now(
     path: Path,
-    kind: Kind,
+    kind: KeyKind,
     *,
     now: datetime,
     passphrase: str | None = None,
@@ -150,19 +150,19 @@ def create_signing_key(
 ) -> Added:
     """Write a signing key under a free name; only within `writing`."""
     content = pem.private_pem(key, passphrase=passphrase)
-    name, activation = create_at(path, Kind.SIGNING, content, activation=activation)
-    return Added(name, Kind.SIGNING, thumbprint(key.public_key()), activation)
+    name, activation = create_at(path, KeyKind.SIGNING, content, activation=activation)
+    return Added(name, KeyKind.SIGNING, thumbprint(key.public_key()), activation)
 
 
 def create_mac_key(path: Path, *, activation: datetime) -> Added:
     """Write a MAC key under a free name; only within `writing`."""
     secret = secrets.token_bytes(KEY_LENGTH)
-    name, activation = create_at(path, Kind.MAC, secret, activation=activation)
-    return Added(name, Kind.MAC, mac_key_id(secret).hex(), activation)
+    name, activation = create_at(path, KeyKind.MAC, secret, activation=activation)
+    return Added(name, KeyKind.MAC, mac_key_id(secret).hex(), activation)
 
 
 def create_at(
-    path: Path, kind: Kind, content: bytes, *, activation: datetime
+    path: Path, kind: KeyKind, content: bytes, *, activation: datetime
 ) -> tuple[str, datetime]:
     """
     Create a key file; if its second is taken, with one of the next. Only within `writing`.
@@ -189,9 +189,9 @@ def _check_lead(activation: datetime, now: datetime) -> None:
 
 
 def _add(
-    path: Path, kind: Kind, *, activation: datetime, passphrase: str | None, bits: int
+    path: Path, kind: KeyKind, *, activation: datetime, passphrase: str | None, bits: int
 ) -> Added:
-    if kind is Kind.MAC:
+    if kind is KeyKind.MAC:
         return create_mac_key(path, activation=activation)
     return create_signing_key(
         path, pem.generate(bits), activation=activation, passphrase=passphrase

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from authsvc.protocol.client_keys import BadKeySet, ClientKey, find_key, read_jwks
 from authsvc.protocol.oauth_errors import ClientKeysUnavailable
-from authsvc.remote.fetch import FetchFailed
+from authsvc.remote.fetch import RemoteFetchFailed
 
 log = logging.getLogger("authsvc.remote")
 
@@ -102,7 +102,7 @@ class RemoteKeys:
             cached.fetched_at = now
         except UnicodeDecodeError:
             log.warning("the keys at %s could not be fetched: not UTF-8", uri)
-        except (FetchFailed, BadKeySet) as exc:
+        except (RemoteFetchFailed, BadKeySet) as exc:
             # Both in our own words: no byte of the other server reaches the log.
             log.warning("the keys at %s could not be fetched: %s", uri, exc)
         finally:

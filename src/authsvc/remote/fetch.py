@@ -32,7 +32,7 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
 
-class FetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed
+class RemoteFetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed
     """The document was not to be had; the text says why, and is for the log."""
 
 
@@ -77,11 +77,11 @@ class Fetcher:
             async with asyncio.timeout(self._timeout):
                 return await self._fetch(uri)
         except TimeoutError:
-            raise FetchFailed(f"it took longer than {self._timeout:g} s") from None
+            raise RemoteFetchFailed(f"it took longer than {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as exc:
             # Also what a resolver says to a name that is none (UnicodeError). Never the message:
             # it quotes the other server (a status line, a header), and this goes to the log.
-            raise FetchFailed(_kinds(exc)) from exc
+            raise RemoteFetchFailed(_kinds(exc)) from exc
 
     async def _fetch(self, uri: str) -> bytes:
         url = self._checked(uri)
@@ -90,7 +90,7 @@ class Fetcher:
         local = self._loopback and is_loopback(url.host)
         for address in addresses:
             if not (address.is_loopback if local else self._permits(address)):
-                raise FetchFailed(f"{address} is not on the public Internet")
+                raise RemoteFetchFailed(f"{address} is not on the public Internet")
         async with httpx.AsyncClient(
             verify=self._trust, trust_env=False, timeout=self._timeout
         ) as client:
@@ -100,17 +100,17 @@ class Fetcher:
                     return await _get(client, url, address)
                 except httpx.ConnectError as exc:
                     failed = exc
-        raise failed or FetchFailed("the name has no address")
+        raise failed or RemoteFetchFailed("the name has no address")
 
     def _checked(self, uri: str) -> httpx.URL:
         """Once more at the moment of use: a registration may be older than a rule."""
         try:
             check_jwks_uri(uri, loopback=self._loopback)
         except ValidationFailed as exc:
-            raise FetchFailed(exc.errors[0].msg) from None
+            raise RemoteFetchFailed(exc.errors[0].msg) from None
         url = httpx.URL(uri)
         if url.host != urlsplit(uri).hostname:
-            raise FetchFailed("the address can be read in two ways")
+            raise RemoteFetchFailed("the address can be read in two ways")
         return url
 
     @cached_property
@@ -143,14 +143,14 @@ async def _get(client: httpx.AsyncClient, url: httpx.URL, address: Address) -> b
     answer = await client.send(request, stream=True, follow_redirects=False)
     try:
         if answer.status_code != httpx.codes.OK:
-            raise FetchFailed(f"it answered {answer.status_code}")
+            raise RemoteFetchFailed(f"it answered {answer.status_code}")
         if answer.headers.get("content-encoding", "identity") != "identity":
-            raise FetchFailed("it answered compressed, which was not asked for")
+            raise RemoteFetchFailed("it answered compressed, which was not asked for")
         body = bytearray()
         async for chunk in answer.aiter_raw():
             body += chunk
             if len(body) > MAX_BYTES:
-                raise FetchFailed(f"it answered more than {MAX_BYTES} bytes")
+                raise RemoteFetchFailed(f"it answered more than {MAX_BYTES} bytes")
         return bytes(body)
     finally:
         await answer.aclose()

@@ -58,7 +58,7 @@ class OwnNames(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no type
         return f"{super()._get_unique_id(prefix)}{os.getpid():x}_{PROGRAM}"
 
 
-class UnknownHost(OSError):  # noqa: N818 - a cause, read as one
+class UnresolvedHost(OSError):  # noqa: N818 - a cause, read as one
     """A host name that DNS does not know, and which it was."""
 
 
@@ -178,7 +178,7 @@ def cause(exc: BaseException) -> str | None:
         return f"its certificate is refused: {exc.verify_message.rstrip('.')}{_advice(exc)}"
     if isinstance(exc, ssl.SSLError):  # OpenSSL's name of the cause, which holds no value
         return f"TLS failed: {exc.reason}"
-    if isinstance(exc, UnknownHost):
+    if isinstance(exc, UnresolvedHost):
         return str(exc)
     if type(exc) is ConnectionError:  # asyncpg's word for it
         return "the server offers no TLS, which sslmode demands"
@@ -199,7 +199,7 @@ async def _one(host: dict[str, Any], **options: object) -> asyncpg.Connection:
             timeout=CONNECT_TIMEOUT, connection_class=OwnNames, **host, **options
         )
     except socket.gaierror as exc:
-        raise UnknownHost(f"its host name is unknown: {host.get('host')}") from exc
+        raise UnresolvedHost(f"its host name is unknown: {host.get('host')}") from exc
 
 
 async def _first(hosts: Sequence[dict[str, Any]], **options: object) -> asyncpg.Connection:

@@ -17,7 +17,7 @@ PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class DatabaseServer:
     """
     The server and what the configured role may do there.
 
@@ -89,7 +89,7 @@ def encoding_fault(encoding: str) -> str | None:
     )
 
 
-async def inspect(db: Database) -> Server:
+async def inspect(db: Database) -> DatabaseServer:
     """
     Ask the server about itself; changes nothing.
 
@@ -101,7 +101,7 @@ async def inspect(db: Database) -> Server:
         needed = await connection.fetchrow(_privileges())
     if row is None or needed is None:  # unreachable: both are selects without a FROM
         raise AssertionError
-    return Server(
+    return DatabaseServer(
         now=row["now"],
         version=row["version"],
         version_name=row["version_name"],

@@ -50,7 +50,7 @@ COLUMNS = ("kind", "client_id", "digest", "expires_at")
 NO_DIGEST = literal_column("''::bytea", LargeBinary)
 
 
-class Kind(StrEnum):
+class JtiKind(StrEnum):
     """What the `jti` belongs to."""
 
     CLIENT_ASSERTION = "client_assertion"
@@ -70,7 +70,7 @@ async def consume_assertion(
     """
     row = await _consume().fetchrow(
         connection,
-        kind=Kind.CLIENT_ASSERTION,
+        kind=JtiKind.CLIENT_ASSERTION,
         client=client_id,
         jti_digest=_digest(jti),
         until=expires_at,
@@ -108,7 +108,7 @@ async def revoke_access_token(
     row = await (_revoke_all() if too_many else _revoke()).fetchrow(
         connection,
         **binds,
-        kind=Kind.ACCESS_TOKEN,
+        kind=JtiKind.ACCESS_TOKEN,
         client=client_id,
         jti_digest=_digest(jti),
         until=expires_at,
@@ -188,7 +188,7 @@ def _revoke_all() -> HotStatement:
     )
     skew = literal_column(f"interval '{int(SKEW.total_seconds())} seconds'", Interval)
     row = select(
-        _kind(Kind.CLIENT_TOKENS),
+        _kind(JtiKind.CLIENT_TOKENS),
         bindparam("client", type_=Text),
         NO_DIGEST,
         moment + skew + life(),
@@ -227,7 +227,7 @@ def _so_far() -> HotStatement:
     live = (
         select(s.digest)
         .where(
-            s.kind == _kind(Kind.ACCESS_TOKEN),
+            s.kind == _kind(JtiKind.ACCESS_TOKEN),
             s.client_id == bindparam("client", type_=Text),
             s.expires_at > select(one_row.c.now).scalar_subquery() - life(),
         )
@@ -245,7 +245,7 @@ def _so_far() -> HotStatement:
 @cache
 def _find() -> HotStatement:
     by_itself = and_(
-        s.kind == _kind(Kind.ACCESS_TOKEN),
+        s.kind == _kind(JtiKind.ACCESS_TOKEN),
         s.client_id == bindparam("client", type_=Text),
         s.digest == bindparam("jti_digest", type_=LargeBinary),
     )
@@ -255,12 +255,12 @@ def _find() -> HotStatement:
 def _covers() -> ColumnElement[bool]:
     """Whether a row speaks of all tokens of the client, up to the one that is asked about."""
     return and_(
-        s.kind == _kind(Kind.CLIENT_TOKENS),
+        s.kind == _kind(JtiKind.CLIENT_TOKENS),
         s.client_id == bindparam("client", type_=Text),
         s.digest == NO_DIGEST,
         s.expires_at > bindparam("until", type_=TIMESTAMPTZ),
     )
 
 
-def _kind(value: Kind) -> ColumnElement[str]:
+def _kind(value: JtiKind) -> ColumnElement[str]:
     return literal_column(f"'{value}'", Text)

@@ -14,7 +14,7 @@ from authsvc.cli.errors import CommandError
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.settings import Settings
 from authsvc.store.schema import SCHEMA_REVISION, Schema, current
-from authsvc.store.server import Server, encoding_fault, inspect
+from authsvc.store.server import DatabaseServer, encoding_fault, inspect
 from authsvc.store.sign_ins import SignIns, last_sign_ins
 
 OLDEST = 13  # gen_random_uuid() without an extension
@@ -33,7 +33,7 @@ class _Answer:
         sign_ins: None where they cannot be read.
     """
 
-    server: Server
+    server: DatabaseServer
     schema: Schema
     skew: timedelta
     uncertainty: timedelta
@@ -87,7 +87,7 @@ async def _ask(settings: Settings) -> _Answer:
     return _Answer(server, found, skew, took / 2, sign_ins)
 
 
-def _version(server: Server) -> Finding:
+def _version(server: DatabaseServer) -> Finding:
     major = server.version // 10_000
     if major < OLDEST:
         return error("DB-002", f"is {server.version_name}", f"upgrade to {MAINTAINED} or newer")
@@ -97,7 +97,7 @@ def _version(server: Server) -> Finding:
     return ok("DB-002", f"is {server.version_name}")
 
 
-def _durability(server: Server, settings: Settings) -> Finding:
+def _durability(server: DatabaseServer, settings: Settings) -> Finding:
     off = [
         name
         for name, is_off in (
@@ -117,7 +117,7 @@ def _durability(server: Server, settings: Settings) -> Finding:
     )
 
 
-def _writable(server: Server) -> Finding:
+def _writable(server: DatabaseServer) -> Finding:
     if server.refusal is not None:
         found, _, fix = server.refusal.partition(": ")
         return error("DB-004", f"no: it {found}", fix)
@@ -147,7 +147,7 @@ def _schema(found: Schema) -> Finding:
     return ok("DB-006", f"is {found.revision}, newer than {SCHEMA_REVISION}, and will do")
 
 
-def _privileges(server: Server) -> Finding:
+def _privileges(server: DatabaseServer) -> Finding:
     if server.absent:
         return error(
             "DB-007",
@@ -163,7 +163,7 @@ def _privileges(server: Server) -> Finding:
     )
 
 
-def _least_privilege(server: Server, *, expected: bool) -> Finding:
+def _least_privilege(server: DatabaseServer, *, expected: bool) -> Finding:
     """
     Args:
         expected: The embedded database has one role only.
@@ -185,7 +185,7 @@ def _least_privilege(server: Server, *, expected: bool) -> Finding:
     return ok("DB-008", f"{server.role} may use the tables and not change them")
 
 
-def _encryption(server: Server) -> Finding:
+def _encryption(server: DatabaseServer) -> Finding:
     if server.local:
         return ok("DB-009", "is not needed: it is on this machine")
     if server.encrypted:
@@ -197,7 +197,7 @@ def _encryption(server: Server) -> Finding:
     )
 
 
-def _connections(server: Server, settings: Settings) -> Finding:
+def _connections(server: DatabaseServer, settings: Settings) -> Finding:
     needed = settings.workers * PER_PROCESS
     if needed > server.connections:
         return warning(
@@ -211,7 +211,7 @@ def _connections(server: Server, settings: Settings) -> Finding:
     )
 
 
-def _encoding(server: Server) -> Finding:
+def _encoding(server: DatabaseServer) -> Finding:
     fault = encoding_fault(server.encoding)
     if fault is not None:
         found, _, fix = fault.partition(": ")

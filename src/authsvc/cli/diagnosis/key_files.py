@@ -13,7 +13,7 @@ from authsvc.cli.diagnosis.finding import Finding, error, info, ok, warning
 from authsvc.cli.key_directory import inventory_of, passphrase_of
 from authsvc.keys import pem
 from authsvc.keys.inventory import ListedKey, State
-from authsvc.keys.key_files import KeyDirectoryError, Kind, on_read_only_mount
+from authsvc.keys.key_files import KeyDirectoryError, KeyKind, on_read_only_mount
 from authsvc.keys.reading import Reading, read
 from authsvc.settings import Settings
 
@@ -63,7 +63,7 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
 
 
 def _signing(keys: tuple[ListedKey, ...], now: datetime) -> Iterator[Finding]:
-    of_signing = [key for key in keys if key.kind is Kind.SIGNING]
+    of_signing = [key for key in keys if key.kind is KeyKind.SIGNING]
     signing = next((key for key in of_signing if key.state is State.SIGNING), None)
     waiting = [key for key in of_signing if key.state is State.NEXT]
     if signing is None:
@@ -100,7 +100,7 @@ def _signing(keys: tuple[ListedKey, ...], now: datetime) -> Iterator[Finding]:
 def _sealing(keys: tuple[ListedKey, ...]) -> Iterator[Finding]:
     sealing = next((key for key in keys if key.state is State.SEALING), None)
     if sealing is None:
-        refused = any(key.kind is Kind.MAC and key.state is State.REFUSED for key in keys)
+        refused = any(key.kind is KeyKind.MAC and key.state is State.REFUSED for key in keys)
         yield error(
             "KEY-004",
             "there is none, so no session can begin or continue",
@@ -115,7 +115,7 @@ def _encryption(reading: Reading) -> Finding:
     plain = [
         name
         for name, verdict in reading.verdicts.items()
-        if verdict.file.kind is Kind.SIGNING and pem.is_plain(verdict.file.content or b"")
+        if verdict.file.kind is KeyKind.SIGNING and pem.is_plain(verdict.file.content or b"")
     ]
     if plain:
         return warning(

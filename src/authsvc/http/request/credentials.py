@@ -17,7 +17,7 @@ from uuid import UUID
 from fastapi import Request
 
 from authsvc.flows.login import Device
-from authsvc.flows.logout import Credentials
+from authsvc.flows.logout import LogoutCredentials
 from authsvc.http.request.cookies import PresentedCookies
 from authsvc.http.request.csrf import check_login_origin, check_origin
 from authsvc.http.request.service import Service, service_of
@@ -147,7 +147,7 @@ def open_refresh_token(
 
 def logout_credentials(
     request: Request, service: Service, *, in_body: str | None, now: datetime
-) -> Credentials:
+) -> LogoutCredentials:
     """
     Every authentic credential of a request, expired or not; of twin cookies, each.
 
@@ -176,7 +176,7 @@ def logout_credentials(
     of_web_cookies |= {t.family_id for t in refresh_by_cookie if t.delivery is Delivery.WEB}
     if of_web_cookies and not bearers:
         check_csrf_token(request, service, of_web_cookies)
-    credentials = Credentials((*bearers, *by_cookie), (*refresh_by_cookie, *in_bodies))
+    credentials = LogoutCredentials((*bearers, *by_cookie), (*refresh_by_cookie, *in_bodies))
     if not credentials.session_ids:
         raise Unauthenticated("nothing authentic was presented")
     return credentials

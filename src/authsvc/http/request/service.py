@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from authsvc.flows.follow_revocations import Revocations
+from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.flows.runtime import Runtime
 from authsvc.http.request.cookies import Cookies
 from authsvc.http.request.csrf import Origins
@@ -32,7 +32,7 @@ class Service(Runtime):
 
     settings: Settings
     group_commit: GroupCommit
-    revocations: Revocations
+    revocations: FollowedRevocations
     cookies: Cookies
     origins: Origins
     remote_keys: RemoteKeys
