@@ -15,7 +15,7 @@ import pytest
 from authsvc.cli import keys as command
 from authsvc.cli.errors import CommandError
 from authsvc.keys import pem
-from authsvc.keys.key_files import file_name
+from authsvc.keys.key_files import KeyKind, file_name
 from authsvc_client.tokens import jwk
 from tests.keys.material import kid, put, put_mac, put_signing, rsa_key
 
