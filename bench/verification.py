@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.jwk import rsa_jwk
 from authsvc_client.verifier import TokenVerifier
-from tests.keys.material import kid, rsa_key
-from tests.protocol.forge import CLAIMS, HEADER, sign
-from tests.verifier.key_server import JWKS, key_server
+from tests.support.forge import CLAIMS, HEADER, sign
+from tests.support.key_material import kid, rsa_key
+from tests.support.key_server import JWKS, key_server
 
 Json = dict[str, Any]
 

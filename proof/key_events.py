@@ -28,7 +28,7 @@ from proof.key_scene import (
     Scene,
 )
 from proof.zygote import Zygote
-from tests.keys.material import rsa_key
+from tests.support.key_material import rsa_key
 from tests.support.live import free_port
 
 

@@ -21,7 +21,7 @@ from authsvc.keys.keyring import MIN_LEAD, RELOAD_INTERVAL
 from authsvc.keys.retirement import prune
 from authsvc.keys.rotation import add, create_first_keys, import_key
 from proof.experiment import Findings, Stage
-from tests.keys.material import rsa_key
+from tests.support.key_material import rsa_key
 
 TICK = timedelta(seconds=5)
 HOUR = timedelta(hours=1)

@@ -16,7 +16,7 @@ import pytest
 
 from authsvc.cli import processes
 from authsvc.settings import Settings
-from tests.deploy.files import ROOT, compose, exec_form, stages
+from tests.support.deploy_files import ROOT, compose, exec_form, stages
 
 COMPOSE = compose()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

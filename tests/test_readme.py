@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fastapi import FastAPI
 
 from authsvc.settings import Settings
-from tests.keys.material import rsa_key
-from tests.protocol.forge import CLAIMS, HEADER, sign
+from tests.support.forge import CLAIMS, HEADER, sign
+from tests.support.key_material import rsa_key
 from tests.support.live import EMAIL, PASSWORD, access_token, free_port, serving
 from tests.support.lossy_proxy import LossyProxy
 from tests.support.node import CHROMIUM, CLIENTS, needs, needs_chromium, observed

@@ -9,8 +9,8 @@ import pytest
 
 from authsvc.http.pages.docs import docs_router
 from authsvc.settings import Settings
-from tests.http.small import application, client_of
 from tests.support.node import observed
+from tests.support.small import application, client_of
 
 
 @pytest.mark.finding("N27")

@@ -13,8 +13,8 @@ from authsvc.http.pages.demo import ASSETS, demo_router
 from authsvc.http.pages.static_page import CONTENT_SECURITY_POLICY
 from authsvc.settings import Settings, SettingsError
 from tests.browser.conftest import ROOT
-from tests.http.small import application, client_of
 from tests.support.node import observed
+from tests.support.small import application, client_of
 
 STATIC = ROOT / "src" / "authsvc" / "http" / "pages" / "static" / "demo"
 PRODUCTION = {

@@ -21,7 +21,7 @@ from authsvc.store.schema import Schema
 from authsvc.store.server import DatabaseServer
 from tests.cli.conftest import Command, Done
 from tests.http.conftest import CHEAP_ARGON2
-from tests.keys.material import put, put_mac, put_signing
+from tests.support.key_material import put, put_mac, put_signing
 
 ROOT = Path(__file__).parents[2]
 DAY = timedelta(days=1)

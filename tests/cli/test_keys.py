@@ -17,7 +17,7 @@ from authsvc.cli.errors import CommandError
 from authsvc.keys import pem
 from authsvc.keys.key_files import KeyKind, file_name
 from authsvc_client.tokens import jwk
-from tests.keys.material import kid, put, put_mac, put_signing, rsa_key
+from tests.support.key_material import kid, put, put_mac, put_signing, rsa_key
 
 HOUR = timedelta(hours=1)
 NOW = datetime.now(UTC).replace(microsecond=0)

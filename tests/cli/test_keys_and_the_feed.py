@@ -11,8 +11,8 @@ import pytest
 from authsvc.store.database import Database
 from authsvc_client.tokens.revocations import Kind, digest
 from tests.cli.conftest import Command
-from tests.keys.material import kid, put_mac, put_signing
-from tests.revocations.entries import entries
+from tests.support.key_material import kid, put_mac, put_signing
+from tests.support.revocation_entries import entries
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 

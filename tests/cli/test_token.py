@@ -22,9 +22,9 @@ from authsvc.store.database import Database
 from authsvc_client.tokens.jwk import rsa_jwk
 from tests.cli.conftest import Command, Done
 from tests.conftest import CALLER
-from tests.keys.material import kid, put_mac, put_signing, rsa_key
-from tests.protocol.forge import CLAIMS, HEADER, segment, sign, without
 from tests.support.accounts import add_user, log_in
+from tests.support.forge import CLAIMS, HEADER, segment, sign, without
+from tests.support.key_material import kid, put_mac, put_signing, rsa_key
 
 DAY = timedelta(days=1)
 ISSUER = "http://localhost:8000"

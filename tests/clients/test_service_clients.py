@@ -21,7 +21,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from authsvc.flows.administer_clients import create_client
 from authsvc.protocol.clients import AuthMethod, Client
 from authsvc.store.database import Database
-from tests.keys.material import rsa_key
+from tests.support.key_material import rsa_key
 from tests.support.live import serving
 from tests.support.node import CLIENTS, needs, observed
 

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from authsvc.settings import Settings
-from tests.deploy.files import ROOT, exec_form, locked, stages
+from tests.support.deploy_files import ROOT, exec_form, locked, stages
 
 BUILD, RUNTIME = stages()
 

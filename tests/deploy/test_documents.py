@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.settings import Settings
-from tests.deploy.files import ROOT
+from tests.support.deploy_files import ROOT
 
 KNOWN = {f"AUTHSVC_{name.upper()}" for name in Settings.model_fields}
 EXAMPLE = dict(

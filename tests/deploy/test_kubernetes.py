@@ -15,7 +15,7 @@ import yaml
 
 from authsvc.cli.main import app
 from authsvc.settings import Settings
-from tests.deploy.files import ROOT, stages
+from tests.support.deploy_files import ROOT, stages
 
 HERE = ROOT / "deploy" / "kubernetes"
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "kubernetes.schema.json").read_text())

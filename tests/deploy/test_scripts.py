@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.files import ROOT
+from tests.support.deploy_files import ROOT
 from tests.support.http_server import http_server
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # as in the image

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.settings import Settings
-from tests.deploy.files import ROOT
+from tests.support.deploy_files import ROOT
 
 UNIT = (ROOT / "deploy" / "authsvc.service").read_text()
 EXPOSURE = 15  # in tenths, of 100; a unit without any hardening has 96

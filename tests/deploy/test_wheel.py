@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import pytest
 
 from authsvc.store.schema import SCHEMA_REVISION
-from tests.deploy.files import ROOT
+from tests.support.deploy_files import ROOT
 
 pytestmark = pytest.mark.slow
 

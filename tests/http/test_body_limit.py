@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from authsvc.http.wire.body_limit import MAX_BODY, limited
 from authsvc.protocol.errors import BadRequest
-from tests.http.small import application, client_of
+from tests.support.small import application, client_of
 
 CANARY = b"canary-7f3a9c"
 

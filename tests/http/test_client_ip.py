@@ -8,7 +8,7 @@ import pytest
 from fastapi import APIRouter, Request
 
 from authsvc.http.request.client_ip import client_network, resolve_client
-from tests.http.small import application, client_of
+from tests.support.small import application, client_of
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 PROXY = "10.0.0.1"

@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from authsvc.observe.logging import configure_logging
 from authsvc.protocol.errors import NotFound, TooManyAttempts
 from authsvc.settings import Settings
-from tests.http.small import application, client_of
+from tests.support.small import application, client_of
 
 LISTED = "https://app.example.com"
 ISSUER = "https://auth.example.com"

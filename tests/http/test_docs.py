@@ -16,7 +16,7 @@ from authsvc.http.pages.static_page import CONTENT_SECURITY_POLICY
 from authsvc.http.wellknown import jwks, revocations
 from authsvc.http.wellknown.metadata import metadata_router
 from authsvc.settings import Settings
-from tests.http.small import application, client_of
+from tests.support.small import application, client_of
 
 STATIC = files("authsvc.http.pages") / "static"
 

@@ -25,7 +25,7 @@ from authsvc.protocol.errors import (
     Unauthenticated,
     ValidationFailed,
 )
-from tests.http.small import ORIGIN, application, client_of
+from tests.support.small import ORIGIN, application, client_of
 
 CANARY = "canary-7f3a9c"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi import APIRouter
 
-from tests.http.small import application, client_of
+from tests.support.small import application, client_of
 
 Headers = list[tuple[bytes, bytes]]
 HOST = (b"host", b"localhost:8000")

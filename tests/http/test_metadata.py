@@ -7,7 +7,7 @@ import pytest
 
 from authsvc.http.wellknown.metadata import metadata, metadata_router
 from authsvc.settings import Settings
-from tests.http.small import ORIGIN, application, client_of
+from tests.support.small import ORIGIN, application, client_of
 
 METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]

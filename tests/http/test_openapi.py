@@ -15,7 +15,7 @@ from fastapi.routing import iter_route_contexts
 from authsvc.http.openapi import EXAMPLES, SECURITY, TAGS
 from authsvc.http.response.oauth_errors import OAUTH_PATHS
 from authsvc.http.response.problem_schema import BY_CODE, PROBLEM_JSON, status_of
-from tests.http.small import ORIGIN
+from tests.support.small import ORIGIN
 
 # Served, but no part of the API.
 UNDOCUMENTED = {

@@ -17,7 +17,7 @@ from starlette.responses import StreamingResponse
 from authsvc.http.wire import Edge
 from authsvc.protocol.errors import EmailTaken
 from authsvc.settings import Settings
-from tests.http.small import CLIENT, application, client_of
+from tests.support.small import CLIENT, application, client_of
 
 CANARY = "canary-7f3a9c"
 PAGE_POLICY = "default-src 'self'"

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from authsvc.http.request.strict_json import MAX_DEPTH, OptionalJSONRoute, StrictJSONRoute, parse
 from authsvc.protocol.errors import MalformedJson, ValidationFailed
-from tests.http.small import application, client_of
+from tests.support.small import application, client_of
 
 JSON = "application/json"
 CANARY = "canary-7f3a9c"

@@ -35,8 +35,8 @@ from tests.http.oauth import (
     register,
     register_with_keys,
 )
-from tests.http.small import client_of
-from tests.remote.web import web
+from tests.support.small import client_of
+from tests.support.web import web
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 

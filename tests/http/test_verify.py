@@ -31,7 +31,7 @@ from authsvc_client.tokens.secret import Secret
 from tests.conftest import CALLER, START, Statements
 from tests.http.conftest import ClientFactory, MovableClock, log_in, refresh
 from tests.http.test_metrics import read, value
-from tests.keys.material import put
+from tests.support.key_material import put
 
 GATEWAY = "10.0.0.2"
 BEHIND = {"trusted_proxies": (ip_network("10.0.0.0/8"),)}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.keys.directory import KeyDirectory
-from tests.keys.material import T0, put_mac, put_signing
+from tests.support.key_material import T0, put_mac, put_signing
 
 ABSOLUTE_TTL = timedelta(days=30)
 

@@ -10,8 +10,8 @@ import pytest
 from authsvc.keys.csrf_tokens import csrf_token, verify_csrf_token
 from authsvc.keys.refresh_tokens import TOKEN_LABEL, RefreshKeys, mac, seal
 from authsvc_client.tokens import base64url
-from tests.keys.material import T0
 from tests.keys.test_refresh_tokens import FAMILY, KEYS, NEW, OLD, mac_key, token
+from tests.support.key_material import T0
 
 LATER = timedelta(days=20)
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from authsvc.keys.device_cookies import device_cookie, open_device_cookie
 from authsvc.keys.refresh_tokens import RefreshKeys
 from authsvc_client.tokens import base64url
-from tests.keys.material import T0
 from tests.keys.test_refresh_tokens import KEYS, NEW, OLD
+from tests.support.key_material import T0
 
 USER = uuid4()
 NONCE = secrets.token_urlsafe(16)

@@ -16,7 +16,7 @@ from authsvc.keys.refresh_tokens import NoSealingKey, UnknownMacKey, seal
 from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from tests.keys.conftest import ABSOLUTE_TTL, Opener
-from tests.keys.material import T0, as_nobody, kid, put, put_mac, put_signing
+from tests.support.key_material import T0, as_nobody, kid, put, put_mac, put_signing
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)

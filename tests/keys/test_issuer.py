@@ -15,7 +15,7 @@ from authsvc.keys.keyring import NoSigningKey
 from authsvc.protocol.errors import Unauthenticated
 from authsvc.protocol.grants import Grant
 from tests.keys.conftest import Opener
-from tests.keys.material import T0, kid, put_signing, rsa_key
+from tests.support.key_material import T0, kid, put_signing, rsa_key
 
 TTL = timedelta(seconds=900)
 ISSUER = "https://auth.example.com"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from authsvc.keys.keyring import KeyRing, NoSigningKey, SigningKey
-from tests.keys.material import T0, kid, rsa_key
+from tests.support.key_material import T0, kid, rsa_key
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)

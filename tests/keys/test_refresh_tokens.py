@@ -23,7 +23,7 @@ from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.secret import SecretBytes
-from tests.keys.material import T0
+from tests.support.key_material import T0
 
 DAY = timedelta(days=1)
 FAMILY = UUID("1f6f2a38-9d1c-4a8e-9a55-0f7f3b0c2d11")

@@ -17,7 +17,7 @@ from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.inventory import State, take_inventory
 from authsvc.keys.key_files import KeyKind, KeyProblem, file_name, parse_name
 from authsvc.keys.reading import Reading, read
-from tests.keys.material import T0, as_nobody, kid, put, put_mac, put_signing, rsa_key
+from tests.support.key_material import T0, as_nobody, kid, put, put_mac, put_signing, rsa_key
 
 HOUR = timedelta(hours=1)
 LATER = T0 + timedelta(days=1)

@@ -18,7 +18,7 @@ from authsvc.keys.keyring import MIN_LEAD, RELOAD_INTERVAL
 from authsvc.protocol.errors import Unauthenticated
 from authsvc.protocol.grants import Grant
 from tests.keys.conftest import Opener
-from tests.keys.material import T0, kid, put_signing
+from tests.support.key_material import T0, kid, put_signing
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)

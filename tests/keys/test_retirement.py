@@ -13,7 +13,7 @@ from authsvc.keys.key_files import KeyDirectoryError, KeyKind
 from authsvc.keys.refresh_tokens import mac_key_id
 from authsvc.keys.retirement import PrunedKeys, RevokedKey
 from tests.keys.conftest import ABSOLUTE_TTL, Opener
-from tests.keys.material import T0, kid, put, put_mac, put_signing
+from tests.support.key_material import T0, kid, put, put_mac, put_signing
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -14,7 +14,7 @@ from authsvc.keys import key_writer, pem, rotation
 from authsvc.keys.key_files import KeyDirectoryError, KeyKind
 from authsvc.keys.keyring import MIN_LEAD
 from authsvc.keys.reading import Reading, read
-from tests.keys.material import T0, as_nobody, kid, put, put_signing, rsa_key
+from tests.support.key_material import T0, as_nobody, kid, put, put_signing, rsa_key
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)

@@ -11,8 +11,7 @@ import pytest
 from authsvc_client.tokens.access_token import TYP, verify_authentic
 from authsvc_client.tokens.errors import InvalidToken
 from authsvc_client.tokens.jws import read
-from tests.keys.material import T0
-from tests.protocol.forge import (
+from tests.support.forge import (
     AUDIENCE,
     CLAIMS,
     HEADER,
@@ -23,6 +22,7 @@ from tests.protocol.forge import (
     verify,
     without,
 )
+from tests.support.key_material import T0
 
 SECOND = timedelta(seconds=1)
 MISSING = object()

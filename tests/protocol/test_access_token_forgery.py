@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from authsvc_client.tokens import base64url, jws
 from authsvc_client.tokens.errors import InvalidToken
 from authsvc_client.tokens.jwk import rsa_jwk
-from tests.keys.material import kid, rsa_key
-from tests.protocol.forge import CLAIMS, HEADER, segment, sign, verify, without
+from tests.support.forge import CLAIMS, HEADER, segment, sign, verify, without
+from tests.support.key_material import kid, rsa_key
 
 PUBLIC = rsa_key().public_key()
 PEM = PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

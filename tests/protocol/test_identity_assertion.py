@@ -13,9 +13,9 @@ from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import BadHeader, InvalidToken
 from authsvc_client.tokens.identity_assertion import TYP, IdentityClaims, verify_identity_assertion
 from authsvc_client.tokens.jws import read
-from tests.keys.material import T0, rsa_key
-from tests.protocol import forge
-from tests.protocol.forge import HEADER, ISSUER, NOW, our_key, sign, without
+from tests.support import forge
+from tests.support.forge import HEADER, ISSUER, NOW, our_key, sign, without
+from tests.support.key_material import T0, rsa_key
 
 IA = HEADER | {"typ": "ia+jwt"}
 URN = "urn:authsvc:upstream:orders"

@@ -8,7 +8,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.jwk import rsa_jwk, thumbprint
-from tests.keys.material import rsa_key
+from tests.support.key_material import rsa_key
 
 RFC7638_N = (
     "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_B"

@@ -11,7 +11,7 @@ import pytest
 
 from authsvc.remote.addresses import Address, is_public, parse_address
 from authsvc.remote.fetch import MAX_BYTES, Fetcher, RemoteFetchFailed
-from tests.remote.web import Web, certificate_for, web
+from tests.support.web import Web, certificate_for, web
 
 
 @pytest.fixture

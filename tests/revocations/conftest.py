@@ -16,7 +16,7 @@ from authsvc.store.database import Database
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.revocation_feed import Feed, read, verify_feed
 from tests.conftest import START, database_at
-from tests.keys.material import kid, put_mac, put_signing, rsa_key
+from tests.support.key_material import kid, put_mac, put_signing, rsa_key
 
 ISSUER = "https://auth.example.com"
 

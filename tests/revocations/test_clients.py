@@ -15,7 +15,7 @@ from authsvc.store.database import Database
 from authsvc_client.tokens.revocations import LIFE, Kind, RevocationSet, Standing, digest
 from tests.conftest import CALLER, database_at
 from tests.revocations.conftest import NewProcess, Process, at, claims
-from tests.revocations.entries import entries
+from tests.support.revocation_entries import entries
 
 pytestmark = pytest.mark.finding("11.4")
 MANY = 6_000

@@ -19,13 +19,13 @@ from authsvc.store.database import Database
 from authsvc.store.revocations import PRUNE_AFTER
 from authsvc_client.tokens.revocations import Kind, digest
 from tests.conftest import CALLER, LIFETIMES, MOMENT, START, database_at
-from tests.revocations.entries import (
+from tests.support.accounts import add_user, log_in
+from tests.support.revocation_entries import (
     announced_sessions,
     digest_of,
     entries,
     revoked_sessions,
 )
-from tests.support.accounts import add_user, log_in
 from tests.support.waiting import HANGS
 
 

@@ -17,8 +17,8 @@ from authsvc.store import revocation_log
 from authsvc.store.database import Database
 from authsvc_client.tokens.revocations import digest
 from tests.conftest import MOMENT, START, database_at
-from tests.keys.material import kid
 from tests.revocations.conftest import ISSUER, Process, at, claims
+from tests.support.key_material import kid
 from tests.support.own_postgres import own_postgres
 
 

@@ -16,9 +16,9 @@ from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
 from authsvc.store.database import Database
 from authsvc_client.tokens.revocations import Kind, digest
 from tests.conftest import START, Statements
-from tests.keys.material import kid, put_signing
 from tests.revocations.conftest import NewProcess, Process, at, claims
-from tests.revocations.entries import entries
+from tests.support.key_material import kid, put_signing
+from tests.support.revocation_entries import entries
 
 
 async def write(

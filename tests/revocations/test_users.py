@@ -20,9 +20,9 @@ from authsvc_client.tokens.revocation_feed import STEP
 from authsvc_client.tokens.revocations import LIFE, Entry, Kind, RevocationSet, Standing, digest
 from tests.conftest import CALLER, database_at
 from tests.revocations.conftest import NewProcess, Process, at, claims
-from tests.revocations.entries import entries
 from tests.support import accounts
 from tests.support.accounts import add_user
+from tests.support.revocation_entries import entries
 from tests.support.waiting import HANGS
 
 pytestmark = pytest.mark.finding("11.4")

@@ -20,9 +20,9 @@ from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.store import connections, migrate
 from authsvc.store.connections import connector, normalise
 from authsvc.store.database import Database
-from tests.remote.web import certificate_for
 from tests.support.live import free_port
 from tests.support.waiting import HANGS, eventually_true
+from tests.support.web import certificate_for
 
 
 @pytest.fixture(scope="module")

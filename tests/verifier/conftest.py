@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from authsvc_client.verifier import TokenVerifier
-from tests.keys.material import T0, kid, rsa_key
-from tests.protocol.forge import CLAIMS, HEADER, sign
-from tests.verifier.key_server import JWKS, KeyServer, MovableClock, key_server
+from tests.support.forge import CLAIMS, HEADER, sign
+from tests.support.key_material import T0, kid, rsa_key
+from tests.support.key_server import JWKS, KeyServer, MovableClock, key_server
 
 NewVerifier = Callable[..., TokenVerifier]
 

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.revocations import digest
-from tests.keys.material import kid, rsa_key
-from tests.protocol.forge import sign
-from tests.verifier.key_server import FEED, KeyServer, MovableClock
+from tests.support.forge import sign
+from tests.support.key_material import kid, rsa_key
+from tests.support.key_server import FEED, KeyServer, MovableClock
 
 
 def named(member: str, identifier: str, exp: int, **more: int) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import pytest
 
 from authsvc_client.verifier import CookieSessions, TokenVerifier
 from authsvc_client.verifier.asgi import AccessTokenMiddleware, Receive, Scope, Send, claims_of
+from tests.support.key_server import KeyServer, MovableClock
 from tests.verifier.adapters import INVALID, NONE, PAGE, SCOPE, bearer, cookies
 from tests.verifier.conftest import NewToken
-from tests.verifier.key_server import KeyServer, MovableClock
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

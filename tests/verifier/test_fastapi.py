@@ -17,9 +17,9 @@ from authsvc_client.verifier.fastapi import (
     require_roles,
     require_scope,
 )
+from tests.support.key_server import KeyServer, MovableClock
 from tests.verifier.adapters import PAGE, bearer, cases, cookies
 from tests.verifier.conftest import NewToken, NewVerifier
-from tests.verifier.key_server import KeyServer, MovableClock
 
 
 def application() -> FastAPI:

@@ -24,8 +24,8 @@ from authsvc_client.tokens.revocations import (
     of_client_before,
 )
 from authsvc_client.verifier import RevocationFeed, RevokedToken, StaleClaims, TokenVerifier
+from tests.support.key_server import FEED, JWKS, KeyServer, MovableClock
 from tests.verifier.feeds import Issuer
-from tests.verifier.key_server import FEED, JWKS, KeyServer, MovableClock
 
 VECTORS_DIR = Path(__file__).parents[2] / "vectors"
 VECTORS: dict[str, Any] = json.loads((VECTORS_DIR / "revocation_feeds.json").read_text())

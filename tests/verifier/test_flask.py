@@ -11,9 +11,9 @@ from flask import Flask, request
 from authsvc_client.tokens.errors import PROBLEM_JSON
 from authsvc_client.verifier import CookieSessions
 from authsvc_client.verifier.flask import AccessTokens
+from tests.support.key_server import KeyServer, MovableClock
 from tests.verifier.adapters import PAGE, bearer, cases, cookies
 from tests.verifier.conftest import NewToken, NewVerifier
-from tests.verifier.key_server import KeyServer, MovableClock
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from authsvc_client.verifier import (
     UnknownKey,
     WrongAudience,
 )
-from tests.keys.material import kid, rsa_key
-from tests.protocol.forge import HEADER, sign
 from tests.protocol.test_identity_assertion import CLAIMS
+from tests.support.forge import HEADER, sign
+from tests.support.key_material import kid, rsa_key
+from tests.support.key_server import JWKS, KeyServer, MovableClock
 from tests.verifier.conftest import NewToken
-from tests.verifier.key_server import JWKS, KeyServer, MovableClock
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import pytest
 
 from authsvc_client.verifier import KeysUnavailable, TokenVerifier, UnknownKey
 from authsvc_client.verifier.key_cache import COOL_DOWN, MAX_KIDS, AbsentKids
-from tests.keys.material import kid, rsa_key
-from tests.protocol.forge import CLAIMS, HEADER, sign
+from tests.support.forge import CLAIMS, HEADER, sign
+from tests.support.key_material import kid, rsa_key
+from tests.support.key_server import KeyServer, MovableClock, settle
 from tests.support.waiting import HANGS, eventually
 from tests.verifier.conftest import NewToken, NewVerifier
-from tests.verifier.key_server import KeyServer, MovableClock, settle
 
 
 def of_a_random_kid() -> str:

@@ -11,9 +11,9 @@ import pytest
 
 from authsvc_client.tokens.jwk import rsa_jwk
 from authsvc_client.verifier import KeysUnavailable, TokenVerifier
-from tests.keys.material import kid, rsa_key
+from tests.support.key_material import kid, rsa_key
+from tests.support.key_server import KeyServer, MovableClock, settle
 from tests.verifier.conftest import NewToken, NewVerifier
-from tests.verifier.key_server import KeyServer, MovableClock, settle
 
 
 @pytest.fixture

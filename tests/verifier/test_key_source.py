@@ -13,9 +13,9 @@ from authsvc_client.verifier import KeysUnavailable, TokenVerifier
 from authsvc_client.verifier.freshness import Freshness, freshness
 from authsvc_client.verifier.key_source import KeySource, metadata_url
 from authsvc_client.verifier.transfer import FetchFailed, check_url
-from tests.keys.material import kid
+from tests.support.key_material import kid
+from tests.support.key_server import JWKS, METADATA, KeyServer
 from tests.verifier.conftest import NewToken, NewVerifier
-from tests.verifier.key_server import JWKS, METADATA, KeyServer
 
 
 def source(server: KeyServer, *, discover: bool = False) -> KeySource:

@@ -18,12 +18,12 @@ from authsvc_client.verifier import (
     StaleClaims,
     TokenVerifier,
 )
-from tests.keys.material import kid
-from tests.protocol.forge import CLAIMS
+from tests.support.forge import CLAIMS
+from tests.support.key_material import kid
+from tests.support.key_server import KeyServer, MovableClock
 from tests.support.waiting import eventually
 from tests.verifier.conftest import NewToken, NewVerifier
 from tests.verifier.feeds import Issuer, named
-from tests.verifier.key_server import KeyServer, MovableClock
 
 ONCE = timedelta(hours=1)  # tests say themselves when it is fetched
 

@@ -18,10 +18,10 @@ from authsvc_client.verifier import (
     WrongAudience,
     WrongIssuer,
 )
-from tests.keys.material import kid, rsa_key
-from tests.protocol.forge import CLAIMS, HEADER, sign
+from tests.support.forge import CLAIMS, HEADER, sign
+from tests.support.key_material import kid, rsa_key
+from tests.support.key_server import KeyServer, MovableClock
 from tests.verifier.conftest import NewToken, NewVerifier
-from tests.verifier.key_server import KeyServer, MovableClock
 
 
 async def test_a_good_token_is_read_in_full(verifier: TokenVerifier, token: NewToken) -> None:

@@ -20,7 +20,7 @@ from authsvc_client.verifier import (
     TokenVerifier,
 )
 from authsvc_client.verifier.key_set import BrokenKeySet, read_key_set
-from tests.verifier.key_server import JWKS, KeyServer
+from tests.support.key_server import JWKS, KeyServer
 
 ROOT = Path(__file__).parents[2]
 TOKENS: dict[str, Any] = json.loads((ROOT / "vectors" / "access_tokens.json").read_text())

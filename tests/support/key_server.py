@@ -14,8 +14,8 @@ from urllib.parse import parse_qs
 
 from authsvc_client.tokens.jwk import rsa_jwk
 from authsvc_client.verifier import SystemClock, TokenVerifier
-from tests.keys.material import T0, rsa_key
 from tests.support.http_server import http_server
+from tests.support.key_material import T0, rsa_key
 
 JWKS = "/.well-known/jwks.json"
 FEED = "/.well-known/revocations"

@@ -15,7 +15,7 @@ from authsvc_client.tokens.access_token import TYP, verify_access_token
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import UnknownKey
 from authsvc_client.tokens.jws import read
-from tests.keys.material import T0, kid, rsa_key
+from tests.support.key_material import T0, kid, rsa_key
 
 ISSUER = "https://auth.example.com"
 AUDIENCE = "authsvc"
