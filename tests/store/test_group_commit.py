@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -75,6 +76,27 @@ async def open_connections(db: Database) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(group_commit.LANES):
             await stack.enter_async_context(db.autocommit())
+
+
+Wrap = Callable[[HotConnection, int], HotConnection]
+
+
+def lease_of(db: Database, wrap: Wrap) -> Callable[[], AbstractAsyncContextManager[HotConnection]]:
+    """Leases of a group commit, the n-th with what `wrap` makes of its connection and n."""
+    leased = count(1)
+
+    @asynccontextmanager
+    async def lease() -> AsyncIterator[HotConnection]:
+        number = next(leased)
+        async with db.autocommit() as connection:
+            yield wrap(connection, number)
+
+    return lease
+
+
+def the_first_hang(hanging: asyncio.Event) -> Wrap:
+    """One statement in each lane."""
+    return lambda each, number: Slow(each, hanging) if number <= group_commit.LANES else each
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -311,15 +333,10 @@ async def test_a_version_that_the_statement_could_not_see_is_left_alone(
             assert "clock_timestamp()" in query
             return await super().fetch(query.replace("clock_timestamp()", waits), *args)
 
-    @asynccontextmanager
-    async def lease() -> AsyncIterator[HotConnection]:
-        async with db.autocommit() as connection:
-            yield WithAnOldSnapshot(connection, may_run)
-
     may_run = asyncio.Event()
     may_run.set()
     await open_connections(db)
-    together = GroupCommit(lease)
+    together = GroupCommit(lease_of(db, lambda each, _: WithAnOldSnapshot(each, may_run)))
     tasks = [asyncio.create_task(together.rotate(request)) for request in (changed, other)]
     async with asyncio.timeout(HANGS):
         while not await locker.fetchval(WAITING):
@@ -467,15 +484,10 @@ async def test_a_failure_of_a_statement_is_told_to_all_that_were_in_it(
             await super().fetch(query, *args)
             raise failure("failed")
 
-    @asynccontextmanager
-    async def lease() -> AsyncIterator[HotConnection]:
-        async with db.autocommit() as connection:
-            yield Failing(connection, now)
-
     now = asyncio.Event()
     now.set()
     await open_connections(db)
-    together = GroupCommit(lease)
+    together = GroupCommit(lease_of(db, lambda each, _: Failing(each, now)))
 
     told = await asyncio.gather(
         *(together.rotate(request) for request in requests), return_exceptions=True
@@ -490,18 +502,8 @@ async def test_statements_that_hang_hold_back_nobody_else(db: Database, begin: B
     many = 2 * group_commit.MAX_TOGETHER + COMPANY
     requests = await begin(group_commit.LANES + many)
     hanging = asyncio.Event()
-    leased = 0
-
-    @asynccontextmanager
-    async def lease() -> AsyncIterator[HotConnection]:
-        nonlocal leased
-        leased += 1
-        hangs = leased <= group_commit.LANES
-        async with db.autocommit() as connection:
-            yield Slow(connection, hanging) if hangs else connection
-
     await open_connections(db)
-    together = GroupCommit(lease)
+    together = GroupCommit(lease_of(db, the_first_hang(hanging)))
     stuck = []
     for number, request in enumerate(requests[: group_commit.LANES]):
         stuck.append(asyncio.create_task(together.rotate(request)))
@@ -524,18 +526,8 @@ async def test_those_who_come_after_a_hang_go_together_again(
 ) -> None:
     stuck, waiting, *later = await begin(2 + COMPANY)
     hanging = asyncio.Event()
-    leased = 0
-
-    @asynccontextmanager
-    async def lease() -> AsyncIterator[HotConnection]:
-        nonlocal leased
-        leased += 1
-        hangs = leased <= group_commit.LANES
-        async with db.autocommit() as connection:
-            yield Slow(connection, hanging) if hangs else connection
-
     await open_connections(db)
-    together = GroupCommit(lease)
+    together = GroupCommit(lease_of(db, the_first_hang(hanging)))
     tasks = []
     for number, request in enumerate((stuck, waiting)):
         tasks.append(asyncio.create_task(together.rotate(request)))
