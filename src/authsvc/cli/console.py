@@ -53,6 +53,12 @@ def duration(span: timedelta) -> str:
     return f"{seconds} second{'' if seconds == 1 else 's'}"
 
 
+def distance(moment: datetime, now: datetime) -> str:
+    """Such as `3 minutes ago` and `in 2 days`."""
+    span = duration(moment - now)
+    return f"{span} ago" if moment <= now else f"in {span}"
+
+
 def plural(count: int, noun: str, many: str | None = None) -> str:
     """Such as `1 session` and `3 sessions`; `many` where an s will not do."""
     return f"{count} {noun if count == 1 else many or f'{noun}s'}"
