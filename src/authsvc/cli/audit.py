@@ -11,12 +11,12 @@ from uuid import UUID
 
 import typer
 
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import plural, print_json, print_table, printable, progress, timestamp
 from authsvc.cli.database import with_database
 from authsvc.cli.group import Json, group
 from authsvc.flows import accounts, administer_audit
 from authsvc.protocol.audit import AuditEvent, AuditFilter
+from authsvc.settings import Settings
 from authsvc.store.database import Database
 from authsvc.store.tables import AuditRecord
 
@@ -80,7 +80,7 @@ def list_records(
         wanted = AuditFilter(await _user_id(db, user), session, tuple(event or ()), since, until)
         return await administer_audit.list_records(db, wanted=wanted, limit=limit + 1, after=after)
 
-    page = with_database(load_settings(), act)
+    page = with_database(Settings.load(), act)
     shown = page[:limit]
     following = str(shown[-1].id) if len(page) > limit else None
     if json_wanted:
@@ -124,7 +124,7 @@ def export(
             say(count)
         return count
 
-    count = with_database(load_settings(), act)
+    count = with_database(Settings.load(), act)
     typer.echo(f"Exported {plural(count, 'record')}.", err=True)
 
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import typer
 
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import (
     confirm,
     plural,
@@ -18,9 +17,10 @@ from authsvc.cli.console import (
     progress,
     timestamp,
 )
-from authsvc.cli.database import refusals, sessions_ended, with_database
+from authsvc.cli.database import sessions_ended, with_database
 from authsvc.cli.group import Json, group
 from authsvc.flows import accounts, administer_sessions
+from authsvc.settings import Settings
 from authsvc.store.database import Database
 from authsvc.store.tables import RefreshFamily, User
 
@@ -49,7 +49,7 @@ def list_sessions(
             db, limit=limit + 1, user_id=owner, after=after
         )
 
-    page = with_database(load_settings(), act)
+    page = with_database(Settings.load(), act)
     shown = page[:limit]
     following = str(shown[-1][0].id) if len(page) > limit else None
     if json_wanted:
@@ -89,10 +89,9 @@ def revoke(
     """
     if sum((session is not None, user is not None, everybody)) != 1:
         raise typer.BadParameter("give either a session's ID, or --user, or --all")
-    settings = load_settings()
+    settings = Settings.load()
 
-    with refusals():
-        administer_sessions.check_reason(reason)
+    administer_sessions.check_reason(reason)
 
     async def of_user(db: Database) -> tuple[User, int]:
         found = await accounts.find_account(db, user or "")

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import print_json, printable
 from authsvc.cli.group import Json, group
 from authsvc.cli.token_checks import date
 from authsvc.cli.token_explained import Explanation, explain
 from authsvc.cli.token_keys import keys_of_directory, keys_of_jwks
 from authsvc.cli.token_session import ask_database
+from authsvc.settings import Settings
 
 STDIN = "-"
 MARKS = {True: "ok", False: "REFUSED", None: "unknown"}
@@ -59,7 +59,7 @@ def inspect(
     Exit code 0 if it would be accepted, else 1. Prints nothing secret, and changes nothing: a
     refresh token can still be used afterwards.
     """
-    settings = load_settings()
+    settings = Settings.load()
     now = datetime.now(UTC)
     explanation = explain(
         _presented(token),

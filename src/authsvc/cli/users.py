@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import (
     confirm,
     new_password,
@@ -48,7 +47,7 @@ def create(
     json_wanted: Json = False,
 ) -> None:
     """Create an account; asks for its password."""
-    settings = load_settings()
+    settings = Settings.load()
 
     async def look(db: Database) -> None:
         # What is wrong without a password is said before one is asked for.
@@ -87,7 +86,7 @@ def list_users(
 ) -> None:
     """List accounts in the order of their addresses."""
     page = with_database(
-        load_settings(), lambda db: accounts.list_accounts(db, limit=limit + 1, after=after)
+        Settings.load(), lambda db: accounts.list_accounts(db, limit=limit + 1, after=after)
     )
     users = page[:limit]
     following = users[-1].email if len(page) > limit else None
@@ -115,7 +114,7 @@ def show(user: TheUser, *, json_wanted: Json = False) -> None:
         found = await accounts.find_account(db, user)
         return found, await administer_sessions.count_sessions(db, found.id)
 
-    found, sessions = with_database(load_settings(), act)
+    found, sessions = with_database(Settings.load(), act)
     parameters = parameters_of(found.password_hash)
     if json_wanted:
         print_json({**_as_json(found), "sessions": sessions, "password_hashing": parameters})
@@ -141,7 +140,7 @@ def disable(user: TheUser) -> None:
         found = await accounts.find_account(db, user)
         return found, await accounts.disable_account(db, found.id)
 
-    found, done = with_database(load_settings(), act)
+    found, done = with_database(Settings.load(), act)
     ended = sessions_ended(done.ended)
     if done.changed:
         typer.echo(f"Disabled {found.email}; {ended} ended.")
@@ -157,7 +156,7 @@ def enable(user: TheUser) -> None:
         found = await accounts.find_account(db, user)
         return found, await accounts.enable_account(db, found.id)
 
-    found, done = with_database(load_settings(), act)
+    found, done = with_database(Settings.load(), act)
     typer.echo(f"Enabled {found.email}." if done.changed else f"{found.email} is not disabled.")
 
 
@@ -166,7 +165,7 @@ def delete(
     user: TheUser, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Delete an account with its sessions; its audit trail stays."""
-    settings = load_settings()
+    settings = Settings.load()
     found = with_database(settings, lambda db: accounts.find_account(db, user))
     confirm(
         f"Delete {found.email} ({found.id}) and all its sessions? This cannot be undone.", yes=yes
@@ -184,7 +183,7 @@ def set_roles(
     ] = None,
 ) -> None:
     """Replace the roles of an account."""
-    settings = load_settings()
+    settings = Settings.load()
 
     async def act(db: Database) -> tuple[User, accounts.Changed]:
         found = await accounts.find_account(db, user)
@@ -205,7 +204,7 @@ def set_roles(
 @app.command("set-password", epilog="Example: authsvc users set-password alice@example.com")
 def set_password(user: TheUser, *, password_stdin: PasswordStdin = False) -> None:
     """Set a new password for an account and end all its sessions."""
-    settings = load_settings()
+    settings = Settings.load()
 
     async def act(db: Database) -> accounts.Changed:
         return await accounts.set_account_password(
@@ -235,7 +234,7 @@ def import_users(
     One JSON object a line: email, password_hash (PHC), and optionally roles, created_at and
     disabled.
     """
-    import_file(load_settings(), file, skip_existing=skip_existing)
+    import_file(Settings.load(), file, skip_existing=skip_existing)
 
 
 def _hasher(settings: Settings) -> PasswordHasher:

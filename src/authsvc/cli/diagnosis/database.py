@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from authsvc.cli.database import open_database, unreachable
+from authsvc.cli.database import open_database
 from authsvc.cli.diagnosis.finding import Finding, error, info, ok, warning
 from authsvc.cli.errors import CommandError
+from authsvc.cli.refusals import unreachable
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.settings import Settings
 from authsvc.store.schema import SCHEMA_REVISION, Schema, current
