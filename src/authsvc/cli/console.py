@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import typer
 
@@ -27,7 +28,15 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def print_json(document: object) -> None:
     """Indented JSON in ASCII, so that no terminal obeys what a stranger sent."""
-    typer.echo(json.dumps(document, indent=2))
+    typer.echo(json.dumps(document, indent=2, default=_as_text))
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(type(value))
 
 
 def printable(text: str) -> str:

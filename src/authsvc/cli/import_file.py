@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from authsvc.protocol.roles import check_roles
 from authsvc.settings import Settings
 from authsvc.store.database import Database
 from authsvc.store.users import NewUser
+from authsvc_client.tokens import json_object
 
 MEMBERS = ("email", "password_hash", "roles", "created_at", "disabled")
 SHOWN = 20  # bad lines; a file in a wrong form has nothing else
@@ -59,12 +59,6 @@ def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
     typer.echo(f"Imported {plural(done.created, 'account')}{skipped}.")
 
 
-def _limit(settings: Settings) -> WorkLimit:
-    return WorkLimit(
-        settings.hash_memory_budget_mib, settings.argon2_memory_kib, settings.argon2_time
-    )
-
-
 def _lines(file: Path) -> list[bytes]:
     try:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
@@ -81,7 +75,9 @@ def _read(
     found: dict[str, int] = {}
     problems = []
     now = datetime.now(UTC)
-    limit = _limit(settings)
+    limit = WorkLimit(
+        settings.hash_memory_budget_mib, settings.argon2_memory_kib, settings.argon2_time
+    )
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -102,7 +98,11 @@ def _read(
 
 
 def _account(line: bytes, *, limit: WorkLimit, public_only: bool, now: datetime) -> NewUser:
-    row = _object(line)
+    try:
+        row = json_object.decode(line)
+    except ValueError as exc:
+        cause = "is not a JSON object of UTF-8 without duplicate members"
+        raise _BadLineError(cause) from exc
     strange = sorted(set(row) - set(MEMBERS))
     if strange:
         raise _BadLineError(f"{strange[0]!a}: is unknown; known are {', '.join(MEMBERS)}")
@@ -134,24 +134,6 @@ def _account(line: bytes, *, limit: WorkLimit, public_only: bool, now: datetime)
         created_at=_moment(row["created_at"], now) if "created_at" in row else None,
         disabled=disabled,
     )
-
-
-def _object(line: bytes) -> dict[str, object]:
-    try:
-        row = json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as exc:
-        cause = "is not UTF-8" if isinstance(exc, UnicodeDecodeError) else "is not JSON"
-        raise _BadLineError(f"{cause} without duplicate members") from exc
-    if not isinstance(row, dict):
-        raise _BadLineError("is not a JSON object")
-    return row
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate member")
-    return members
 
 
 def _moment(value: object, now: datetime) -> datetime:

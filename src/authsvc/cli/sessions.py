@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -19,10 +20,11 @@ from authsvc.cli.console import (
 )
 from authsvc.cli.database import sessions_ended, with_database
 from authsvc.cli.group import Json, group
+from authsvc.cli.users import with_account
 from authsvc.flows import accounts, administer_sessions
 from authsvc.settings import Settings
 from authsvc.store.database import Database
-from authsvc.store.tables import RefreshFamily, User
+from authsvc.store.tables import RefreshFamily
 
 USER_AGENT_WIDTH = 40  # characters of it in a table; --json has all
 
@@ -93,29 +95,24 @@ def revoke(
 
     administer_sessions.check_reason(reason)
 
-    async def of_user(db: Database) -> tuple[User, int]:
-        found = await accounts.find_account(db, user or "")
-        return found, await administer_sessions.revoke_user_sessions(db, found.id, reason=reason)
-
-    async def of_everybody(db: Database) -> int:
-        return await administer_sessions.revoke_everybody(
-            db,
-            reason=reason,
-            on_progress=progress(lambda ended: f"{ended} ended so far"),
-        )
-
     if session is not None:
         ended = with_database(
-            settings,
-            lambda db: administer_sessions.revoke_session(db, session, reason=reason),
+            settings, lambda db: administer_sessions.revoke_session(db, session, reason=reason)
         )
         typer.echo(f"Ended {session}." if ended else f"{session} had ended already.")
     elif user is not None:
-        found, count = with_database(settings, of_user)
+        found, count = with_account(
+            settings, user, partial(administer_sessions.revoke_user_sessions, reason=reason)
+        )
         typer.echo(f"Ended {sessions_ended(count)} of {found.email}.")
     else:
         confirm("End all sessions of all users? Everyone has to log in again.", yes=yes)
-        typer.echo(f"Ended {plural(with_database(settings, of_everybody), 'session')}.")
+        say = progress(lambda ended: f"{ended} ended so far")
+        count = with_database(
+            settings,
+            lambda db: administer_sessions.revoke_everybody(db, reason=reason, on_progress=say),
+        )
+        typer.echo(f"Ended {plural(count, 'session')}.")
 
 
 def _row(family: RefreshFamily, email: str) -> tuple[str, ...]:
@@ -136,13 +133,13 @@ def _row(family: RefreshFamily, email: str) -> tuple[str, ...]:
 def _as_json(family: RefreshFamily, email: str) -> dict[str, object]:
     """As GET /auth/sessions shows it, with what concerns administrators only."""
     return {
-        "id": str(family.id),
-        "user_id": str(family.user_id),
+        "id": family.id,
+        "user_id": family.user_id,
         "email": email,
-        "created_at": timestamp(family.created_at),
-        "last_used_at": timestamp(family.rotated_at),
-        "idle_expires_at": timestamp(family.idle_expires_at),
-        "absolute_expires_at": timestamp(family.absolute_expires_at),
+        "created_at": family.created_at,
+        "last_used_at": family.rotated_at,
+        "idle_expires_at": family.idle_expires_at,
+        "absolute_expires_at": family.absolute_expires_at,
         "delivery": family.delivery,
         "generation": family.generation,
         "ip": family.last_ip,
