@@ -139,16 +139,14 @@ async def _user_id(db: Database, identifier: str | None) -> UUID | None:
 
 
 def _row(record: AuditRecord) -> tuple[str, ...]:
-    details = printable(json.dumps(record.details, ensure_ascii=False)) if record.details else ""
-    if len(details) > DETAILS_WIDTH:
-        details = f"{details[: DETAILS_WIDTH - 1]}…"
+    details = json.dumps(record.details, ensure_ascii=False) if record.details else ""
     return (
         timestamp(record.at),
         record.event,
         str(record.user_id or ""),
         str(record.family_id or ""),
         record.ip or "",
-        details,
+        printable(details, DETAILS_WIDTH),
     )
 
 

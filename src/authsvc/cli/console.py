@@ -39,12 +39,18 @@ def _as_text(value: object) -> str:
     raise TypeError(type(value))
 
 
-def printable(text: str) -> str:
-    """A stranger's words (a user agent, a claim) without what would move a terminal."""
-    return "".join(
+def printable(text: str, width: int = sys.maxsize) -> str:
+    """
+    A stranger's words (a user agent, a claim) without what would move a terminal.
+
+    Args:
+        width: Characters, to which it is cut.
+    """
+    shown = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
 def timestamp(moment: datetime) -> str:

@@ -7,6 +7,7 @@ Nothing here talks to a running service: services read the same directory every 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -44,10 +45,24 @@ WITHIN_15_S = "Running services read it within 15 s."
 
 app = group()
 
+
+def _moment(text: str) -> datetime:
+    moment = None
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+    if moment is None or moment.tzinfo is None:
+        raise typer.BadParameter("write --at with its time zone, such as 2026-11-22T10:00:00Z")
+    if moment.year >= LAST_YEAR:
+        raise typer.BadParameter(f"choose a year before {LAST_YEAR}")
+    return moment.astimezone(UTC)
+
+
 At = Annotated[
-    str | None,
+    datetime | None,
     typer.Option(
-        help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
+        parser=_moment,
+        metavar="TEXT",
+        help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour.",
     ),
 ]
 
@@ -116,14 +131,7 @@ def add(
     if now:
         key = rotation.add_now(path, kind, now=clock, passphrase=passphrase, bits=bits)
     else:
-        key = rotation.add(
-            path,
-            kind,
-            now=clock,
-            activation=_moment(at) if at else None,
-            passphrase=passphrase,
-            bits=bits,
-        )
+        key = rotation.add(path, kind, now=clock, activation=at, passphrase=passphrase, bits=bits)
     _say_added(settings, key, clock)
     if now and signs_already and kind is KeyKind.SIGNING:
         typer.echo(CACHED)
@@ -234,12 +242,11 @@ def import_key(
         raise CommandError(
             f"{passphrase_file}: is not UTF-8; it must hold only the passphrase"
         ) from exc
-    activation = clock if now else clock + DEFAULT_LEAD
     key = rotation.import_key(
         settings.keys_dir,
         content,
         now=clock,
-        activation=_moment(at) if at else activation,
+        activation=at or (clock if now else clock + DEFAULT_LEAD),
         source_passphrase=source_passphrase,
         passphrase=passphrase_of(settings),
     )
@@ -286,27 +293,14 @@ def _announce(settings: Settings, kid: str) -> None:
     try:
         with_database(settings, lambda db: announce_key(db, kid))
     except (CommandError, Refusal) as exc:
-        said = in_words(exc) if isinstance(exc, Refusal) else exc
         raise CommandError(
-            f"{said}. The key is still there, since its entry for the revocation feed was not "
-            "written; repeat this, or add --without-feed"
+            f"{in_words(exc)}. The key is still there, since its entry for the revocation feed "
+            "was not written; repeat this, or add --without-feed"
         ) from exc
 
 
 def _unannounced(_: str) -> None:
     typer.echo(UNANNOUNCED, err=True)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise typer.BadParameter("write --at with its time zone, such as 2026-11-22T10:00:00Z")
-    if moment.year >= LAST_YEAR:
-        raise typer.BadParameter(f"choose a year before {LAST_YEAR}")
-    return moment.astimezone(UTC)
 
 
 def _say_added(settings: Settings, key: Added, now: datetime) -> None:

@@ -46,7 +46,7 @@ def main() -> None:
     try:
         app(prog_name="authsvc")
     except (OperatorError, Refusal) as exc:
-        sys.stderr.write(f"{in_words(exc) if isinstance(exc, Refusal) else exc}\n")
+        sys.stderr.write(f"{in_words(exc)}\n")
         sys.exit(1)
 
 

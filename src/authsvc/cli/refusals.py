@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from authsvc.operator_errors import OperatorError
 from authsvc.protocol.errors import (
     DatabaseUnavailable,
     EmailTaken,
@@ -26,8 +27,10 @@ CAUSES = {
 }
 
 
-def in_words(refusal: Refusal) -> str:
+def in_words(refusal: Refusal | OperatorError) -> str:
     """One line for an operator."""
+    if isinstance(refusal, OperatorError):
+        return str(refusal)
     if isinstance(refusal, ValidationFailed):
         return "; ".join(f"{error.loc[-1]}: {error.msg}" for error in refusal.errors)
     if isinstance(refusal, OutcomeUnknown):

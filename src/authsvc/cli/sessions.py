@@ -116,9 +116,6 @@ def revoke(
 
 
 def _row(family: RefreshFamily, email: str) -> tuple[str, ...]:
-    agent = printable(family.last_user_agent)
-    if len(agent) > USER_AGENT_WIDTH:
-        agent = f"{agent[: USER_AGENT_WIDTH - 1]}…"
     return (
         str(family.id),
         email,
@@ -126,7 +123,7 @@ def _row(family: RefreshFamily, email: str) -> tuple[str, ...]:
         timestamp(family.rotated_at),
         family.delivery,
         family.last_ip,
-        agent,
+        printable(family.last_user_agent, USER_AGENT_WIDTH),
     )
 
 

@@ -179,5 +179,4 @@ def _shown(value: object) -> str:
     """A stranger's value in a sentence: short, and harmless on a terminal."""
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    text = printable(value if isinstance(value, str) else json.dumps(value))
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+    return printable(value if isinstance(value, str) else json.dumps(value), MAX_SHOWN)

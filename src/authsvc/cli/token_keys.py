@@ -5,10 +5,9 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc.cli.console import timestamp
@@ -18,11 +17,11 @@ from authsvc.cli.token_checks import Check, ok, refused
 from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.refresh_tokens import RefreshKeys
 from authsvc.settings import Settings
-from authsvc_client.verifier.environment_proxy import through_proxy
 from authsvc_client.verifier.key_set import BrokenKeySet, read_key_set
+from authsvc_client.verifier.key_source import MAX_BYTES
+from authsvc_client.verifier.transfer import FetchFailed, Transfer
 
-TIMEOUT = 5.0  # seconds for a JWKS
-MAX_JWKS = 1_048_576  # bytes
+TIMEOUT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +86,14 @@ def keys_of_jwks(source: str) -> Keys:
 
 
 def _fetch(url: str) -> bytes:
+    transfer = Transfer(timeout=TIMEOUT, ssl_context=None, at_most=MAX_BYTES)
     try:
-        answer = httpx.get(url, timeout=TIMEOUT, follow_redirects=False)
-    # Also a proxy or certificates that the environment names and that cannot be used.
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as exc:
-        proxy = through_proxy(url)
-        raise CommandError(f"{url}{proxy}: cannot be fetched ({type(exc).__name__})") from exc
-    if not answer.is_success or len(answer.content) > MAX_JWKS:
+        answer, body = transfer.get(url, {"Accept": "application/json"})
+    except FetchFailed as exc:
+        raise CommandError(str(exc)) from exc
+    if not answer.is_success:
         raise CommandError(f"{url}: answers {answer.status_code}, not with a JWKS")
-    return answer.content
+    return body
 
 
 def _load(file: str) -> bytes:
