@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 
 from authsvc.cli import token_keys
-from authsvc.cli.errors import CommandError
 from authsvc.cli.token_explained import Explanation, explain
 from authsvc.cli.token_keys import keys_of_directory
 from authsvc.keys.inventory import take_inventory
 from authsvc.keys.refresh_tokens import RefreshKeys, seal
+from authsvc.operator_errors import OperatorError
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc.settings import Settings
 from authsvc.store import spent_jtis
@@ -417,5 +417,5 @@ def test_a_proxy_that_cannot_be_used_is_one_line_that_names_it(
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
 
-    with pytest.raises(CommandError, match=f"through the proxy {proxy}"):
+    with pytest.raises(OperatorError, match=f"through the proxy {proxy}"):
         token_keys._fetch("https://auth.example.com/keys")

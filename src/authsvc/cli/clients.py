@@ -14,9 +14,9 @@ import typer
 from authsvc.cli.client_texts import as_json, facts, table
 from authsvc.cli.console import print_json, print_table, timestamp
 from authsvc.cli.database import with_database
-from authsvc.cli.errors import CommandError
 from authsvc.cli.group import Json, group
 from authsvc.flows import administer_clients
+from authsvc.operator_errors import OperatorError
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys, Listed
 from authsvc.settings import Settings
 
@@ -292,7 +292,7 @@ def _jwks(file: Path | None) -> str | None:
     A file of keys, as it is stored.
 
     Raises:
-        CommandError: It cannot be read.
+        OperatorError: It cannot be read.
     """
     if file is None:
         return None
@@ -303,12 +303,12 @@ def _jwks(file: Path | None) -> str | None:
             with file.open("rb") as stream:
                 data = stream.read(MAX_JWKS + 1)
         if len(data) > MAX_JWKS:
-            raise CommandError(f"{file} has more than {MAX_JWKS} bytes; a JWK Set has fewer.")
+            raise OperatorError(f"{file} has more than {MAX_JWKS} bytes; a JWK Set has fewer.")
         return json.dumps(json.loads(data.decode("utf-8-sig")), separators=(",", ":"))
     except OSError as exc:
-        raise CommandError(f"{file} cannot be read: {exc.strerror}") from exc
+        raise OperatorError(f"{file} cannot be read: {exc.strerror}") from exc
     except (ValueError, RecursionError):
-        raise CommandError(f"{file} is not JSON; give a JWK Set (RFC 7517 §5).") from None
+        raise OperatorError(f"{file} is not JSON; give a JWK Set (RFC 7517 §5).") from None
 
 
 def _show_secret(client_id: str, secret: str) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import typer
 
-from authsvc.cli.errors import CommandError
+from authsvc.operator_errors import OperatorError
 
 PROGRESS_INTERVAL = 1.0  # seconds
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
@@ -97,14 +97,14 @@ def confirm(question: str, *, yes: bool) -> None:
     Ask before something that cannot be undone.
 
     Raises:
-        CommandError: The answer is no, or nobody is there to give one.
+        OperatorError: The answer is no, or nobody is there to give one.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} There is no terminal to ask on; repeat with --yes")
+        raise OperatorError(f"{question} There is no terminal to ask on; repeat with --yes")
     if not typer.confirm(question, err=True):
-        raise CommandError("Nothing was changed.")
+        raise OperatorError("Nothing was changed.")
 
 
 def new_password(*, from_stdin: bool) -> str:
@@ -116,17 +116,17 @@ def new_password(*, from_stdin: bool) -> str:
     Not to be called while an event loop runs: it would swallow the first Ctrl-C.
 
     Raises:
-        CommandError: The two differ, or there is nothing to read.
+        OperatorError: The two differ, or there is nothing to read.
     """
     if from_stdin:
         return _password_from_stdin()
     if not sys.stdin.isatty():
-        raise CommandError(
+        raise OperatorError(
             "There is no terminal to ask for the password on; pipe it in with --password-stdin"
         )
     first = getpass.getpass("New password: ", stream=sys.stderr)
     if first != getpass.getpass("Once more: ", stream=sys.stderr):
-        raise CommandError("The two passwords differ; nothing was changed.")
+        raise OperatorError("The two passwords differ; nothing was changed.")
     return first
 
 
@@ -134,10 +134,10 @@ def _password_from_stdin() -> str:
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise CommandError("The password on standard input is not UTF-8.") from None
+        raise OperatorError("The password on standard input is not UTF-8.") from None
     line = text.removesuffix("\n").removesuffix("\r")
     if "\n" in line:
-        raise CommandError("Standard input has more than one line; send only the password.")
+        raise OperatorError("Standard input has more than one line; send only the password.")
     if not line:
-        raise CommandError("Standard input is empty; pipe the password in.")
+        raise OperatorError("Standard input is empty; pipe the password in.")
     return line

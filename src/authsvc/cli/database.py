@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from authsvc.cli.console import plural
-from authsvc.cli.errors import CommandError
 from authsvc.embedded_postgres import running_url
+from authsvc.operator_errors import OperatorError
 from authsvc.settings import Settings
 from authsvc.store import schema
 from authsvc.store.database import Database
@@ -28,7 +28,7 @@ def with_database(settings: Settings, act: Callable[[Database], Awaitable[T]]) -
     Run one act on the configured database, whose schema must be ours.
 
     Raises:
-        CommandError: There is no database, or its schema is another.
+        OperatorError: There is no database, or its schema is another.
         Refusal: It cannot be asked, or the act was refused.
     """
 
@@ -46,7 +46,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     The configured database, or the embedded one that runs now.
 
     Raises:
-        CommandError: There is neither.
+        OperatorError: There is neither.
         DatabaseUnavailable: It cannot be reached.
     """
     db = await Database.open(database_url(settings), hot_connections=1, sessions=1)
@@ -63,13 +63,13 @@ def database_url(settings: Settings) -> str:
     The URL of the configured database, or of the embedded one if it runs now.
 
     Raises:
-        CommandError: There is neither.
+        OperatorError: There is neither.
     """
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     url = running_url(settings.data_dir)
     if url is None:
-        raise CommandError(NO_DATABASE.format(settings.data_dir))
+        raise OperatorError(NO_DATABASE.format(settings.data_dir))
     return url
 
 
@@ -82,4 +82,4 @@ async def _require_schema(db: Database) -> None:
     fault = (await schema.current(db)).fault
     if fault is not None:
         found, _, fix = fault.partition(": ")
-        raise CommandError(f"The database's schema {found}; {fix}")
+        raise OperatorError(f"The database's schema {found}; {fix}")

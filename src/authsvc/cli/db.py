@@ -9,8 +9,8 @@ import typer
 
 from authsvc.cli.console import confirm, print_json
 from authsvc.cli.database import database_url, open_database
-from authsvc.cli.errors import CommandError
 from authsvc.cli.group import Json, group
+from authsvc.operator_errors import OperatorError
 from authsvc.settings import Settings
 from authsvc.store import migrate, schema
 from authsvc.store.schema import SCHEMA_REVISION, VERSION_TABLE, Schema
@@ -29,7 +29,7 @@ def upgrade() -> None:
     asyncio.run(migrate.upgrade(database_url(settings)))
     after = _current(settings)
     if after.missing:
-        raise CommandError(f"The database's schema {after.fault}.")
+        raise OperatorError(f"The database's schema {after.fault}.")
     if after.revision == before.revision:
         typer.echo(f"The schema stays {after.revision}; the table {VERSION_TABLE} says so now.")
         return
@@ -58,7 +58,7 @@ def current(
     else:
         typer.echo(f"{found or 'empty'} (this authsvc needs {needed})")
     if check and not fits:
-        raise CommandError(f"The database's schema {schema.fault}.")
+        raise OperatorError(f"The database's schema {schema.fault}.")
 
 
 @app.command(epilog="Example: authsvc db downgrade base --yes")

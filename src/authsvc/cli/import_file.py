@@ -12,9 +12,9 @@ import typer
 
 from authsvc.cli.console import plural, progress
 from authsvc.cli.database import with_database
-from authsvc.cli.errors import CommandError
 from authsvc.flows.import_accounts import AddressesTaken, Imported, import_accounts
 from authsvc.keys.foreign_hashes import WorkLimit, why_unusable
+from authsvc.operator_errors import OperatorError
 from authsvc.protocol.email_address import check_domain, normal_form
 from authsvc.protocol.errors import ValidationFailed
 from authsvc.protocol.roles import check_roles
@@ -37,7 +37,7 @@ def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
     Import a file and say what became of it.
 
     Raises:
-        CommandError: Some lines are bad, or name addresses that are taken; nothing was imported.
+        OperatorError: Some lines are bad, or name addresses that are taken; nothing was imported.
     """
     rows = _lines(file)
     if len(rows) > LONG:
@@ -52,7 +52,7 @@ def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
         done = with_database(settings, act)
     except AddressesTaken as exc:
         problems = [f"{file}:{lines[email]}: {email} has an account" for email in exc.emails]
-        raise CommandError(
+        raise OperatorError(
             _listing(problems, "nothing was imported; skip existing accounts with --skip-existing")
         ) from exc
     skipped = f", {len(done.skipped)} skipped" if done.skipped else ""
@@ -63,7 +63,7 @@ def _lines(file: Path) -> list[bytes]:
     try:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as exc:
-        raise CommandError(f"{file}: cannot be read ({exc.strerror})") from exc
+        raise OperatorError(f"{file}: cannot be read ({exc.strerror})") from exc
     return data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
 
 
@@ -91,9 +91,9 @@ def _read(
         else:
             accounts.append(account)
     if problems:
-        raise CommandError(_listing(problems, "nothing was imported"))
+        raise OperatorError(_listing(problems, "nothing was imported"))
     if not accounts:
-        raise CommandError(f"{file}: holds no accounts")
+        raise OperatorError(f"{file}: holds no accounts")
     return accounts, found
 
 

@@ -18,7 +18,6 @@ import typer
 
 from authsvc.cli.console import print_json, print_table, timestamp
 from authsvc.cli.database import database_url, with_database
-from authsvc.cli.errors import CommandError
 from authsvc.cli.group import KEY_ID_MAY_BEGIN_WITH_A_DASH, Json, group
 from authsvc.cli.key_directory import inventory_of, passphrase_of
 from authsvc.cli.key_texts import as_json, rows, what_breaks
@@ -28,6 +27,7 @@ from authsvc.keys import pem, retirement, rotation
 from authsvc.keys.key_files import LAST_YEAR, KeyKind
 from authsvc.keys.keyring import DEFAULT_LEAD
 from authsvc.keys.rotation import Added
+from authsvc.operator_errors import OperatorError
 from authsvc.protocol.errors import Refusal
 from authsvc.settings import Settings
 from authsvc_client.tokens.jwk import rsa_jwk
@@ -235,11 +235,11 @@ def import_key(
         if passphrase_file:
             source_passphrase = passphrase_file.read_text(encoding="utf-8-sig").strip()
     except OSError as exc:
-        raise CommandError(
+        raise OperatorError(
             f"{exc.filename}: cannot be read ({exc.strerror}); name another file"
         ) from exc
     except UnicodeDecodeError as exc:
-        raise CommandError(
+        raise OperatorError(
             f"{passphrase_file}: is not UTF-8; it must hold only the passphrase"
         ) from exc
     key = rotation.import_key(
@@ -275,7 +275,7 @@ def export_public(
     chosen = [each for each in published if key is None or each.kid.startswith(key)]
     if not chosen:
         named = f"{key}: no published key begins like this" if key else "no key is published"
-        raise CommandError(f"{settings.keys_dir}: {named}; see `authsvc keys list`")
+        raise OperatorError(f"{settings.keys_dir}: {named}; see `authsvc keys list`")
     if as_pem:
         for each in chosen:
             typer.echo(pem.public_pem(each.public_key).decode("ascii"), nl=False)
@@ -287,13 +287,13 @@ def _announce(settings: Settings, kid: str) -> None:
     """Tell the feed; without any database there is none, and nothing that could serve it."""
     try:
         database_url(settings)
-    except CommandError:
+    except OperatorError:
         _unannounced(kid)
         return
     try:
         with_database(settings, lambda db: announce_key(db, kid))
-    except (CommandError, Refusal) as exc:
-        raise CommandError(
+    except (OperatorError, Refusal) as exc:
+        raise OperatorError(
             f"{in_words(exc)}. The key is still there, since its entry for the revocation feed "
             "was not written; repeat this, or add --without-feed"
         ) from exc

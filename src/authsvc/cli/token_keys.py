@@ -11,11 +11,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc.cli.console import timestamp
-from authsvc.cli.errors import CommandError
 from authsvc.cli.key_directory import inventory_of
 from authsvc.cli.token_checks import Check, ok, refused
 from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.refresh_tokens import RefreshKeys
+from authsvc.operator_errors import OperatorError
 from authsvc.settings import Settings
 from authsvc_client.verifier.key_set import BrokenKeySet, read_key_set
 from authsvc_client.verifier.key_source import MAX_BYTES
@@ -68,13 +68,13 @@ def keys_of_jwks(source: str) -> Keys:
     The keys of a JWKS, a URL or a file, as a verifier reads them.
 
     Raises:
-        CommandError: It cannot be fetched or is none.
+        OperatorError: It cannot be fetched or is none.
     """
     content = _fetch(source) if source.startswith(("http://", "https://")) else _load(source)
     try:
         found = read_key_set(content)
     except BrokenKeySet as exc:
-        raise CommandError(f"{source}: is not a JWKS with a usable key") from exc
+        raise OperatorError(f"{source}: is not a JWKS with a usable key") from exc
 
     def find(kid: str) -> tuple[RSAPublicKey | None, Check]:
         if kid in found:
@@ -90,9 +90,9 @@ def _fetch(url: str) -> bytes:
     try:
         answer, body = transfer.get(url, {"Accept": "application/json"})
     except FetchFailed as exc:
-        raise CommandError(str(exc)) from exc
+        raise OperatorError(str(exc)) from exc
     if not answer.is_success:
-        raise CommandError(f"{url}: answers {answer.status_code}, not with a JWKS")
+        raise OperatorError(f"{url}: answers {answer.status_code}, not with a JWKS")
     return body
 
 
@@ -100,4 +100,4 @@ def _load(file: str) -> bytes:
     try:
         return Path(file).read_bytes().removeprefix(BOM_UTF8)
     except OSError as exc:
-        raise CommandError(f"{file}: cannot be read ({exc.strerror})") from exc
+        raise OperatorError(f"{file}: cannot be read ({exc.strerror})") from exc
