@@ -157,21 +157,18 @@ def _claims(
             return type(exc)
         return None
 
-    all_right = True
-    for name in {**right, **claims}:
+    causes = {name: refusal({**right, name: claims.get(name)}) for name in {**right, **claims}}
+    for name, cause in causes.items():
         if name not in claims:
             yield refused(name, "must be there and is not")
-            continue
-        cause = refusal({**right, name: claims[name]})
-        all_right &= cause is None
-        if cause or name in LISTED:
+        elif cause or name in LISTED:
             words = OF_A_CLAIM[cause].format(
                 value=date(name, claims[name], now) or _shown(claims[name]),
                 issuer=issuer,
                 audience=audience,
             )
             yield Check(NAMES.get(name, name), passed=cause is None, words=words)
-    if all_right and refusal(claims):
+    if not any(causes.values()) and refusal(claims):
         yield refused("claims", "contradict each other: exp must come after nbf and iat")
 
 
