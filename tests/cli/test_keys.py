@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from authsvc.cli import keys as command
-from authsvc.cli.errors import CommandError
 from authsvc.keys import pem
 from authsvc.keys.key_files import KeyKind, file_name
+from authsvc.operator_errors import OperatorError
 from authsvc_client.tokens import jwk
 from tests.support.key_material import kid, put, put_mac, put_signing, rsa_key
 
@@ -62,7 +62,7 @@ def run(path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
             command.app(arguments)
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else 0
-        except CommandError as exc:
+        except OperatorError as exc:
             code, refusal = 1, f"{exc}\n"
         captured = capsys.readouterr()
         return Ran(code, captured.out, captured.err + refusal)

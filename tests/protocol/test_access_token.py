@@ -63,6 +63,12 @@ def test_leeway_is_thirty_seconds_both_ways() -> None:
 
 
 @pytest.mark.requirement("T8")
+def test_the_last_moment_of_the_calendar_is_a_date() -> None:
+    """Never another error than a refusal, though no leeway can be added to it."""
+    assert 9999 == verify(sign(HEADER, CLAIMS | {"exp": 253_402_300_799})).exp.year
+
+
+@pytest.mark.requirement("T8")
 def test_an_issue_date_in_the_future_is_refused() -> None:
     """Also if `nbf` is fine (PYSEC-2020-69)."""
     assert "not_yet_valid" == refused(sign(HEADER, CLAIMS | {"iat": NOW + 31}))

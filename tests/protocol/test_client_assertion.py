@@ -135,6 +135,7 @@ SECONDS = int(NOW.timestamp())
         ("assertion_audience", {"aud": ISSUER + "/"}),
         ("assertion_audience", {"aud": ISSUER + "/oauth/token"}),
         ("assertion_lives_too_long", {"exp": SECONDS + 331}),
+        ("assertion_lives_too_long", {"exp": 253_402_300_799}),
         ("assertion_not_yet_valid", {"iat": SECONDS + 31}),
         ("assertion_not_yet_valid", {"nbf": SECONDS + 31}),
         ("assertion_expired", {"exp": SECONDS - 30}),

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from authsvc.cli.database import unreachable
+from authsvc.cli.refusals import unreachable
 from authsvc.embedded_postgres import start_temporary
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.store import connections, migrate

@@ -11,12 +11,12 @@ from uuid import UUID
 
 import typer
 
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import plural, print_json, print_table, printable, progress, timestamp
 from authsvc.cli.database import with_database
 from authsvc.cli.group import Json, group
 from authsvc.flows import accounts, administer_audit
 from authsvc.protocol.audit import AuditEvent, AuditFilter
+from authsvc.settings import Settings
 from authsvc.store.database import Database
 from authsvc.store.tables import AuditRecord
 
@@ -80,7 +80,7 @@ def list_records(
         wanted = AuditFilter(await _user_id(db, user), session, tuple(event or ()), since, until)
         return await administer_audit.list_records(db, wanted=wanted, limit=limit + 1, after=after)
 
-    page = with_database(load_settings(), act)
+    page = with_database(Settings.load(), act)
     shown = page[:limit]
     following = str(shown[-1].id) if len(page) > limit else None
     if json_wanted:
@@ -124,7 +124,7 @@ def export(
             say(count)
         return count
 
-    count = with_database(load_settings(), act)
+    count = with_database(Settings.load(), act)
     typer.echo(f"Exported {plural(count, 'record')}.", err=True)
 
 
@@ -139,16 +139,14 @@ async def _user_id(db: Database, identifier: str | None) -> UUID | None:
 
 
 def _row(record: AuditRecord) -> tuple[str, ...]:
-    details = printable(json.dumps(record.details, ensure_ascii=False)) if record.details else ""
-    if len(details) > DETAILS_WIDTH:
-        details = f"{details[: DETAILS_WIDTH - 1]}…"
+    details = json.dumps(record.details, ensure_ascii=False) if record.details else ""
     return (
         timestamp(record.at),
         record.event,
         str(record.user_id or ""),
         str(record.family_id or ""),
         record.ip or "",
-        details,
+        printable(details, DETAILS_WIDTH),
     )
 
 

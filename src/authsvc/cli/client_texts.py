@@ -44,7 +44,6 @@ def facts(client: ClientRow) -> list[tuple[str, str]]:
 
 def as_json(client: ClientRow) -> dict[str, object]:
     """One client for programs."""
-    created = client.secret_created_at
     return {
         "client_id": client.client_id,
         "name": client.name,
@@ -56,10 +55,10 @@ def as_json(client: ClientRow) -> dict[str, object]:
         "assertion_alg": client.assertion_alg,
         "jwks": json.loads(client.jwks) if client.jwks else None,
         "jwks_uri": client.jwks_uri,
-        "secret_created_at": timestamp(created) if created else None,
+        "secret_created_at": client.secret_created_at,
         "previous_secret_expires_at": _previous_until(client),
-        "created_at": timestamp(client.created_at),
-        "disabled_at": timestamp(client.disabled_at) if client.disabled_at else None,
+        "created_at": client.created_at,
+        "disabled_at": client.disabled_at,
     }
 
 

@@ -12,13 +12,13 @@ from typing import Annotated
 import typer
 
 from authsvc.cli.client_texts import as_json, facts, table
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import print_json, print_table, timestamp
 from authsvc.cli.database import with_database
-from authsvc.cli.errors import CommandError
 from authsvc.cli.group import Json, group
 from authsvc.flows import administer_clients
+from authsvc.operator_errors import OperatorError
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys, Listed
+from authsvc.settings import Settings
 
 app = group()
 
@@ -85,7 +85,7 @@ def create(
         jwks=_jwks(jwks),
         jwks_uri=jwks_uri,
     )
-    settings = load_settings()
+    settings = Settings.load()
     created = with_database(
         settings,
         lambda db: administer_clients.create_client(db, client, loopback=not settings.production),
@@ -108,7 +108,7 @@ def list_clients(
 ) -> None:
     """List clients in the order of their ids."""
     page = with_database(
-        load_settings(),
+        Settings.load(),
         lambda db: administer_clients.list_clients(db, limit=limit + 1, after=after),
     )
     clients = page[:limit]
@@ -127,7 +127,7 @@ def list_clients(
 @app.command(epilog="Example: authsvc clients show shop --json")
 def show(client_id: TheClient, *, json_wanted: Json = False) -> None:
     """Show one client; its secret is never shown again."""
-    found = with_database(load_settings(), lambda db: administer_clients.find_client(db, client_id))
+    found = with_database(Settings.load(), lambda db: administer_clients.find_client(db, client_id))
     if json_wanted:
         print_json(as_json(found))
         return
@@ -151,7 +151,7 @@ def rotate_secret(
 ) -> None:
     """Make a new secret; the old one stays valid for a while."""
     rotated = with_database(
-        load_settings(),
+        Settings.load(),
         lambda db: administer_clients.rotate_client_secret(
             db, client_id, overlap=timedelta(hours=overlap)
         ),
@@ -181,7 +181,7 @@ def set_keys(
 ) -> None:
     """Replace the public keys of a private_key_jwt client; to change over, list old and new."""
     keys = ClientKeys(alg=alg, jwks=_jwks(jwks), jwks_uri=jwks_uri)
-    settings = load_settings()
+    settings = Settings.load()
     with_database(
         settings,
         lambda db: administer_clients.set_client_keys(
@@ -240,7 +240,7 @@ def set_audiences(
 @app.command(epilog="Example: authsvc clients disable shop")
 def disable(client_id: TheClient) -> None:
     """Refuse a client from now on."""
-    settings = load_settings()
+    settings = Settings.load()
     changed = _set_disabled(client_id, disabled=True)
     left = int(settings.access_ttl.total_seconds())
     if changed:
@@ -261,7 +261,7 @@ def enable(client_id: TheClient) -> None:
 
 def _set_list(client_id: str, listed: Listed, values: Sequence[str] | None) -> None:
     changed = with_database(
-        load_settings(),
+        Settings.load(),
         lambda db: administer_clients.set_client_list(db, client_id, listed, values or ()),
     )
     named = " ".join(sorted(set(values or ()))) or "none"
@@ -273,7 +273,7 @@ def _set_list(client_id: str, listed: Listed, values: Sequence[str] | None) -> N
 
 def _set_disabled(client_id: str, *, disabled: bool) -> bool:
     return with_database(
-        load_settings(),
+        Settings.load(),
         lambda db: administer_clients.set_client_disabled(db, client_id, disabled=disabled),
     )
 
@@ -292,7 +292,7 @@ def _jwks(file: Path | None) -> str | None:
     A file of keys, as it is stored.
 
     Raises:
-        CommandError: It cannot be read.
+        OperatorError: It cannot be read.
     """
     if file is None:
         return None
@@ -303,12 +303,12 @@ def _jwks(file: Path | None) -> str | None:
             with file.open("rb") as stream:
                 data = stream.read(MAX_JWKS + 1)
         if len(data) > MAX_JWKS:
-            raise CommandError(f"{file} has more than {MAX_JWKS} bytes; a JWK Set has fewer.")
+            raise OperatorError(f"{file} has more than {MAX_JWKS} bytes; a JWK Set has fewer.")
         return json.dumps(json.loads(data.decode("utf-8-sig")), separators=(",", ":"))
     except OSError as exc:
-        raise CommandError(f"{file} cannot be read: {exc.strerror}") from exc
+        raise OperatorError(f"{file} cannot be read: {exc.strerror}") from exc
     except (ValueError, RecursionError):
-        raise CommandError(f"{file} is not JSON; give a JWK Set (RFC 7517 §5).") from None
+        raise OperatorError(f"{file} is not JSON; give a JWK Set (RFC 7517 §5).") from None
 
 
 def _show_secret(client_id: str, secret: str) -> None:

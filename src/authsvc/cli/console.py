@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import typer
 
-from authsvc.cli.errors import CommandError
+from authsvc.operator_errors import OperatorError
 
 PROGRESS_INTERVAL = 1.0  # seconds
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
@@ -27,15 +28,29 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def print_json(document: object) -> None:
     """Indented JSON in ASCII, so that no terminal obeys what a stranger sent."""
-    typer.echo(json.dumps(document, indent=2))
+    typer.echo(json.dumps(document, indent=2, default=_as_text))
 
 
-def printable(text: str) -> str:
-    """A stranger's words (a user agent, a claim) without what would move a terminal."""
-    return "".join(
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(type(value))
+
+
+def printable(text: str, width: int = sys.maxsize) -> str:
+    """
+    A stranger's words (a user agent, a claim) without what would move a terminal.
+
+    Args:
+        width: Characters, to which it is cut.
+    """
+    shown = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
 def timestamp(moment: datetime) -> str:
@@ -51,6 +66,12 @@ def duration(span: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {name}s"
     return f"{seconds} second{'' if seconds == 1 else 's'}"
+
+
+def distance(moment: datetime, now: datetime) -> str:
+    """Such as `3 minutes ago` and `in 2 days`."""
+    span = duration(moment - now)
+    return f"{span} ago" if moment <= now else f"in {span}"
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:
@@ -76,14 +97,14 @@ def confirm(question: str, *, yes: bool) -> None:
     Ask before something that cannot be undone.
 
     Raises:
-        CommandError: The answer is no, or nobody is there to give one.
+        OperatorError: The answer is no, or nobody is there to give one.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} There is no terminal to ask on; repeat with --yes")
+        raise OperatorError(f"{question} There is no terminal to ask on; repeat with --yes")
     if not typer.confirm(question, err=True):
-        raise CommandError("Nothing was changed.")
+        raise OperatorError("Nothing was changed.")
 
 
 def new_password(*, from_stdin: bool) -> str:
@@ -95,17 +116,17 @@ def new_password(*, from_stdin: bool) -> str:
     Not to be called while an event loop runs: it would swallow the first Ctrl-C.
 
     Raises:
-        CommandError: The two differ, or there is nothing to read.
+        OperatorError: The two differ, or there is nothing to read.
     """
     if from_stdin:
         return _password_from_stdin()
     if not sys.stdin.isatty():
-        raise CommandError(
+        raise OperatorError(
             "There is no terminal to ask for the password on; pipe it in with --password-stdin"
         )
     first = getpass.getpass("New password: ", stream=sys.stderr)
     if first != getpass.getpass("Once more: ", stream=sys.stderr):
-        raise CommandError("The two passwords differ; nothing was changed.")
+        raise OperatorError("The two passwords differ; nothing was changed.")
     return first
 
 
@@ -113,10 +134,10 @@ def _password_from_stdin() -> str:
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise CommandError("The password on standard input is not UTF-8.") from None
+        raise OperatorError("The password on standard input is not UTF-8.") from None
     line = text.removesuffix("\n").removesuffix("\r")
     if "\n" in line:
-        raise CommandError("Standard input has more than one line; send only the password.")
+        raise OperatorError("Standard input has more than one line; send only the password.")
     if not line:
-        raise CommandError("Standard input is empty; pipe the password in.")
+        raise OperatorError("Standard input is empty; pipe the password in.")
     return line

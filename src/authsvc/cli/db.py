@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
 
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import confirm, print_json
-from authsvc.cli.database import database_url, open_database, refusals
-from authsvc.cli.errors import CommandError
+from authsvc.cli.database import database_url, open_database
 from authsvc.cli.group import Json, group
+from authsvc.operator_errors import OperatorError
 from authsvc.settings import Settings
 from authsvc.store import migrate, schema
 from authsvc.store.schema import SCHEMA_REVISION, VERSION_TABLE, Schema
@@ -23,15 +21,15 @@ app = group()
 @app.command(epilog="Example: authsvc db upgrade && authsvc serve")
 def upgrade() -> None:
     """Bring the database to the schema that this authsvc needs; safe to run twice at once."""
-    settings = load_settings()
+    settings = Settings.load()
     before = _current(settings)
     if before.suffices and before.carried:
         typer.echo(f"The schema is {before.revision} already; nothing to do.")
         return
-    _run(lambda: migrate.upgrade(database_url(settings)))
+    asyncio.run(migrate.upgrade(database_url(settings)))
     after = _current(settings)
     if after.missing:
-        raise CommandError(f"The database's schema {after.fault}.")
+        raise OperatorError(f"The database's schema {after.fault}.")
     if after.revision == before.revision:
         typer.echo(f"The schema stays {after.revision}; the table {VERSION_TABLE} says so now.")
         return
@@ -47,7 +45,7 @@ def current(
     json_wanted: Json = False,
 ) -> None:
     """Show the schema's revision, and the one that this authsvc needs."""
-    schema = _current(load_settings())
+    schema = _current(Settings.load())
     found, needed, fits = schema.revision, SCHEMA_REVISION, schema.suffices
     if json_wanted:
         print_json({"revision": found, "needed": needed, "current": fits})
@@ -60,7 +58,7 @@ def current(
     else:
         typer.echo(f"{found or 'empty'} (this authsvc needs {needed})")
     if check and not fits:
-        raise CommandError(f"The database's schema {schema.fault}.")
+        raise OperatorError(f"The database's schema {schema.fault}.")
 
 
 @app.command(epilog="Example: authsvc db downgrade base --yes")
@@ -72,12 +70,9 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Undo migrations; the tables and columns they added are deleted with their data."""
-    settings = load_settings()
+    settings = Settings.load()
     before = _current(settings).revision
-    try:
-        steps = migrate.undone(before, revision)
-    except migrate.MigrationRefused as exc:
-        raise CommandError(str(exc)) from exc
+    steps = migrate.undone(before, revision)
     if not steps:
         typer.echo(f"The schema is {before} already; nothing to do.")
         return
@@ -87,7 +82,7 @@ def downgrade(
     if revision == "base":
         typer.echo("Every account, session and audit record is lost.", err=True)
     confirm("Go on?", yes=yes)
-    _run(lambda: migrate.downgrade(database_url(settings), revision))
+    asyncio.run(migrate.downgrade(database_url(settings), revision))
     typer.echo(f"The schema was {before} and is now {_current(settings).revision or 'empty'}.")
 
 
@@ -96,15 +91,4 @@ def _current(settings: Settings) -> Schema:
         async with open_database(settings) as db:
             return await schema.current(db)
 
-    with refusals():
-        return asyncio.run(look())
-
-
-def _run(act: Callable[[], Awaitable[None]]) -> None:
-    async def run() -> None:
-        await act()
-
-    try:
-        asyncio.run(run())
-    except migrate.MigrationRefused as exc:
-        raise CommandError(str(exc)) from exc
+    return asyncio.run(look())

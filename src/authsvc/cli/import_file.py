@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,15 +12,16 @@ import typer
 
 from authsvc.cli.console import plural, progress
 from authsvc.cli.database import with_database
-from authsvc.cli.errors import CommandError
 from authsvc.flows.import_accounts import AddressesTaken, Imported, import_accounts
 from authsvc.keys.foreign_hashes import WorkLimit, why_unusable
+from authsvc.operator_errors import OperatorError
 from authsvc.protocol.email_address import check_domain, normal_form
 from authsvc.protocol.errors import ValidationFailed
 from authsvc.protocol.roles import check_roles
 from authsvc.settings import Settings
 from authsvc.store.database import Database
 from authsvc.store.users import NewUser
+from authsvc_client.tokens import json_object
 
 MEMBERS = ("email", "password_hash", "roles", "created_at", "disabled")
 SHOWN = 20  # bad lines; a file in a wrong form has nothing else
@@ -37,7 +37,7 @@ def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
     Import a file and say what became of it.
 
     Raises:
-        CommandError: Some lines are bad, or name addresses that are taken; nothing was imported.
+        OperatorError: Some lines are bad, or name addresses that are taken; nothing was imported.
     """
     rows = _lines(file)
     if len(rows) > LONG:
@@ -52,24 +52,18 @@ def import_file(settings: Settings, file: Path, *, skip_existing: bool) -> None:
         done = with_database(settings, act)
     except AddressesTaken as exc:
         problems = [f"{file}:{lines[email]}: {email} has an account" for email in exc.emails]
-        raise CommandError(
+        raise OperatorError(
             _listing(problems, "nothing was imported; skip existing accounts with --skip-existing")
         ) from exc
     skipped = f", {len(done.skipped)} skipped" if done.skipped else ""
     typer.echo(f"Imported {plural(done.created, 'account')}{skipped}.")
 
 
-def _limit(settings: Settings) -> WorkLimit:
-    return WorkLimit(
-        settings.hash_memory_budget_mib, settings.argon2_memory_kib, settings.argon2_time
-    )
-
-
 def _lines(file: Path) -> list[bytes]:
     try:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as exc:
-        raise CommandError(f"{file}: cannot be read ({exc.strerror})") from exc
+        raise OperatorError(f"{file}: cannot be read ({exc.strerror})") from exc
     return data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
 
 
@@ -81,7 +75,9 @@ def _read(
     found: dict[str, int] = {}
     problems = []
     now = datetime.now(UTC)
-    limit = _limit(settings)
+    limit = WorkLimit(
+        settings.hash_memory_budget_mib, settings.argon2_memory_kib, settings.argon2_time
+    )
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -95,14 +91,18 @@ def _read(
         else:
             accounts.append(account)
     if problems:
-        raise CommandError(_listing(problems, "nothing was imported"))
+        raise OperatorError(_listing(problems, "nothing was imported"))
     if not accounts:
-        raise CommandError(f"{file}: holds no accounts")
+        raise OperatorError(f"{file}: holds no accounts")
     return accounts, found
 
 
 def _account(line: bytes, *, limit: WorkLimit, public_only: bool, now: datetime) -> NewUser:
-    row = _object(line)
+    try:
+        row = json_object.decode(line)
+    except ValueError as exc:
+        cause = "is not a JSON object of UTF-8 without duplicate members"
+        raise _BadLineError(cause) from exc
     strange = sorted(set(row) - set(MEMBERS))
     if strange:
         raise _BadLineError(f"{strange[0]!a}: is unknown; known are {', '.join(MEMBERS)}")
@@ -134,24 +134,6 @@ def _account(line: bytes, *, limit: WorkLimit, public_only: bool, now: datetime)
         created_at=_moment(row["created_at"], now) if "created_at" in row else None,
         disabled=disabled,
     )
-
-
-def _object(line: bytes) -> dict[str, object]:
-    try:
-        row = json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as exc:
-        cause = "is not UTF-8" if isinstance(exc, UnicodeDecodeError) else "is not JSON"
-        raise _BadLineError(f"{cause} without duplicate members") from exc
-    if not isinstance(row, dict):
-        raise _BadLineError("is not a JSON object")
-    return row
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate member")
-    return members
 
 
 def _moment(value: object, now: datetime) -> datetime:

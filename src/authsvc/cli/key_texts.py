@@ -47,10 +47,8 @@ def as_json(key: ListedKey) -> dict[str, object]:
         "kind": key.kind,
         "kid" if key.kind == "signing" else "key_id": key.key_id,
         "state": key.state,
-        "activation": timestamp(key.activation),
-        "published_until" if key.kind == "signing" else "needed_until": (
-            timestamp(key.until) if key.until else None
-        ),
+        "activation": key.activation,
+        "published_until" if key.kind == "signing" else "needed_until": key.until,
         "bits": key.bits,
         "private": key.private,
         "problem": str(key.problem) if key.problem else None,

@@ -7,8 +7,7 @@ Nothing here talks to a running service: services read the same directory every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,18 +16,19 @@ from typing import Annotated
 
 import typer
 
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import print_json, print_table, timestamp
 from authsvc.cli.database import database_url, with_database
-from authsvc.cli.errors import CommandError
 from authsvc.cli.group import KEY_ID_MAY_BEGIN_WITH_A_DASH, Json, group
 from authsvc.cli.key_directory import inventory_of, passphrase_of
 from authsvc.cli.key_texts import as_json, rows, what_breaks
+from authsvc.cli.refusals import in_words
 from authsvc.flows.revoke_key import announce_key
 from authsvc.keys import pem, retirement, rotation
-from authsvc.keys.key_files import LAST_YEAR, KeyDirectoryError, KeyKind
+from authsvc.keys.key_files import LAST_YEAR, KeyKind
 from authsvc.keys.keyring import DEFAULT_LEAD
 from authsvc.keys.rotation import Added
+from authsvc.operator_errors import OperatorError
+from authsvc.protocol.errors import Refusal
 from authsvc.settings import Settings
 from authsvc_client.tokens.jwk import rsa_jwk
 
@@ -45,10 +45,24 @@ WITHIN_15_S = "Running services read it within 15 s."
 
 app = group()
 
+
+def _moment(text: str) -> datetime:
+    moment = None
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+    if moment is None or moment.tzinfo is None:
+        raise typer.BadParameter("write --at with its time zone, such as 2026-11-22T10:00:00Z")
+    if moment.year >= LAST_YEAR:
+        raise typer.BadParameter(f"choose a year before {LAST_YEAR}")
+    return moment.astimezone(UTC)
+
+
 At = Annotated[
-    str | None,
+    datetime | None,
     typer.Option(
-        help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour."
+        parser=_moment,
+        metavar="TEXT",
+        help="When it becomes active, such as 2026-11-22T10:00:00Z; by default in an hour.",
     ),
 ]
 
@@ -56,9 +70,8 @@ At = Annotated[
 @app.command("list", epilog="Example: authsvc keys list --json")
 def list_keys(*, json_wanted: Json = False) -> None:
     """Show every key with what it does and until when it is needed."""
-    settings = load_settings()
-    with _refusals():
-        inventory = inventory_of(settings, now=datetime.now(UTC))
+    settings = Settings.load()
+    inventory = inventory_of(settings, now=datetime.now(UTC))
     if json_wanted:
         print_json(
             {
@@ -102,31 +115,23 @@ def add(
     """Create the next key; it is published at once and used later."""
     if sum((now, at is not None, first)) > 1 or (first and refresh):
         raise typer.BadParameter("--now, --at and --first exclude each other")
-    settings = load_settings()
+    settings = Settings.load()
     path, clock, passphrase = settings.keys_dir, datetime.now(UTC), passphrase_of(settings)
     kind = KeyKind.MAC if refresh else KeyKind.SIGNING
-    with _refusals():
-        if first:
-            created = rotation.create_first_keys(path, clock, passphrase=passphrase, bits=bits)
-            for key in created:
-                _say_added(settings, key, clock)
-            if not created:
-                typer.echo(f"{path}: the first keys exist already; nothing to do.")
-            return
-        signs_already = path.is_dir() and any(
-            key.state == "signing" for key in inventory_of(settings, now=datetime.now(UTC)).keys
-        )
-        if now:
-            key = rotation.add_now(path, kind, now=clock, passphrase=passphrase, bits=bits)
-        else:
-            key = rotation.add(
-                path,
-                kind,
-                now=clock,
-                activation=_moment(at) if at else None,
-                passphrase=passphrase,
-                bits=bits,
-            )
+    if first:
+        created = rotation.create_first_keys(path, clock, passphrase=passphrase, bits=bits)
+        for key in created:
+            _say_added(settings, key, clock)
+        if not created:
+            typer.echo(f"{path}: the first keys exist already; nothing to do.")
+        return
+    signs_already = path.is_dir() and any(
+        key.state == "signing" for key in inventory_of(settings, now=datetime.now(UTC)).keys
+    )
+    if now:
+        key = rotation.add_now(path, kind, now=clock, passphrase=passphrase, bits=bits)
+    else:
+        key = rotation.add(path, kind, now=clock, activation=at, passphrase=passphrase, bits=bits)
     _say_added(settings, key, clock)
     if now and signs_already and kind is KeyKind.SIGNING:
         typer.echo(CACHED)
@@ -153,17 +158,16 @@ def revoke(
     ] = False,
 ) -> None:
     """Revoke a leaked key at once; a key in use gets a successor first."""
-    settings = load_settings()
+    settings = Settings.load()
     clock = datetime.now(UTC)
-    with _refusals():
-        revoked = retirement.revoke(
-            settings.keys_dir,
-            key,
-            now=clock,
-            refresh_absolute_ttl=settings.refresh_absolute_ttl,
-            passphrase=passphrase_of(settings),
-            announce=_unannounced if without_feed else partial(_announce, settings),
-        )
+    revoked = retirement.revoke(
+        settings.keys_dir,
+        key,
+        now=clock,
+        refresh_absolute_ttl=settings.refresh_absolute_ttl,
+        passphrase=passphrase_of(settings),
+        announce=_unannounced if without_feed else partial(_announce, settings),
+    )
     typer.echo(f"Deleted {', '.join(revoked.files)}; running services drop it within 15 s.")
     state = revoked.key.state if revoked.key else "refused"
     typer.echo(what_breaks(state, kind=revoked.key.kind if revoked.key else ""))
@@ -194,14 +198,13 @@ def revoke(
 @app.command(epilog="Example: authsvc keys prune")
 def prune() -> None:
     """Remove keys that no live token needs, and the private half of retired ones."""
-    settings = load_settings()
-    with _refusals():
-        pruned = retirement.prune(
-            settings.keys_dir,
-            now=datetime.now(UTC),
-            refresh_absolute_ttl=settings.refresh_absolute_ttl,
-            passphrase=passphrase_of(settings),
-        )
+    settings = Settings.load()
+    pruned = retirement.prune(
+        settings.keys_dir,
+        now=datetime.now(UTC),
+        refresh_absolute_ttl=settings.refresh_absolute_ttl,
+        passphrase=passphrase_of(settings),
+    )
     for file in pruned.removed:
         typer.echo(f"Removed {file}: no live token needs it.")
     for file in pruned.halved:
@@ -224,7 +227,7 @@ def import_key(
     """Import an existing signing key."""
     if now and at is not None:
         raise typer.BadParameter("--now and --at exclude each other")
-    settings = load_settings()
+    settings = Settings.load()
     clock = datetime.now(UTC)
     source_passphrase = passphrase_of(settings)
     try:
@@ -232,23 +235,21 @@ def import_key(
         if passphrase_file:
             source_passphrase = passphrase_file.read_text(encoding="utf-8-sig").strip()
     except OSError as exc:
-        raise CommandError(
+        raise OperatorError(
             f"{exc.filename}: cannot be read ({exc.strerror}); name another file"
         ) from exc
     except UnicodeDecodeError as exc:
-        raise CommandError(
+        raise OperatorError(
             f"{passphrase_file}: is not UTF-8; it must hold only the passphrase"
         ) from exc
-    activation = clock if now else clock + DEFAULT_LEAD
-    with _refusals():
-        key = rotation.import_key(
-            settings.keys_dir,
-            content,
-            now=clock,
-            activation=_moment(at) if at else activation,
-            source_passphrase=source_passphrase,
-            passphrase=passphrase_of(settings),
-        )
+    key = rotation.import_key(
+        settings.keys_dir,
+        content,
+        now=clock,
+        activation=at or (clock if now else clock + DEFAULT_LEAD),
+        source_passphrase=source_passphrase,
+        passphrase=passphrase_of(settings),
+    )
     _say_added(settings, key, clock)
     if now:
         typer.echo(CACHED)
@@ -268,14 +269,13 @@ def export_public(
     as_pem: Annotated[bool, typer.Option("--pem", help="Print PEM instead of a JWKS.")] = False,
 ) -> None:
     """Print the published keys, for verifiers that cannot fetch the JWKS."""
-    settings = load_settings()
+    settings = Settings.load()
     clock = datetime.now(UTC)
-    with _refusals():
-        published = inventory_of(settings, now=clock).ring.published(clock)
+    published = inventory_of(settings, now=clock).ring.published(clock)
     chosen = [each for each in published if key is None or each.kid.startswith(key)]
     if not chosen:
         named = f"{key}: no published key begins like this" if key else "no key is published"
-        raise CommandError(f"{settings.keys_dir}: {named}; see `authsvc keys list`")
+        raise OperatorError(f"{settings.keys_dir}: {named}; see `authsvc keys list`")
     if as_pem:
         for each in chosen:
             typer.echo(pem.public_pem(each.public_key).decode("ascii"), nl=False)
@@ -287,40 +287,20 @@ def _announce(settings: Settings, kid: str) -> None:
     """Tell the feed; without any database there is none, and nothing that could serve it."""
     try:
         database_url(settings)
-    except CommandError:
+    except OperatorError:
         _unannounced(kid)
         return
     try:
         with_database(settings, lambda db: announce_key(db, kid))
-    except CommandError as exc:
-        raise CommandError(
-            f"{exc}. The key is still there, since its entry for the revocation feed was not "
-            "written; repeat this, or add --without-feed"
+    except (OperatorError, Refusal) as exc:
+        raise OperatorError(
+            f"{in_words(exc)}. The key is still there, since its entry for the revocation feed "
+            "was not written; repeat this, or add --without-feed"
         ) from exc
 
 
 def _unannounced(_: str) -> None:
     typer.echo(UNANNOUNCED, err=True)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except KeyDirectoryError as exc:
-        raise CommandError(str(exc)) from exc
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise typer.BadParameter("write --at with its time zone, such as 2026-11-22T10:00:00Z")
-    if moment.year >= LAST_YEAR:
-        raise typer.BadParameter(f"choose a year before {LAST_YEAR}")
-    return moment.astimezone(UTC)
 
 
 def _say_added(settings: Settings, key: Added, now: datetime) -> None:

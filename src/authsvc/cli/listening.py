@@ -6,7 +6,7 @@ import errno
 import socket
 from ipaddress import IPv4Address, ip_address
 
-from authsvc.cli.errors import CommandError
+from authsvc.operator_errors import OperatorError
 
 BACKLOG = 2048  # connections that wait for a worker
 SEND_BUFFER = 128 * 1024  # bytes; the kernel doubles it
@@ -18,7 +18,7 @@ def listen(host: str | None, port: int) -> list[socket.socket]:
     Bind one address, or both loopbacks where there are two.
 
     Raises:
-        CommandError: The port is taken, or the address is not ours; the text says what to do.
+        OperatorError: The port is taken, or the address is not ours; the text says what to do.
     """
     sockets: list[socket.socket] = []
     try:
@@ -40,7 +40,7 @@ def _bind(address: str, port: int, *, needed: bool) -> socket.socket | None:
         bound = socket.socket(family)
     except OSError as exc:  # a kernel without IPv6
         if needed:
-            raise CommandError(f"Cannot listen on {address}: {exc.strerror}.") from exc
+            raise OperatorError(f"Cannot listen on {address}: {exc.strerror}.") from exc
         return None
     try:
         # A port whose last connections are still in TIME_WAIT is free.
@@ -58,7 +58,7 @@ def _bind(address: str, port: int, *, needed: bool) -> socket.socket | None:
         bound.close()
         if exc.errno == errno.EADDRNOTAVAIL and not needed:
             return None
-        raise CommandError(_explain(exc, address, port)) from exc
+        raise OperatorError(_explain(exc, address, port)) from exc
     return bound
 
 

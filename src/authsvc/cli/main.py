@@ -15,9 +15,11 @@ from typing import Annotated
 import typer
 
 from authsvc.cli.doctor import doctor
-from authsvc.cli.errors import CommandError
 from authsvc.cli.group import LazyGroup, group
+from authsvc.cli.refusals import in_words
 from authsvc.cli.serve import serve
+from authsvc.operator_errors import OperatorError
+from authsvc.protocol.errors import Refusal
 
 GROUPS = {
     "audit": "The audit trail: logins, refusals, ended sessions, acts of operators.",
@@ -43,8 +45,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="authsvc")
-    except CommandError as exc:
-        sys.stderr.write(f"{exc}\n")
+    except (OperatorError, Refusal) as exc:
+        sys.stderr.write(f"{in_words(exc)}\n")
         sys.exit(1)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from authsvc.cli.errors import CommandError
+from authsvc.operator_errors import OperatorError
 
 GRACE = 10  # seconds for requests that run when the end is asked for
 # Longer than the 60 s after which the common load balancers drop an idle connection: if we
@@ -31,7 +31,7 @@ def run(workers: int, sockets: list[socket.socket], *, on_ready: Callable[[], No
         on_ready: Called once, when requests are answered.
 
     Raises:
-        CommandError: The service did not start.
+        OperatorError: The service did not start.
         KeyboardInterrupt: It was stopped by a signal, when it runs in this process.
     """
     config = uvicorn.Config(
@@ -56,13 +56,13 @@ def run(workers: int, sockets: list[socket.socket], *, on_ready: Callable[[], No
         supervisor = Supervisor(config, sockets, on_ready=on_ready)
         supervisor.run()
         if supervisor.failed:
-            raise CommandError(FAILED)
+            raise OperatorError(FAILED)
         return
     server = Server(config, on_ready=on_ready)
     try:
         server.run(sockets)
     except SystemExit as exc:
-        raise CommandError(FAILED) from exc
+        raise OperatorError(FAILED) from exc
 
 
 class Server(uvicorn.Server):

@@ -12,15 +12,13 @@ from datetime import UTC, datetime
 import typer
 
 from authsvc import embedded_postgres
-from authsvc.cli.configuration import load_settings
-from authsvc.cli.database import open_database, unreachable
-from authsvc.cli.errors import CommandError
+from authsvc.cli.database import open_database
 from authsvc.cli.key_directory import passphrase_of
 from authsvc.cli.listening import listen
 from authsvc.cli.processes import run
+from authsvc.cli.refusals import unreachable
 from authsvc.cli.serve import say
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.rotation import create_first_keys
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.settings import Settings, service_links, unknown_names
@@ -32,7 +30,7 @@ ROOM = 16 * 2**20  # bytes; a worker takes less than one
 
 def serve_until_stopped() -> None:
     """Bring up what the service needs, and serve until a signal."""
-    settings = load_settings()
+    settings = Settings.load()
     _warn_of_unknown_names()
     for name, reason in settings.ignored_in_database_url.items():
         typer.echo(f"{name} in the database's URL is ignored: {reason}.", err=True)
@@ -72,10 +70,7 @@ def _database(settings: Settings, stack: ExitStack) -> str:
         return f"PostgreSQL at {', '.join(settings.database_hosts) or 'a local socket'}"
     server = stack.enter_context(_embedded(settings))
     os.environ["AUTHSVC_DATABASE_URL"] = server.url
-    try:
-        asyncio.run(migrate.upgrade(server.url))
-    except migrate.MigrationRefused as exc:
-        raise CommandError(str(exc)) from exc
+    asyncio.run(migrate.upgrade(server.url))
     return f"{server.data_dir} (embedded PostgreSQL)"
 
 
@@ -83,35 +78,28 @@ def _embedded(settings: Settings) -> embedded_postgres.EmbeddedPostgres:
     # What the pools of the workers can take, and some for whoever looks in with psql.
     options = {"max_connections": str(max(100, 20 * settings.workers + 20))}
     try:
-        try:
-            return embedded_postgres.start(settings.data_dir, options=options)
-        except embedded_postgres.DataDirUnwritableError as exc:
-            say(
-                f"NOT PERSISTENT: {exc} Everything will be stored in a temporary directory and "
-                "DELETED when authsvc stops. Set AUTHSVC_DATA_DIR to a directory that can be "
-                "written."
-            )
-            return embedded_postgres.start_temporary(options=options)
-    except embedded_postgres.EmbeddedPostgresError as exc:
-        raise CommandError(str(exc)) from exc
+        return embedded_postgres.start(settings.data_dir, options=options)
+    except embedded_postgres.DataDirUnwritableError as exc:
+        say(
+            f"NOT PERSISTENT: {exc} Everything will be stored in a temporary directory and "
+            "DELETED when authsvc stops. Set AUTHSVC_DATA_DIR to a directory that can be written."
+        )
+        return embedded_postgres.start_temporary(options=options)
 
 
 def _prepare_keys(settings: Settings) -> None:
     """Outside production, make sure that there are keys; everywhere, that they can be used."""
     passphrase = passphrase_of(settings)
     now = datetime.now(UTC)
-    try:
-        if not settings.production:
-            create_first_keys(settings.keys_dir, now=now, passphrase=passphrase)
-        # The workers read them again; here a refusal is one line instead of their tracebacks.
-        KeyDirectory(
-            settings.keys_dir,
-            passphrase=passphrase,
-            refresh_absolute_ttl=settings.refresh_absolute_ttl,
-            strict_modes=settings.production,
-        ).load(now)
-    except KeyDirectoryError as exc:
-        raise CommandError(str(exc)) from exc
+    if not settings.production:
+        create_first_keys(settings.keys_dir, now=now, passphrase=passphrase)
+    # The workers read them again; here a refusal is one line instead of their tracebacks.
+    KeyDirectory(
+        settings.keys_dir,
+        passphrase=passphrase,
+        refresh_absolute_ttl=settings.refresh_absolute_ttl,
+        strict_modes=settings.production,
+    ).load(now)
 
 
 def _warn_of_unknown_names() -> None:

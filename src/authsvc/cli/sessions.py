@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import (
     confirm,
     plural,
@@ -18,11 +18,13 @@ from authsvc.cli.console import (
     progress,
     timestamp,
 )
-from authsvc.cli.database import refusals, sessions_ended, with_database
+from authsvc.cli.database import sessions_ended, with_database
 from authsvc.cli.group import Json, group
+from authsvc.cli.users import with_account
 from authsvc.flows import accounts, administer_sessions
+from authsvc.settings import Settings
 from authsvc.store.database import Database
-from authsvc.store.tables import RefreshFamily, User
+from authsvc.store.tables import RefreshFamily
 
 USER_AGENT_WIDTH = 40  # characters of it in a table; --json has all
 
@@ -49,7 +51,7 @@ def list_sessions(
             db, limit=limit + 1, user_id=owner, after=after
         )
 
-    page = with_database(load_settings(), act)
+    page = with_database(Settings.load(), act)
     shown = page[:limit]
     following = str(shown[-1][0].id) if len(page) > limit else None
     if json_wanted:
@@ -89,40 +91,31 @@ def revoke(
     """
     if sum((session is not None, user is not None, everybody)) != 1:
         raise typer.BadParameter("give either a session's ID, or --user, or --all")
-    settings = load_settings()
+    settings = Settings.load()
 
-    with refusals():
-        administer_sessions.check_reason(reason)
-
-    async def of_user(db: Database) -> tuple[User, int]:
-        found = await accounts.find_account(db, user or "")
-        return found, await administer_sessions.revoke_user_sessions(db, found.id, reason=reason)
-
-    async def of_everybody(db: Database) -> int:
-        return await administer_sessions.revoke_everybody(
-            db,
-            reason=reason,
-            on_progress=progress(lambda ended: f"{ended} ended so far"),
-        )
+    administer_sessions.check_reason(reason)
 
     if session is not None:
         ended = with_database(
-            settings,
-            lambda db: administer_sessions.revoke_session(db, session, reason=reason),
+            settings, lambda db: administer_sessions.revoke_session(db, session, reason=reason)
         )
         typer.echo(f"Ended {session}." if ended else f"{session} had ended already.")
     elif user is not None:
-        found, count = with_database(settings, of_user)
+        found, count = with_account(
+            settings, user, partial(administer_sessions.revoke_user_sessions, reason=reason)
+        )
         typer.echo(f"Ended {sessions_ended(count)} of {found.email}.")
     else:
         confirm("End all sessions of all users? Everyone has to log in again.", yes=yes)
-        typer.echo(f"Ended {plural(with_database(settings, of_everybody), 'session')}.")
+        say = progress(lambda ended: f"{ended} ended so far")
+        count = with_database(
+            settings,
+            lambda db: administer_sessions.revoke_everybody(db, reason=reason, on_progress=say),
+        )
+        typer.echo(f"Ended {plural(count, 'session')}.")
 
 
 def _row(family: RefreshFamily, email: str) -> tuple[str, ...]:
-    agent = printable(family.last_user_agent)
-    if len(agent) > USER_AGENT_WIDTH:
-        agent = f"{agent[: USER_AGENT_WIDTH - 1]}…"
     return (
         str(family.id),
         email,
@@ -130,20 +123,20 @@ def _row(family: RefreshFamily, email: str) -> tuple[str, ...]:
         timestamp(family.rotated_at),
         family.delivery,
         family.last_ip,
-        agent,
+        printable(family.last_user_agent, USER_AGENT_WIDTH),
     )
 
 
 def _as_json(family: RefreshFamily, email: str) -> dict[str, object]:
     """As GET /auth/sessions shows it, with what concerns administrators only."""
     return {
-        "id": str(family.id),
-        "user_id": str(family.user_id),
+        "id": family.id,
+        "user_id": family.user_id,
         "email": email,
-        "created_at": timestamp(family.created_at),
-        "last_used_at": timestamp(family.rotated_at),
-        "idle_expires_at": timestamp(family.idle_expires_at),
-        "absolute_expires_at": timestamp(family.absolute_expires_at),
+        "created_at": family.created_at,
+        "last_used_at": family.rotated_at,
+        "idle_expires_at": family.idle_expires_at,
+        "absolute_expires_at": family.absolute_expires_at,
         "delivery": family.delivery,
         "generation": family.generation,
         "ip": family.last_ip,

@@ -10,16 +10,15 @@ from typing import Annotated
 
 import typer
 
-from authsvc.cli.configuration import load_settings
-from authsvc.cli.console import duration, print_json, printable, timestamp
+from authsvc.cli.console import print_json, printable
 from authsvc.cli.group import Json, group
+from authsvc.cli.token_checks import date
 from authsvc.cli.token_explained import Explanation, explain
 from authsvc.cli.token_keys import keys_of_directory, keys_of_jwks
 from authsvc.cli.token_session import ask_database
-from authsvc_client.tokens.claims import LATEST, moment
+from authsvc.settings import Settings
 
 STDIN = "-"
-DATES = ("exp", "iat", "nbf", "auth_time")
 MARKS = {True: "ok", False: "REFUSED", None: "unknown"}
 
 app = group()
@@ -60,7 +59,7 @@ def inspect(
     Exit code 0 if it would be accepted, else 1. Prints nothing secret, and changes nothing: a
     refresh token can still be used afterwards.
     """
-    settings = load_settings()
+    settings = Settings.load()
     now = datetime.now(UTC)
     explanation = explain(
         _presented(token),
@@ -73,7 +72,16 @@ def inspect(
         asked = ask_database(settings, explanation)
         explanation = replace(explanation, checks=(*explanation.checks, *asked))
     if json_wanted:
-        _print_json(explanation)
+        print_json(
+            {
+                "kind": explanation.kind,
+                "accepted": explanation.accepted,
+                "summary": explanation.summary,
+                "header": explanation.header,
+                "claims": explanation.claims,
+                "checks": [asdict(check) for check in explanation.checks],
+            }
+        )
     else:
         _print(explanation, now)
     raise typer.Exit(0 if explanation.accepted else 1)
@@ -91,31 +99,9 @@ def _print(explanation: Explanation, now: datetime) -> None:
             continue
         typer.echo(f"{title}, not verified until the checks below:")
         for name, value in members.items():
-            shown = json.dumps(value)
-            typer.echo(f"  {printable(name):<12}{shown}{_date(name, value, now)}")
+            when = date(name, value, now)
+            typer.echo(f"  {printable(name):<12}{json.dumps(value)}{f'  {when}' if when else ''}")
     typer.echo("Checks:")
     for check in explanation.checks:
         typer.echo(f"  {MARKS[check.passed]:<8} {check.name} {check.words}")
     typer.echo(explanation.summary)
-
-
-def _date(name: str, value: object, now: datetime) -> str:
-    """The date that a number of seconds means."""
-    if name not in DATES or not isinstance(value, int) or not 1 < value <= LATEST:
-        return ""
-    when = moment(value)
-    distance = f"{duration(now - when)} ago" if when <= now else f"in {duration(when - now)}"
-    return f"  {timestamp(when)}, {distance}"
-
-
-def _print_json(explanation: Explanation) -> None:
-    print_json(
-        {
-            "kind": explanation.kind,
-            "accepted": explanation.accepted,
-            "summary": explanation.summary,
-            "header": explanation.header,
-            "claims": explanation.claims,
-            "checks": [asdict(check) for check in explanation.checks],
-        }
-    )

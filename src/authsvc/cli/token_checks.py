@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.cli.console import duration, printable, timestamp
-from authsvc.cli.token_keys import FoundKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from authsvc.cli.console import distance, printable, timestamp
 from authsvc_client.tokens import json_object
-from authsvc_client.tokens.access_token import LEEWAY, TYP, check_claims, verify_access_token
-from authsvc_client.tokens.claims import audiences, claim_moment
+from authsvc_client.tokens.access_token import TYP, check_claims
+from authsvc_client.tokens.claims import LATEST, moment
 from authsvc_client.tokens.errors import (
     BadClaims,
     BadHeader,
@@ -21,21 +22,24 @@ from authsvc_client.tokens.errors import (
     InvalidToken,
     Malformed,
     NotYetValid,
-    UnknownKey,
     WrongAudience,
     WrongIssuer,
 )
-from authsvc_client.tokens.jws import COMPACT, HEADER_MEMBERS, MAX_LENGTH, read
+from authsvc_client.tokens.jws import HEADER_MEMBERS, KID, MAX_LENGTH, Jws, read
 
-# Where no figure shows what is wrong.
-STRICTER: dict[type[InvalidToken], str] = {
-    BadHeader: "its header is not exactly alg, typ and kid of our form",
-    BadClaims: "a claim has a value that access tokens never have",
-    Malformed: "its base64url or its JSON is not in the one strict form (padding, stray bits, "
-    "duplicate members)",
+MAX_SHOWN = 80  # characters of a value
+DATES = ("exp", "iat", "nbf", "auth_time")
+NAMES = {"iss": "issuer", "aud": "audience"}
+LISTED = ("iss", "aud", "exp", "nbf", "iat")  # also where nothing is wrong with them
+STRICT = "of unpadded, canonical base64url and JSON objects without duplicate members"
+OF_A_CLAIM: dict[type[InvalidToken] | None, str] = {
+    None: "is {value}",
+    WrongIssuer: "is {value} and not {issuer}",
+    WrongAudience: "is {value}; it is not meant for {audience}",
+    Expired: "is {value}: it has expired",
+    NotYetValid: "is {value}: it is not valid yet; compare the clocks",
+    BadClaims: "is {value}, a value that access tokens never have",
 }
-REQUIRED = ("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id")
-DATES = ("exp", "nbf", "iat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,6 @@ def refused(name: str, words: str) -> Check:
     return Check(name, False, words)
 
 
-def unknown(name: str, words: str) -> Check:
-    """A check that could not be made."""
-    return Check(name, None, words)
-
-
 def decode(part: str) -> dict[str, object] | None:
     """A part of a token in any spelling of base64url; None where it is no JSON object."""
     text = part.rstrip("=")
@@ -77,166 +76,104 @@ def decode(part: str) -> dict[str, object] | None:
         return None
 
 
+def date(name: str, value: object, now: datetime) -> str | None:
+    """The date that a claim's number of seconds means; None where it is no date."""
+    if name not in DATES or not isinstance(value, int) or not 1 < value <= LATEST:
+        return None
+    return f"{timestamp(moment(value))}, {distance(moment(value), now)}"
+
+
 def check_access_token(
     token: str,
     *,
     header: Mapping[str, object] | None,
     claims: Mapping[str, object] | None,
-    find_key: Callable[[str], FoundKey],
+    find_key: Callable[[str], tuple[RSAPublicKey | None, Check]],
     issuer: str,
     audience: str,
     now: datetime,
-) -> list[Check]:
+) -> Iterator[Check]:
     """
-    Ask the verifier, then explain its refusal; look at everything, also after something has failed.
+    Take the verifier's steps, and explain each refusal; look at the claims also after one.
 
     Args:
         header, claims: As `decode` shows them; None where they cannot be read.
     """
-    found: FoundKey | None = None
-    refusal: InvalidToken | None = None
     try:
         jws = read(token, TYP)
-        found = find_key(jws.kid)
-        if found.public_key is None:
-            raise UnknownKey
-        verify_access_token(jws, found.public_key, issuer=issuer, audience=audience, now=now)
-    except InvalidToken as exc:
-        refusal = exc
-    checks = [_form(token), *(_header(header) if header is not None else _unreadable("header"))]
-    if found is not None:
-        checks += _key(found, refusal)
-    if claims is not None:
-        checks += _claims(claims, issuer=issuer, audience=audience, now=now)
+    except BadHeader:
+        yield from _wrong_members(header or {})
+    except Malformed:
+        words = f"is not a compact JWS of at most {MAX_LENGTH} characters, {STRICT}"
+        yield refused("form", words)
     else:
-        checks += _unreadable("claims")
-    if refusal is not None and all(check.passed for check in checks):
-        words = STRICTER.get(type(refusal), f"is refused: {refusal.detail}")
-        checks.append(refused("strictness", words))
-    return checks
-
-
-def _form(token: str) -> Check:
-    if len(token) > MAX_LENGTH:
-        words = f"has {len(token)} characters, more than the {MAX_LENGTH} that are ever read"
-        return refused("form", words)
-    if not COMPACT.fullmatch(token):
-        return refused("form", "is not three parts of unpadded base64url with two dots between")
-    return ok("form", f"is a compact JWS of {len(token)} characters")
-
-
-def _unreadable(part: str) -> list[Check]:
-    return [refused(part, "cannot be read as a JSON object")]
-
-
-def _header(header: Mapping[str, object]) -> Iterator[Check]:
-    alg, typ = header.get("alg"), header.get("typ")
-    if alg == "RS256":
-        yield ok("alg", "is RS256")
-    elif isinstance(alg, str) and alg.lower() == "none":
-        yield refused("alg", "is none: unsigned, so it proves nothing")
+        yield ok("form", f"is a compact JWS of {len(token)} characters")
+        yield ok("header", "is of an access token (RFC 9068): RS256, at+jwt")
+        key, found = find_key(jws.kid)
+        yield found
+        if key is not None:
+            yield _signature(jws, key)
+    if claims is None:
+        yield refused("claims", "cannot be read as a JSON object")
     else:
+        yield from _claims(claims, issuer=issuer, audience=audience, now=now)
+
+
+def _wrong_members(header: Mapping[str, object]) -> Iterator[Check]:
+    alg, typ, kid = (header.get(name, "missing") for name in ("alg", "typ", "kid"))
+    if alg != "RS256":
         yield refused("alg", f"is {_shown(alg)}; only RS256 is accepted, for any key")
-    if typ == TYP:
-        yield ok("typ", "is at+jwt, an access token (RFC 9068)")
-    else:
-        yield refused("typ", f"is {_shown(typ)} and not at+jwt: some other kind of token")
+    if typ != TYP:
+        yield refused("typ", f"is {_shown(typ)} and not {TYP}: some other kind of token")
+    if not isinstance(kid, str) or not KID.fullmatch(kid):
+        yield refused("kid", f"is {_shown(kid)}; ours are SHA-256 thumbprints (RFC 7638)")
     if extra := sorted(set(header) - HEADER_MEMBERS):
-        named = ", ".join(_shown(name) for name in extra)
+        named = ", ".join(map(_shown, extra))
         yield refused("header", f"also holds {named}; keys and rules are never taken from a token")
-    if not isinstance(header.get("kid"), str):
-        yield refused("kid", "is missing, so there is no key to try")
 
 
-def _key(found: FoundKey, refusal: InvalidToken | None) -> Iterator[Check]:
-    if found.public_key is None:
-        yield Check("kid", passed=False if found.searched else None, words=found.words)
-        yield unknown("signature", "cannot be checked without the key")
-        return
-    yield ok("kid", found.words)
-    if isinstance(refusal, BadSignature):
+def _signature(jws: Jws, key: RSAPublicKey) -> Check:
+    try:
+        jws.verify(key)
+    except BadSignature:
         words = "is not of that key: the token was changed, or made by another issuer"
-        yield refused("signature", words)
-    else:
-        yield ok("signature", "is of that key")
+        return refused("signature", words)
+    except Malformed:
+        return refused("claims", f"are not {STRICT}")
+    return ok("signature", "is of that key")
 
 
 def _claims(
     claims: Mapping[str, object], *, issuer: str, audience: str, now: datetime
 ) -> Iterator[Check]:
-    """The figures; after a refusal also what the verifier had not come to."""
-    refusals = _refusals(claims, issuer=issuer, audience=audience, now=now)
-    readable = BadClaims not in refusals
-    if WrongIssuer in refusals:
-        yield refused("issuer", f"is {_shown(claims['iss'])} and not {issuer}")
-    elif readable:
-        yield ok("issuer", f"is {issuer}")
-    if WrongAudience in refusals:
-        named = ", ".join(_shown(each) for each in audiences(claims))
-        yield refused("audience", f"is {named}; it is not meant for {audience}")
-    elif readable:
-        yield ok("audience", f"names {audience}")
-    yield from _times(claims, refusals, now) if readable else _bad_claims(claims)
+    """Ask about each claim alone, among right ones: so that everything wrong is named."""
+    right = {"iss": issuer, "aud": audience, "exp": LATEST, "nbf": 0, "iat": 0}
+    right |= dict.fromkeys(("sub", "jti", "client_id"), "-")
 
-
-def _refusals(
-    claims: Mapping[str, object], *, issuer: str, audience: str, now: datetime
-) -> set[type[InvalidToken]]:
-    """What the verifier says to the claims, and would say if issuer and audience were right."""
-    own = str(claims.get("iss"))
-    refusals: set[type[InvalidToken]] = set()
-    for trusted, named in ((issuer, audience), (own, audience), (own, None)):
+    def refusal(asked: Mapping[str, object]) -> type[InvalidToken] | None:
         try:
-            check_claims(claims, kid="", issuer=trusted, audience=named, now=now)
-        except InvalidToken as refusal:
-            refusals.add(type(refusal))
-    return refusals
+            check_claims(asked, kid="", issuer=issuer, audience=audience, now=now)
+        except InvalidToken as exc:
+            return type(exc)
+        return None
 
-
-def _bad_claims(claims: Mapping[str, object]) -> Iterator[Check]:
-    if missing := [name for name in REQUIRED if name not in claims]:
-        yield refused("claims", f"{', '.join(missing)} must be there and are not")
-    if "aud" in claims and not _reads(audiences, claims):
-        yield refused("audience", f"is {_shown(claims['aud'])}, which names no service")
-    for name in DATES:
-        if name in claims and not _reads(claim_moment, claims, name):
-            yield refused(name, f"is {_shown(claims[name])}, not a date")
-
-
-def _reads(read_claim: Callable[..., object], *arguments: object) -> bool:
-    try:
-        read_claim(*arguments)
-    except BadClaims:
-        return False
-    return True
-
-
-def _times(
-    claims: Mapping[str, object], refusals: set[type[InvalidToken]], now: datetime
-) -> Iterator[Check]:
-    exp = claim_moment(claims, "exp")
-    if Expired in refusals:
-        words = f"was {timestamp(exp)}: it expired {duration(now - exp)} ago"
-    elif now >= exp:
-        leeway = duration(LEEWAY)
-        words = f"expired {duration(now - exp)} ago, which the leeway of {leeway} still allows"
-    else:
-        words = f"is {timestamp(exp)}: it expires in {duration(exp - now)}"
-    yield Check("exp", passed=Expired not in refusals, words=words)
-    for name in ("nbf", "iat"):
-        begin = claim_moment(claims, name)
-        ahead = duration(begin - now)
-        if NotYetValid in refusals and begin - LEEWAY > now:
-            words = f"is {timestamp(begin)}: it is not valid for {ahead} yet; compare the clocks"
-            yield refused(name, words)
-        else:
-            since = f"in {ahead}" if begin > now else f"{ahead} ago"
-            yield ok(name, f"was {timestamp(begin)}, {since}")
+    causes = {name: refusal({**right, name: claims.get(name)}) for name in {**right, **claims}}
+    for name, cause in causes.items():
+        if name not in claims:
+            yield refused(name, "must be there and is not")
+        elif cause or name in LISTED:
+            words = OF_A_CLAIM[cause].format(
+                value=date(name, claims[name], now) or _shown(claims[name]),
+                issuer=issuer,
+                audience=audience,
+            )
+            yield Check(NAMES.get(name, name), passed=cause is None, words=words)
+    if not any(causes.values()) and refusal(claims):
+        yield refused("claims", "contradict each other: exp must come after nbf and iat")
 
 
 def _shown(value: object) -> str:
     """A stranger's value in a sentence: short, and harmless on a terminal."""
-    if value is None:
-        return "missing"
-    text = printable(value if isinstance(value, str) else json.dumps(value))
-    return text if len(text) <= 80 else f"{text[:79]}…"  # noqa: PLR2004 - a line
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return printable(value if isinstance(value, str) else json.dumps(value), MAX_SHOWN)

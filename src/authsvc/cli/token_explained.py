@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.cli.token_checks import Check, check_access_token, decode, ok, refused, unknown
+from authsvc.cli.token_checks import Check, check_access_token, decode, ok, refused
 from authsvc.cli.token_keys import Keys
 from authsvc.keys.refresh_tokens import PREFIX, UnknownMacKey, open_token, unverified_claims
 from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import RefreshToken
-
-BY_COOKIE = {True: "in its cookie only", False: "in a request body only"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +80,26 @@ def _refresh_token(token: str, keys: Keys) -> Explanation:
     except InvalidRefreshToken:
         words = "begins like a refresh token, but was cut off or changed"
         return Explanation("refresh_token", (refused("form", words),))
-    checks = (
-        ok("form", f"is a refresh token of {claimed.delivery} delivery"),
-        ok("transport", f"is {BY_COOKIE[claimed.delivery.by_cookie]}"),
-        *_mac(token, claimed.mac_key_id.hex(), keys),
-    )
+    place = "its cookie" if claimed.delivery.by_cookie else "a request body"
+    form = ok("form", f"is a refresh token of {claimed.delivery} delivery, in {place} only")
     claims = {
         "session_id": str(claimed.family_id),
         "generation": claimed.generation,
         "delivery": str(claimed.delivery),
         "mac_key_id": claimed.mac_key_id.hex(),
     }
-    return Explanation("refresh_token", checks, claims=claims, refresh_token=claimed)
+    mac = _mac(token, claimed.mac_key_id.hex(), keys)
+    return Explanation("refresh_token", (form, mac), claims=claims, refresh_token=claimed)
 
 
-def _mac(token: str, key_id: str, keys: Keys) -> Iterator[Check]:
+def _mac(token: str, key_id: str, keys: Keys) -> Check:
     if keys.refresh is None:
-        yield unknown("MAC key", keys.nowhere)
-        return
-    right, words = True, "is right: authsvc made this token"
+        return Check("MAC key", None, keys.nowhere)
     try:
         open_token(keys.refresh, token)
     except UnknownMacKey:
         words = f"{key_id} is unknown here: it was deleted, or the token belongs to another service"
-        yield refused("MAC key", words)
-        return
+        return refused("MAC key", words)
     except InvalidRefreshToken:
-        right, words = False, "is wrong: the token was changed or made up"
-    yield ok("MAC key", f"{key_id} is known")
-    yield Check("MAC", passed=right, words=words)
+        return refused("MAC", "is wrong: the token was changed or made up")
+    return ok("MAC", "is right: authsvc made this token")

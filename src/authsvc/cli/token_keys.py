@@ -5,53 +5,36 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc.cli.console import timestamp
-from authsvc.cli.errors import CommandError
 from authsvc.cli.key_directory import inventory_of
-from authsvc.keys.inventory import Inventory
+from authsvc.cli.token_checks import Check, ok, refused
 from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.refresh_tokens import RefreshKeys
+from authsvc.operator_errors import OperatorError
 from authsvc.settings import Settings
-from authsvc_client.verifier.environment_proxy import through_proxy
 from authsvc_client.verifier.key_set import BrokenKeySet, read_key_set
+from authsvc_client.verifier.key_source import MAX_BYTES
+from authsvc_client.verifier.transfer import FetchFailed, Transfer
 
-TIMEOUT = 5.0  # seconds for a JWKS
-MAX_JWKS = 1_048_576  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class FoundKey:
-    """
-    What is known of a `kid`.
-
-    Args:
-        public_key: None = no verifier would use one of that name.
-        words: Where it comes from, or why it is not used.
-        searched: False if there was nowhere to look.
-    """
-
-    public_key: RSAPublicKey | None
-    words: str
-    searched: bool = True
+TIMEOUT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
     """
     Args:
-        find: For access tokens.
+        find: The key of a `kid`, None = no verifier would use one of that name; and what it is.
         refresh: The MAC keys; None if there was nowhere to look.
         nowhere: Why there was nowhere to look.
     """
 
-    find: Callable[[str], FoundKey]
-    refresh: RefreshKeys | None
+    find: Callable[[str], tuple[RSAPublicKey | None, Check]]
+    refresh: RefreshKeys | None = None
     nowhere: str = ""
 
 
@@ -61,11 +44,23 @@ def keys_of_directory(settings: Settings, *, now: datetime) -> Keys:
         inventory = inventory_of(settings, now=now)
     except KeyDirectoryError as exc:
         nowhere = str(exc)
-        return Keys(lambda _: FoundKey(None, nowhere, searched=False), None, nowhere)
-    return Keys(
-        lambda kid: _find(inventory, kid, settings.keys_dir, now),
-        RefreshKeys(inventory.reading.mac_keys.values()),
-    )
+        return Keys(lambda _: (None, Check("kid", None, nowhere)), nowhere=nowhere)
+    listed = {key.key_id: key for key in inventory.keys}
+
+    def find(kid: str) -> tuple[RSAPublicKey | None, Check]:
+        if kid not in listed:
+            words = (
+                f"is not that of any key in {settings.keys_dir}: a token of another service, or "
+                "of a key that was revoked or pruned"
+            )
+            return None, refused("kid", words)
+        named, key = listed[kid], inventory.ring.public_key(kid, now)
+        if key is not None:
+            return key, ok("kid", f"is that of {named.file} ({named.state})")
+        until = f" since {timestamp(named.until)}" if named.until else ""
+        return None, refused("kid", f"is that of {named.file}, which is {named.state}{until}")
+
+    return Keys(find, RefreshKeys(inventory.reading.mac_keys.values()))
 
 
 def keys_of_jwks(source: str) -> Keys:
@@ -73,51 +68,36 @@ def keys_of_jwks(source: str) -> Keys:
     The keys of a JWKS, a URL or a file, as a verifier reads them.
 
     Raises:
-        CommandError: It cannot be fetched or is none.
+        OperatorError: It cannot be fetched or is none.
     """
     content = _fetch(source) if source.startswith(("http://", "https://")) else _load(source)
     try:
         found = read_key_set(content)
     except BrokenKeySet as exc:
-        raise CommandError(f"{source}: is not a JWKS with a usable key") from exc
+        raise OperatorError(f"{source}: is not a JWKS with a usable key") from exc
 
-    def find(kid: str) -> FoundKey:
-        if kid not in found:
-            return FoundKey(None, f"is not an RSA key of {source}: a verifier would not know it")
-        return FoundKey(found[kid], f"is a key of {source}")
+    def find(kid: str) -> tuple[RSAPublicKey | None, Check]:
+        if kid in found:
+            return found[kid], ok("kid", f"is a key of {source}")
+        words = f"is not an RSA key of {source}: a verifier would not know it"
+        return None, refused("kid", words)
 
-    return Keys(find, None, "a JWKS has no keys of refresh tokens; omit --jwks")
-
-
-def _find(inventory: Inventory, kid: str, directory: Path, now: datetime) -> FoundKey:
-    listed = next((key for key in inventory.keys if key.key_id == kid), None)
-    key = inventory.ring.public_key(kid, now)
-    if listed is None:
-        return FoundKey(
-            None,
-            f"is not that of any key in {directory}: a token of another service, or of a key "
-            "that was revoked or pruned",
-        )
-    if key is None:
-        until = f" since {timestamp(listed.until)}" if listed.until else ""
-        return FoundKey(None, f"is that of {listed.file}, which is {listed.state}{until}")
-    return FoundKey(key, f"is that of {listed.file} ({listed.state})")
+    return Keys(find, nowhere="a JWKS has no keys of refresh tokens; omit --jwks")
 
 
 def _fetch(url: str) -> bytes:
+    transfer = Transfer(timeout=TIMEOUT, ssl_context=None, at_most=MAX_BYTES)
     try:
-        answer = httpx.get(url, timeout=TIMEOUT, follow_redirects=False)
-    # Also a proxy or certificates that the environment names and that cannot be used.
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as exc:
-        proxy = through_proxy(url)
-        raise CommandError(f"{url}{proxy}: cannot be fetched ({type(exc).__name__})") from exc
-    if not answer.is_success or len(answer.content) > MAX_JWKS:
-        raise CommandError(f"{url}: answers {answer.status_code}, not with a JWKS")
-    return answer.content
+        answer, body = transfer.get(url, {"Accept": "application/json"})
+    except FetchFailed as exc:
+        raise OperatorError(str(exc)) from exc
+    if not answer.is_success:
+        raise OperatorError(f"{url}: answers {answer.status_code}, not with a JWKS")
+    return body
 
 
 def _load(file: str) -> bytes:
     try:
         return Path(file).read_bytes().removeprefix(BOM_UTF8)
     except OSError as exc:
-        raise CommandError(f"{file}: cannot be read ({exc.strerror})") from exc
+        raise OperatorError(f"{file}: cannot be read ({exc.strerror})") from exc

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from authsvc.cli.console import duration
 from authsvc.cli.database import with_database
 from authsvc.cli.token_checks import Check, ok, refused
 from authsvc.cli.token_explained import Explanation
@@ -50,56 +49,46 @@ def ask_database(settings: Settings, explanation: Explanation) -> tuple[Check, .
 
 
 def _session(settings: Settings, session_id: UUID, token: RefreshToken | None) -> Check:
-    async def load(db: Database) -> tuple[FamilyState, datetime] | None:
+    async def ask(db: Database) -> Check:
         async with db.autocommit() as connection:
             found = await refresh_families.load(connection, session_id)
-        return (found[1], found[0].now) if found else None
+        if found is None:
+            return refused("session", "is not in the database (any more)")
+        family, state = found
+        if token is None:
+            return _of_access_token(state)
+        said = verdict(
+            state,
+            token,
+            # As a request without an Idempotency-Key.
+            attempt_digest=secrets.token_bytes(32),
+            retry_window=settings.refresh_retry_window,
+            now=family.now,
+        )
+        return Check("session", passed=said in WORKS, words=OF_A_SESSION[said])
 
-    found = with_database(settings, load)
-    if found is None:
-        return refused("session", "is not in the database (any more)")
-    state, now = found
-    if token is None:
-        return _of_access_token(state, now)
-    return _of_refresh_token(state, token, retry_window=settings.refresh_retry_window, now=now)
-
-
-def _of_refresh_token(
-    state: FamilyState, token: RefreshToken, *, retry_window: timedelta, now: datetime
-) -> Check:
-    # As a request without an Idempotency-Key.
-    attempt = secrets.token_bytes(32)
-    said = verdict(state, token, attempt_digest=attempt, retry_window=retry_window, now=now)
-    return Check("session", passed=said in WORKS, words=OF_A_SESSION[said])
+    return with_database(settings, ask)
 
 
-def _of_access_token(state: FamilyState, now: datetime) -> Check:
+def _of_access_token(state: FamilyState) -> Check:
     if state.user_disabled_at is not None:
-        words = OF_A_SESSION[Verdict.USER_DISABLED]
-    elif state.revoked_at is not None:
-        words = f"was ended {duration(now - state.revoked_at)} ago: authsvc itself refuses it"
-    elif state.ended:
-        words = "was ended with all others of its user: authsvc itself refuses it"
-    else:
-        return ok("session", "has not been ended")
-    return refused("session", words)
+        return refused("session", OF_A_SESSION[Verdict.USER_DISABLED])
+    if state.ended:
+        return refused("session", "has been ended: authsvc itself refuses it")
+    return ok("session", "has not been ended")
 
 
 def _client(settings: Settings, client_id: str, jti: str, issued_at: datetime) -> Check:
     """What introspection would say."""
 
-    async def load(db: Database) -> tuple[bool, bool]:
+    async def ask(db: Database) -> Check:
         async with db.autocommit() as connection:
-            return (
-                await clients.is_enabled(connection, client_id),
-                await spent_jtis.is_revoked(
-                    connection, client_id=client_id, jti=jti, issued_at=issued_at
-                ),
-            )
+            if not await clients.is_enabled(connection, client_id):
+                return refused("client", "is disabled, or unknown")
+            if await spent_jtis.is_revoked(
+                connection, client_id=client_id, jti=jti, issued_at=issued_at
+            ):
+                return refused("client", "has revoked this token")
+        return ok("client", "is enabled, and has not revoked it")
 
-    enabled, revoked = with_database(settings, load)
-    if not enabled:
-        return refused("client", "is disabled, or unknown")
-    if revoked:
-        return refused("client", "has revoked this token")
-    return ok("client", "is enabled, and has not revoked it")
+    return with_database(settings, ask)

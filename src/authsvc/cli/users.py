@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
+from uuid import UUID
 
 import typer
 
-from authsvc.cli.configuration import load_settings
 from authsvc.cli.console import (
     confirm,
     new_password,
@@ -31,6 +32,8 @@ from authsvc.store.database import Database
 from authsvc.store.tables import User
 from authsvc_client.tokens.secret import Secret
 
+T = TypeVar("T")
+
 app = group()
 
 TheUser = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or id.")]
@@ -48,7 +51,7 @@ def create(
     json_wanted: Json = False,
 ) -> None:
     """Create an account; asks for its password."""
-    settings = load_settings()
+    settings = Settings.load()
 
     async def look(db: Database) -> None:
         # What is wrong without a password is said before one is asked for.
@@ -62,7 +65,7 @@ def create(
     async def act(db: Database) -> User:
         return await accounts.create_account(
             db,
-            _hasher(settings),
+            hasher_of(settings),
             email=email,
             password=password,
             blocked=blocked_passwords(),
@@ -75,7 +78,8 @@ def create(
     if json_wanted:
         print_json(_as_json(user))
     else:
-        typer.echo(f"Created {user.email} ({user.id}){_with_roles(user.roles)}.")
+        with_roles = f" with the roles {' '.join(user.roles)}" if user.roles else ""
+        typer.echo(f"Created {user.email} ({user.id}){with_roles}.")
 
 
 @app.command("list", epilog="Example: authsvc users list --limit 20 --after alice@example.com")
@@ -87,7 +91,7 @@ def list_users(
 ) -> None:
     """List accounts in the order of their addresses."""
     page = with_database(
-        load_settings(), lambda db: accounts.list_accounts(db, limit=limit + 1, after=after)
+        Settings.load(), lambda db: accounts.list_accounts(db, limit=limit + 1, after=after)
     )
     users = page[:limit]
     following = users[-1].email if len(page) > limit else None
@@ -99,7 +103,13 @@ def list_users(
         return
     rows = [("EMAIL", "ID", "CREATED", "STATE", "ROLES")]
     rows += [
-        (user.email, str(user.id), timestamp(user.created_at), _state(user), " ".join(user.roles))
+        (
+            user.email,
+            str(user.id),
+            timestamp(user.created_at),
+            "disabled" if user.disabled_at else "active",
+            " ".join(user.roles),
+        )
         for user in users
     ]
     print_table(rows)
@@ -110,12 +120,7 @@ def list_users(
 @app.command(epilog="Example: authsvc users show alice@example.com --json")
 def show(user: TheUser, *, json_wanted: Json = False) -> None:
     """Show one account; its password hash is never shown."""
-
-    async def act(db: Database) -> tuple[User, int]:
-        found = await accounts.find_account(db, user)
-        return found, await administer_sessions.count_sessions(db, found.id)
-
-    found, sessions = with_database(load_settings(), act)
+    found, sessions = with_account(Settings.load(), user, administer_sessions.count_sessions)
     parameters = parameters_of(found.password_hash)
     if json_wanted:
         print_json({**_as_json(found), "sessions": sessions, "password_hashing": parameters})
@@ -136,12 +141,7 @@ def show(user: TheUser, *, json_wanted: Json = False) -> None:
 @app.command(epilog="Example: authsvc users disable alice@example.com")
 def disable(user: TheUser) -> None:
     """End every session of an account at once and refuse its logins."""
-
-    async def act(db: Database) -> tuple[User, accounts.Changed]:
-        found = await accounts.find_account(db, user)
-        return found, await accounts.disable_account(db, found.id)
-
-    found, done = with_database(load_settings(), act)
+    found, done = with_account(Settings.load(), user, accounts.disable_account)
     ended = sessions_ended(done.ended)
     if done.changed:
         typer.echo(f"Disabled {found.email}; {ended} ended.")
@@ -152,12 +152,7 @@ def disable(user: TheUser) -> None:
 @app.command(epilog="Example: authsvc users enable alice@example.com")
 def enable(user: TheUser) -> None:
     """Let a disabled account log in again; its old sessions stay ended."""
-
-    async def act(db: Database) -> tuple[User, accounts.Changed]:
-        found = await accounts.find_account(db, user)
-        return found, await accounts.enable_account(db, found.id)
-
-    found, done = with_database(load_settings(), act)
+    found, done = with_account(Settings.load(), user, accounts.enable_account)
     typer.echo(f"Enabled {found.email}." if done.changed else f"{found.email} is not disabled.")
 
 
@@ -166,7 +161,7 @@ def delete(
     user: TheUser, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Delete an account with its sessions; its audit trail stays."""
-    settings = load_settings()
+    settings = Settings.load()
     found = with_database(settings, lambda db: accounts.find_account(db, user))
     confirm(
         f"Delete {found.email} ({found.id}) and all its sessions? This cannot be undone.", yes=yes
@@ -184,13 +179,10 @@ def set_roles(
     ] = None,
 ) -> None:
     """Replace the roles of an account."""
-    settings = load_settings()
-
-    async def act(db: Database) -> tuple[User, accounts.Changed]:
-        found = await accounts.find_account(db, user)
-        return found, await accounts.set_account_roles(db, found.id, roles or ())
-
-    found, done = with_database(settings, act)
+    settings = Settings.load()
+    found, done = with_account(
+        settings, user, lambda db, user_id: accounts.set_account_roles(db, user_id, roles or ())
+    )
     named = " ".join(sorted(set(roles or ()))) or "none"
     if not done.changed:
         typer.echo(f"{found.email} has these roles already: {named}.")
@@ -205,11 +197,11 @@ def set_roles(
 @app.command("set-password", epilog="Example: authsvc users set-password alice@example.com")
 def set_password(user: TheUser, *, password_stdin: PasswordStdin = False) -> None:
     """Set a new password for an account and end all its sessions."""
-    settings = load_settings()
+    settings = Settings.load()
 
     async def act(db: Database) -> accounts.Changed:
         return await accounts.set_account_password(
-            db, _hasher(settings), found, password=password, blocked=blocked_passwords()
+            db, hasher_of(settings), found, password=password, blocked=blocked_passwords()
         )
 
     found = with_database(settings, lambda db: accounts.find_account(db, user))
@@ -235,10 +227,23 @@ def import_users(
     One JSON object a line: email, password_hash (PHC), and optionally roles, created_at and
     disabled.
     """
-    import_file(load_settings(), file, skip_existing=skip_existing)
+    import_file(Settings.load(), file, skip_existing=skip_existing)
 
 
-def _hasher(settings: Settings) -> PasswordHasher:
+def with_account(
+    settings: Settings, user: str, act: Callable[[Database, UUID], Awaitable[T]]
+) -> tuple[User, T]:
+    """Run one act on the account that a command names, as `with_database` does."""
+
+    async def on_account(db: Database) -> tuple[User, T]:
+        found = await accounts.find_account(db, user)
+        return found, await act(db, found.id)
+
+    return with_database(settings, on_account)
+
+
+def hasher_of(settings: Settings) -> PasswordHasher:
+    """With one thread, since a command hashes one password at a time."""
     return PasswordHasher(
         settings.argon2_memory_kib,
         settings.argon2_time,
@@ -249,20 +254,6 @@ def _hasher(settings: Settings) -> PasswordHasher:
     )
 
 
-def _state(user: User) -> str:
-    return "disabled" if user.disabled_at else "active"
-
-
-def _with_roles(roles: list[str]) -> str:
-    return f" with the roles {' '.join(roles)}" if roles else ""
-
-
 def _as_json(user: User) -> dict[str, object]:
-    return {
-        "id": str(user.id),
-        "email": user.email,
-        "roles": user.roles,
-        "created_at": timestamp(user.created_at),
-        "password_changed_at": timestamp(user.password_changed_at),
-        "disabled_at": timestamp(user.disabled_at) if user.disabled_at else None,
-    }
+    shown = {"id", "email", "roles", "created_at", "password_changed_at", "disabled_at"}
+    return user.model_dump(include=shown)

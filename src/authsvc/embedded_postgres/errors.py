@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from authsvc.operator_errors import OperatorError
 
-class EmbeddedPostgresError(Exception):
+
+class EmbeddedPostgresError(OperatorError):
     """What is wrong and what to do about it, on one line."""
 
 

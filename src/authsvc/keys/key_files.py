@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from authsvc.operator_errors import OperatorError
+
 NAME = re.compile(r"(?P<mac>refresh-)?(?P<time>\d{8}T\d{6}Z)(?(mac)\.key|\.pem)", re.ASCII)
 TIME = "%Y%m%dT%H%M%SZ"
 LAST_YEAR = 9000  # beyond, adding a retirement to it would leave the calendar
@@ -35,7 +37,7 @@ class KeyKind(StrEnum):
     MAC = "mac"
 
 
-class KeyDirectoryError(Exception):
+class KeyDirectoryError(OperatorError):
     """The key directory cannot be used; the text has one line per cause, each with its fix."""
 
 

@@ -115,7 +115,8 @@ def _checked(
     if payload.get("aud") != issuer:
         raise InvalidClient("assertion_audience")
     exp = _moment(payload.get("exp"))
-    if now >= exp + LEEWAY:
+    # Arithmetic on `now`, since `exp` may be the last moment that datetime can hold.
+    if now - LEEWAY >= exp:
         raise InvalidClient("assertion_expired")
     issued = [_moment(payload[name]) for name in ("iat", "nbf") if name in payload]
     if any(now < begin - LEEWAY for begin in issued):

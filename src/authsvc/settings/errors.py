@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from authsvc.operator_errors import OperatorError
+
 PREFIX = "AUTHSVC_"
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """One line per bad setting: its name, what is wrong, what to write instead."""
 
 

@@ -12,13 +12,14 @@ from sqlalchemy import Connection, pool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from authsvc.operator_errors import OperatorError
 from authsvc.store.connections import connector, normalise
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 
-class MigrationRefused(Exception):  # noqa: N818 - an answer, as the refusals are
+class MigrationRefused(OperatorError):  # noqa: N818 - an answer, as the refusals are
     """A migration was not done, and nothing of it was; the text says why."""
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import timedelta
 
 from authsvc.cli.console import duration, plural
 from authsvc.cli.diagnosis.finding import Finding, error, info, ok, warning
-from authsvc.settings import Settings, SettingsError, unknown_names
+from authsvc.settings import Settings, SettingsError, unknown_names, usable_cores
 
 USUAL_ACCESS_TTL = timedelta(minutes=15)
 
@@ -85,7 +84,7 @@ def _production(settings: Settings) -> Iterator[Finding]:
 
 
 def _workers(settings: Settings) -> Finding:
-    cores = cores_here()
+    cores = usable_cores()
     named = f"{plural(settings.workers, 'process', 'processes')} on {plural(cores, 'core')}"
     if settings.workers > cores:
         return warning(
@@ -94,10 +93,3 @@ def _workers(settings: Settings) -> Finding:
             f"set AUTHSVC_WORKERS={cores} or unset it",
         )
     return ok("CFG-004", named)
-
-
-def cores_here() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

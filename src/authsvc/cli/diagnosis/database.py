@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from authsvc.cli.database import open_database, unreachable
+from authsvc.cli.database import open_database
 from authsvc.cli.diagnosis.finding import Finding, error, info, ok, warning
-from authsvc.cli.errors import CommandError
+from authsvc.cli.refusals import unreachable
+from authsvc.operator_errors import OperatorError
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.settings import Settings
 from authsvc.store.schema import SCHEMA_REVISION, Schema, current
@@ -45,7 +46,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     embedded = settings.database_url is None
     try:
         answer = asyncio.run(_ask(settings))
-    except CommandError:
+    except OperatorError:
         yield info(
             "DB-001",
             "AUTHSVC_DATABASE_URL is not set, and the embedded database does not run now",

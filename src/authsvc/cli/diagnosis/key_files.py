@@ -81,14 +81,9 @@ def _signing(keys: tuple[ListedKey, ...], now: datetime) -> Iterator[Finding]:
     )
     if waiting:
         yield ok("KEY-003", f"the next key signs from {timestamp(waiting[0].activation)} on")
-    elif age >= VERY_OLD:
-        yield warning(
-            "KEY-003",
-            f"the signing key is {duration(age)} old and has no successor",
-            "create one with `authsvc keys add`",
-        )
     elif age >= OLD:
-        yield info(
+        severe = warning if age >= VERY_OLD else info
+        yield severe(
             "KEY-003",
             f"the signing key is {duration(age)} old and has no successor",
             "create one with `authsvc keys add`, and do so regularly",

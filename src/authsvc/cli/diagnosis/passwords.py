@@ -11,11 +11,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from authsvc.cli.console import plural
-from authsvc.cli.diagnosis.configuration import cores_here
 from authsvc.cli.diagnosis.finding import Finding, info, ok, warning
-from authsvc.keys.passwords import PasswordHasher
+from authsvc.cli.users import hasher_of
 from authsvc.protocol.errors import Overloaded
-from authsvc.settings import OWASP_ARGON2, Settings
+from authsvc.settings import OWASP_ARGON2, Settings, usable_cores
 
 MEASUREMENTS = 3  # the quickest counts: others were disturbed
 SLOW = 500  # milliseconds; people notice, and a core logs in two a second
@@ -80,14 +79,7 @@ def _wheel() -> str:
 
 
 async def _speed(settings: Settings) -> Finding:
-    hasher = PasswordHasher(
-        settings.argon2_memory_kib,
-        settings.argon2_time,
-        settings.argon2_parallelism,
-        threads=1,
-        memory_budget_mib=settings.hash_memory_budget_mib,
-        queue_seconds=settings.hash_queue_seconds,
-    )
+    hasher = hasher_of(settings)
     took = []
     try:
         for _ in range(MEASUREMENTS):
@@ -111,7 +103,7 @@ async def _speed(settings: Settings) -> Finding:
 
 
 def _memory(settings: Settings) -> Finding:
-    threads = max(1, cores_here() // settings.workers)
+    threads = max(1, usable_cores() // settings.workers)
     in_budget = max(1, settings.hash_memory_budget_mib * 1024 // settings.argon2_memory_kib)
     at_once = min(threads, in_budget)
     need = settings.workers * at_once * settings.argon2_memory_kib * 1024

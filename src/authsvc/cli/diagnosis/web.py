@@ -71,14 +71,9 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
 
 
 def _cors(settings: Settings) -> Finding:
-    plain = [
-        origin
-        for origin in settings.cors_origins
-        if origin.startswith("http://") and not is_loopback(urlsplit(origin).hostname or "")
-    ]
-    local = [
-        origin for origin in settings.cors_origins if is_loopback(urlsplit(origin).hostname or "")
-    ]
+    origins = settings.cors_origins
+    local = [origin for origin in origins if is_loopback(urlsplit(origin).hostname or "")]
+    plain = [origin for origin in origins if origin.startswith("http://") and origin not in local]
     if plain:
         return warning(
             "WEB-004",
@@ -93,8 +88,8 @@ def _cors(settings: Settings) -> Finding:
         )
     if settings.any_loopback_origin:
         return ok("WEB-004", "pages on any port of this machine may call, as in development")
-    count = len(settings.cors_origins)
-    return ok("WEB-004", f"{count} origins are listed" if count else "no other origin may call")
+    listed = f"{len(origins)} origins are listed" if origins else "no other origin may call"
+    return ok("WEB-004", listed)
 
 
 def _address(settings: Settings) -> Finding:

@@ -66,9 +66,10 @@ def check_claims(
         InvalidToken: Not the issuer's, not for us, or not valid now.
     """
     claims = _read_claims(payload, kid=kid, issuer=issuer, audience=audience)
-    if now >= claims.exp + leeway:
+    # Arithmetic on `now`, since a claim may be the last moment that datetime can hold.
+    if now - leeway >= claims.exp:
         raise Expired
-    if now < claims.nbf - leeway or now < claims.iat - leeway:
+    if now + leeway < max(claims.nbf, claims.iat):
         raise NotYetValid
     return claims
 
