@@ -128,6 +128,67 @@ async def test_a_wait_that_would_be_too_long_is_refused_at_once(work: Work) -> N
     queue.close()
 
 
+@pytest.mark.finding("11.4")
+@pytest.mark.requirement("P7")
+async def test_networks_take_turns(work: Work) -> None:
+    """One that sends more than can be hashed waits behind its own."""
+    queue = queue_with()
+    arrivals = ["a0", "a1", "a2", "a3", "b0", "c0", "b1"]
+    tasks = []
+    for count, name in enumerate(arrivals):
+        run = queue.run(work.named(name), memory_kib=100, network=name[0])
+        tasks.append(asyncio.create_task(run))
+        await eventually(lambda: queue.queued + queue.running > count)  # noqa: B023 - in this turn
+
+    assert (1, 6) == (queue.running, queue.queued)
+    work.end.set()
+    await asyncio.gather(*tasks)
+
+    assert ["a0", "a1", "b0", "c0", "a2", "b1", "a3"] == work.done
+    queue.close()
+
+
+@pytest.mark.finding("11.4")
+@pytest.mark.requirement("P7")
+async def test_a_full_queue_of_one_network_is_not_full_for_another(work: Work) -> None:
+    queue = queue_with(usual_seconds=1.0, queue_seconds=3.5)
+    tasks = [
+        asyncio.create_task(queue.run(work.named(f"a{n}"), memory_kib=100, network="a"))
+        for n in range(4)
+    ]
+    await eventually(lambda: queue.queued == 3)
+
+    with pytest.raises(Overloaded) as caught:
+        queue.refuse_if_full("a")
+    assert timedelta(seconds=4) == caught.value.retry_after
+    queue.refuse_if_full("b")
+    tasks.append(asyncio.create_task(queue.run(work.named("b0"), memory_kib=100, network="b")))
+    await eventually(lambda: queue.queued == 4)
+    work.end.set()
+
+    assert ["a0", "a1", "a2", "a3", "b0"] == await asyncio.gather(*tasks)
+    assert ["a0", "a1", "b0", "a2", "a3"] == work.done
+    queue.close()
+
+
+@pytest.mark.finding("11.4")
+@pytest.mark.requirement("P7")
+async def test_who_gives_up_leaves_no_network_behind(work: Work) -> None:
+    queue = queue_with()
+    tasks = [
+        asyncio.create_task(queue.run(work.named(name), memory_kib=100, network=name))
+        for name in "abc"
+    ]
+    await eventually(lambda: queue.queued == 2)
+
+    tasks[1].cancel()
+    await eventually(lambda: queue.queued == 1)
+    work.end.set()
+
+    assert ["a", "c"] == [await tasks[0], await tasks[2]]
+    queue.close()
+
+
 @pytest.mark.requirement("P7", "F23")
 async def test_a_caller_can_ask_before_it_does_anything_else(work: Work) -> None:
     """While there is room nothing happens; then the same refusal, at no cost."""
