@@ -62,3 +62,16 @@ def test_an_open_file_is_one_descriptor_less() -> None:
         assert before - 1 == descriptors_left()
 
     assert before < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+@pytest.mark.finding("11.6")
+def test_without_a_descriptor_none_is_left() -> None:
+    """Counting takes one itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        left = descriptors_left()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert 0 == left

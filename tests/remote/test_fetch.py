@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -210,19 +211,39 @@ async def test_another_address_is_tried_if_one_is_deaf(canary: Web) -> None:
     assert b"heard" == await fetcher.fetch(f"http://localhost:{canary.port}/")
 
 
-@pytest.mark.finding("11.3")
-async def test_a_failure_never_quotes_the_other_server() -> None:
-    """What it sent would reach the log; its registration alone lets a client trigger that."""
+@asynccontextmanager
+async def answering(*parts: bytes) -> AsyncIterator[str]:
+    """The URL of a server that answers with these bytes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 " + b"planted" * 1000 + b"\r\n\r\n")
+        writer.writelines(parts)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        port = server.sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks"
+
+
+@pytest.mark.finding("11.3")
+async def test_a_failure_never_quotes_the_other_server() -> None:
+    """What it sent would reach the log; its registration alone lets a client trigger that."""
+    async with answering(b"HTTP/1.1 ", b"planted" * 1000, b"\r\n\r\n") as url:
         with pytest.raises(RemoteFetchFailed) as failed:
-            await Fetcher(loopback=True).fetch(f"http://127.0.0.1:{port}/jwks")
+            await Fetcher(loopback=True).fetch(url)
 
     assert "RemoteProtocolError" == str(failed.value)
+
+
+@pytest.mark.finding("11.3")
+@pytest.mark.parametrize(("pieces", "good"), [(4096, True), (4097, False)])
+async def test_a_document_in_too_many_pieces_is_given_up(pieces: int, good: bool) -> None:  # noqa: FBT001
+    """Each costs the event loop some time."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with answering(head, b"1\r\n \r\n" * pieces, b"0\r\n\r\n") as url:
+        fetching = Fetcher(loopback=True).fetch(url)
+        if good:
+            assert b" " * pieces == await fetching
+        else:
+            with pytest.raises(RemoteFetchFailed, match="more than 4096 pieces"):
+                await fetching

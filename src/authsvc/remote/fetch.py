@@ -26,13 +26,14 @@ from authsvc_client.tokens.loopback import is_loopback
 TIMEOUT = timedelta(seconds=3)  # for all of it: names, connections, the last byte
 MAX_CAUSES = 8
 MAX_BYTES = 256 * 1024
+MAX_CHUNKS = 4096  # each costs time on the event loop, also one of a single byte
 HEADERS = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
 
-class RemoteFetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed
+class RemoteFetchFailed(Exception):  # noqa: N818 - read as a sentence: raise RemoteFetchFailed
     """The document was not to be had; the text says why, and is for the log."""
 
 
@@ -71,7 +72,7 @@ class Fetcher:
         The body of a 200.
 
         Raises:
-            FetchFailed: Something else came, too much, too late, or nothing was asked for at all.
+            RemoteFetchFailed: Something else came, too much, too late, or nothing was asked for.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -147,10 +148,14 @@ async def _get(client: httpx.AsyncClient, url: httpx.URL, address: Address) -> b
         if answer.headers.get("content-encoding", "identity") != "identity":
             raise RemoteFetchFailed("it answered compressed, which was not asked for")
         body = bytearray()
+        chunks = 0
         async for chunk in answer.aiter_raw():
             body += chunk
+            chunks += 1
             if len(body) > MAX_BYTES:
                 raise RemoteFetchFailed(f"it answered more than {MAX_BYTES} bytes")
+            if chunks > MAX_CHUNKS:
+                raise RemoteFetchFailed(f"it answered in more than {MAX_CHUNKS} pieces")
         return bytes(body)
     finally:
         await answer.aclose()
