@@ -29,7 +29,7 @@ from authsvc.http.pages.demo import demo_router
 from authsvc.http.pages.docs import docs_router
 from authsvc.http.request.cookies import Cookies
 from authsvc.http.request.csrf import Origins
-from authsvc.http.request.service import Clock, Service
+from authsvc.http.request.service import Service
 from authsvc.http.response.errors import install_errors
 from authsvc.http.wellknown import jwks, revocations
 from authsvc.http.wellknown.metadata import metadata_router
@@ -52,6 +52,7 @@ from authsvc.settings import Settings, usable_cores
 from authsvc.store import readiness
 from authsvc.store.database import Database
 from authsvc.store.group_commit import GroupCommit
+from authsvc_client.clock import Clock, SystemClock
 
 SAMPLE_INTERVAL = timedelta(seconds=5)
 RELOAD_INTERVAL = timedelta(seconds=15)
@@ -164,7 +165,7 @@ async def _open(settings: Settings, clock: Clock | None, stack: AsyncExitStack) 
         settings.database_url.get_secret_value(), now=clock.now if clock else None
     )
     stack.push_async_callback(db.close)
-    clock = clock or Clock()
+    clock = clock or SystemClock()
     passphrase = settings.keys_passphrase
     keys = KeyDirectory(
         settings.keys_dir,

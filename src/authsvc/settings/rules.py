@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from authsvc.settings.errors import PREFIX
+from authsvc.settings.model import Fields
 from authsvc.settings.values import require_origin
-
-if TYPE_CHECKING:
-    from authsvc.settings.model import Settings
 
 # OWASP Password Storage: pairs of (memory KiB, passes) that are equally strong with one lane.
 OWASP_ARGON2 = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
@@ -20,7 +17,7 @@ MIN_PREFIX_LENGTH = {4: 8, 6: 16}
 MIN_METRICS_TOKEN = 16  # characters
 
 
-def general_problems(settings: Settings) -> list[str]:
+def general_problems(settings: Fields) -> list[str]:
     """What is wrong anywhere."""
     problems = []
     try:
@@ -63,7 +60,7 @@ def general_problems(settings: Settings) -> list[str]:
     return problems
 
 
-def production_problems(settings: Settings) -> list[str]:
+def production_problems(settings: Fields) -> list[str]:
     """What production refuses."""
     problems = []
     if settings.database_url is None:

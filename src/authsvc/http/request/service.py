@@ -1,9 +1,12 @@
-"""What lives as long as the process, and the clock; an endpoint asks for it first."""
+"""
+What lives as long as the process, with the clock; an endpoint asks for it first.
+
+The clock is for tokens and keys; families go by the database's.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -16,14 +19,7 @@ from authsvc.keys.assertion_signer import AssertionSigner
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc.store.group_commit import GroupCommit
-
-
-class Clock:
-    """The process's clock, for tokens and keys; families go by the database's."""
-
-    def now(self) -> datetime:
-        """The time, in UTC."""
-        return datetime.now(UTC)
+from authsvc_client.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
