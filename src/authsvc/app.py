@@ -60,11 +60,11 @@ PRUNE_INTERVAL = timedelta(minutes=5)
 
 # What is asked for most (see Edge).
 DIRECT: Direct = {
-    ("POST", refresh.PATH): refresh.refresh,
-    ("POST", login.PATH): login.login,
-    ("GET", jwks.PATH): jwks.jwks,
-    ("GET", verify.PATH): verify.verify,
-    ("HEAD", verify.PATH): verify.verify,
+    ("POST", refresh.PATH): refresh.post,
+    ("POST", login.PATH): login.post,
+    ("GET", jwks.PATH): jwks.get,
+    ("GET", verify.PATH): verify.get,
+    ("HEAD", verify.PATH): verify.get,
 }
 
 log = structlog.get_logger("authsvc")

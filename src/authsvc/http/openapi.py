@@ -20,15 +20,7 @@ from authsvc.http.request.cookies import Cookies
 from authsvc.http.response.oauth_errors import OAUTH_ERROR, OAUTH_PATHS
 from authsvc.http.response.problem_schema import PROBLEM, PROBLEM_JSON, documented, refusals
 from authsvc.http.wellknown import jwks, metadata, revocations
-from authsvc.protocol.errors import (
-    BadRequest,
-    InternalError,
-    MalformedJson,
-    PayloadTooLarge,
-    Refusal,
-    UnsupportedMediaType,
-    ValidationFailed,
-)
+from authsvc.protocol import errors
 from authsvc.settings import Settings
 
 Json = dict[str, Any]
@@ -184,12 +176,16 @@ def _describe_success(operation: Json) -> None:
 
 def _add_shared_refusals(operation: Json) -> None:
     """What the edge and the parser refuse before an endpoint is called."""
-    shared: list[type[Refusal]] = [BadRequest, PayloadTooLarge, InternalError]
+    shared: list[type[errors.Refusal]] = [
+        errors.BadRequest,
+        errors.PayloadTooLarge,
+        errors.InternalError,
+    ]
     if "requestBody" in operation:
-        shared += [MalformedJson, UnsupportedMediaType, ValidationFailed]
+        shared += [errors.MalformedJson, errors.UnsupportedMediaType, errors.ValidationFailed]
     responses = operation["responses"]
     if "422" in responses and PROBLEM_JSON not in responses["422"]["content"]:
-        shared.append(ValidationFailed)
+        shared.append(errors.ValidationFailed)
     for response in responses.values():
         if PROBLEM_JSON in response.get("content", {}):
             shared += documented(response)

@@ -8,7 +8,8 @@ starts them, and prometheus_client then keeps the numbers in files there, which 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client import (
@@ -21,6 +22,7 @@ from prometheus_client import (
     multiprocess,
 )
 
+from authsvc.protocol.errors import Refusal
 from authsvc.protocol.refresh import Verdict
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -126,6 +128,15 @@ class OutcomeCounter:
     def labels(self, outcome: str) -> Counter:
         """The counter of one outcome."""
         return self._children.get(outcome) or self._children[OTHER]
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Count a refusal under its code."""
+        try:
+            yield
+        except Refusal as refusal:
+            self.labels(outcome=refusal.code).inc()
+            raise
 
 
 refresh_total = OutcomeCounter(

@@ -14,7 +14,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.errors import ValidationFailed
 from authsvc.protocol.grants import FIRST_PARTY
 from authsvc.protocol.host_names import has_sound_host, is_private_address
 from authsvc.protocol.oauth_errors import InvalidScope, InvalidTarget
@@ -270,4 +270,4 @@ def _is_uuid(text: str) -> bool:
 
 def invalid_member(member: str, message: str) -> ValidationFailed:
     """The refusal of a registration for one member."""
-    return ValidationFailed(member, errors=(FieldError(("body", member), message, member),))
+    return ValidationFailed.of("body", member, msg=message, type=member, detail=member)

@@ -16,23 +16,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from authsvc.flows.verify import Demands, Identity
-from authsvc.flows.verify import verify as verify_flow
-from authsvc.http.gateway.verify_query import PARAMETERS as QUERY_PARAMETERS
-from authsvc.http.gateway.verify_query import read_query
+from authsvc.flows.verify import Demands, Identity, verify
+from authsvc.http.gateway import verify_query
 from authsvc.http.request.credentials import Use, access_credential, check_csrf_token
 from authsvc.http.request.service import Service, service_of
-from authsvc.http.response.errors import refusals
+from authsvc.http.response.problem_schema import refusals
 from authsvc.observe.metrics import VERIFY_OUTCOMES, verify_total
-from authsvc.protocol.errors import (
-    CsrfFailed,
-    DatabaseUnavailable,
-    DuplicateCredentials,
-    Forbidden,
-    Refusal,
-    Unauthenticated,
-    ValidationFailed,
-)
+from authsvc.protocol import errors
 from authsvc_client.tokens.claims import ROLE_NAME
 
 PATH = "/auth/verify"
@@ -42,7 +32,7 @@ ORIGINAL_METHOD = ("X-Forwarded-Method", "X-Original-Method")
 router = APIRouter()
 
 PARAMETERS: list[dict[str, Any]] = [
-    *QUERY_PARAMETERS,
+    *verify_query.PARAMETERS,
     *(
         {
             "name": name,
@@ -74,16 +64,17 @@ IDENTITY_HEADERS: dict[str, Any] = {
 
 @router.get(
     PATH,
+    name="verify",
     response_class=Response,
     tags=["gateway"],
     summary="Whose request is this?",
     responses=refusals(
-        Unauthenticated,
-        DuplicateCredentials,
-        Forbidden,
-        CsrfFailed,
-        ValidationFailed,
-        DatabaseUnavailable,
+        errors.Unauthenticated,
+        errors.DuplicateCredentials,
+        errors.Forbidden,
+        errors.CsrfFailed,
+        errors.ValidationFailed,
+        errors.DatabaseUnavailable,
     )
     | {
         200: {
@@ -93,7 +84,7 @@ IDENTITY_HEADERS: dict[str, Any] = {
     },
     openapi_extra={"parameters": PARAMETERS},
 )
-async def verify(request: Request) -> Response:
+async def get(request: Request) -> Response:
     """
     Verify the access token of a request that a gateway has received, and answer its identity.
 
@@ -106,13 +97,13 @@ async def verify(request: Request) -> Response:
     service = service_of(request)
     now = service.clock.now()
     try:
-        query = read_query(
+        query = verify_query.read_query(
             request.scope["query_string"], upstreams=service.settings.assertion_upstreams
         )
         if query.upstream is not None and not _by_trusted_proxy(request):
-            raise Forbidden("not_a_trusted_proxy")
+            raise errors.Forbidden("not_a_trusted_proxy")
         identity = _identify(request, service, query.demands, now)
-    except Refusal as refusal:
+    except errors.Refusal as refusal:
         cause = refusal.detail if refusal.detail in VERIFY_OUTCOMES else refusal.code
         verify_total.labels(outcome=cause).inc()
         raise
@@ -130,7 +121,7 @@ async def verify(request: Request) -> Response:
     return Response(headers={"Cache-Control": "no-store", **headers})
 
 
-router.add_api_route(PATH, verify, methods=["HEAD"], include_in_schema=False)
+router.add_api_route(PATH, get, methods=["HEAD"], include_in_schema=False)
 
 
 def _identify(
@@ -144,8 +135,8 @@ def _identify(
     """
     presented = access_credential(request, service, _use)
     if presented is None:
-        raise Unauthenticated("no_credential", error=None)
-    identity = verify_flow(
+        raise errors.Unauthenticated("no_credential", error=None)
+    identity = verify(
         service.issuer,
         service.revocations,
         access_token=presented.token,

@@ -26,7 +26,7 @@ from authsvc.http.pages.static_page import (
     StaticPage,
 )
 from authsvc.http.request.service import service_of
-from authsvc.http.response.errors import refusals
+from authsvc.http.response.problem_schema import refusals
 from authsvc.protocol.errors import ValidationFailed
 
 PATH = "/auth/continue"

@@ -23,13 +23,7 @@ from authsvc.http.request.csrf import check_login_origin, check_origin
 from authsvc.http.request.service import Service, service_of
 from authsvc.keys.csrf_tokens import verify_csrf_token
 from authsvc.keys.device_cookies import open_device_cookie
-from authsvc.protocol.errors import (
-    BadRequest,
-    CsrfFailed,
-    DuplicateCredentials,
-    InvalidRefreshToken,
-    Unauthenticated,
-)
+from authsvc.protocol import errors
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc_client.tokens.secret import Secret
 
@@ -87,7 +81,7 @@ def access_credential(
         return None
     use = use_of(request)
     if use is Use.HANDSHAKE and "origin" not in request.headers:
-        raise CsrfFailed("origin")
+        raise errors.CsrfFailed("origin")
     if use is not Use.READ:
         check_origin(request.headers, service.origins)
     return AccessCredential(token, needs_csrf_token=use is Use.WRITE)
@@ -119,7 +113,7 @@ def refresh_credential(
     if in_body is None:
         return RefreshCredential(cookie, by_cookie=cookie is not None)
     if cookie is not None:
-        raise DuplicateCredentials("cookie and body")
+        raise errors.DuplicateCredentials("cookie and body")
     return RefreshCredential(Secret(in_body), by_cookie=False)
 
 
@@ -136,10 +130,10 @@ def open_refresh_token(
     if presented.by_cookie:
         check_origin(request.headers, service.origins)
     if presented.token is None:
-        raise InvalidRefreshToken("none_presented")
+        raise errors.InvalidRefreshToken("none_presented")
     token = service.keys.open_refresh_token(presented.token, now=now)
     if presented.by_cookie != token.delivery.by_cookie:
-        raise InvalidRefreshToken("wrong_transport")
+        raise errors.InvalidRefreshToken("wrong_transport")
     if token.delivery is Delivery.WEB:
         check_csrf_token(request, service, (token.family_id,))
     return token
@@ -163,7 +157,7 @@ def logout_credentials(
     access_cookies = cookies.every(service.cookies.access)
     refresh_cookies = cookies.every(service.cookies.refresh)
     if refresh_cookies and in_body is not None:
-        raise DuplicateCredentials("cookie and body")
+        raise errors.DuplicateCredentials("cookie and body")
     if refresh_cookies or access_cookies:
         check_origin(request.headers, service.origins)
     else:
@@ -178,7 +172,7 @@ def logout_credentials(
         check_csrf_token(request, service, of_web_cookies)
     credentials = LogoutCredentials((*bearers, *by_cookie), (*refresh_by_cookie, *in_bodies))
     if not credentials.session_ids:
-        raise Unauthenticated("nothing authentic was presented")
+        raise errors.Unauthenticated("nothing authentic was presented")
     return credentials
 
 
@@ -214,12 +208,12 @@ def bearer_token(request: Request) -> Secret | None:
     """
     values = request.headers.getlist("authorization")
     if len(values) > 1:
-        raise BadRequest("authorization twice")
+        raise errors.BadRequest("authorization twice")
     scheme, _, token = "".join(values).strip().partition(" ")
     if scheme.lower() != "bearer":
         return None
     if not token.strip():
-        raise BadRequest("bearer without a token")
+        raise errors.BadRequest("bearer without a token")
     return Secret(token.strip())
 
 
@@ -239,14 +233,14 @@ def check_csrf_token(request: Request, service: Service, session_ids: Collection
     if len(values) != 1 or not any(
         verify_csrf_token(service.keys.refresh, session_id, values[0]) for session_id in session_ids
     ):
-        raise CsrfFailed("csrf_token")
+        raise errors.CsrfFailed("csrf_token")
 
 
 def _bearer_if_any(request: Request) -> tuple[Secret, ...]:
     """A header that is not well formed is no credential, and must not stop a logout."""
     try:
         token = bearer_token(request)
-    except BadRequest:
+    except errors.BadRequest:
         return ()
     return () if token is None else (token,)
 
@@ -259,7 +253,7 @@ def _authentic_access_tokens(
     for token in presented:
         try:
             session_id = service.issuer.verify_authentic(token, now=now).sid
-        except Unauthenticated:
+        except errors.Unauthenticated:
             continue
         if session_id is not None:
             found.append((token, session_id))
@@ -274,6 +268,6 @@ def _authentic_refresh_tokens(
     for text in presented:
         try:
             found.append(service.keys.open_refresh_token(text, now=now))
-        except InvalidRefreshToken:
+        except errors.InvalidRefreshToken:
             continue
     return found

@@ -7,9 +7,8 @@ The clock is for tokens and keys; families go by the database's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Request
 
 from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.flows.runtime import Runtime
@@ -40,12 +39,3 @@ def service_of(request: Request) -> Service:
     """The service that `app.create_app` put together."""
     found: Service = request.app.state.service
     return found
-
-
-# FastAPI runs a plain function in a thread of its own, and a refresh would wait for five of
-# them; coroutine functions run where they stand.
-async def _the_service(request: Request) -> Service:
-    return service_of(request)
-
-
-TheService = Annotated[Service, Depends(_the_service)]

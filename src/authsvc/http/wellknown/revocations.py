@@ -23,7 +23,7 @@ NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 router = APIRouter()
 
 
-async def revocations(request: Request) -> Response:
+async def get(request: Request) -> Response:
     """Send the feed, or what came to it since a number."""
     service = service_of(request)
     found = service.revocations.feed(
@@ -47,7 +47,7 @@ def _asks_for_clients(request: Request) -> bool:
     return KINDS_ASKED in request.query_params.getlist(KINDS_PARAMETER)
 
 
-router.add_route(PATH, revocations, methods=["GET"], include_in_schema=False)
+router.add_route(PATH, get, methods=["GET"], name="revocations", include_in_schema=False)
 
 # For the OpenAPI document.
 PATH_ITEM: dict[str, Any] = {

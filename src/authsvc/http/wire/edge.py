@@ -23,12 +23,7 @@ from authsvc.http.wire.head import Headers, read_head
 from authsvc.http.wire.security_headers import SecurityHeaders
 from authsvc.observe.logging import configure_logging, request_id_var
 from authsvc.observe.metrics import observe_request
-from authsvc.protocol.errors import (
-    DatabaseUnavailable,
-    InternalError,
-    Refusal,
-    ValidationFailed,
-)
+from authsvc.protocol import errors
 from authsvc.settings import Settings
 
 # Seconds. Every wait of ours has a shorter limit of its own; this is for what they add up to.
@@ -114,13 +109,13 @@ class Edge:
             self._guard.check(scope, head)
             receive = await limited(receive, head)
             await self._call(scope, receive, answer)
-        except Refusal as refusal:
+        except errors.Refusal as refusal:
             await answer.refuse(request, refusal, receive)
         except ClientDisconnect:
             answer.status = CLIENT_GONE
         except Exception as exc:  # noqa: BLE001 - the last resort: no request goes unanswered
             self._log.exception("unhandled_exception", exc_info=exc)
-            await answer.refuse(request, InternalError("unhandled exception"), receive)
+            await answer.refuse(request, errors.InternalError("unhandled exception"), receive)
 
     async def _call(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
@@ -137,7 +132,7 @@ class Edge:
             if not deadline.expired():
                 raise
             # What we wait for is the database, or the CPU; for the caller it is the same.
-            raise DatabaseUnavailable("request deadline") from None
+            raise errors.DatabaseUnavailable("request deadline") from None
 
     def _resolve_client(self, scope: Scope, head: Headers) -> None:
         """Put the client itself into the scope where the peer is a trusted proxy."""
@@ -155,7 +150,7 @@ class Edge:
                 scope["scheme"] = proto.decode()
 
     def _write(
-        self, scope: Scope, route: str, status: int, seconds: float, refusal: Refusal | None
+        self, scope: Scope, route: str, status: int, seconds: float, refusal: errors.Refusal | None
     ) -> None:
         """
         One line per request: no path (it may hold anything), no query, no header.
@@ -176,7 +171,7 @@ class Edge:
             if refusal.detail:
                 fields["detail"] = refusal.detail
         # What a gateway asks wrongly is its operator's slip, who sees a bare 500 or 503 there.
-        slip = route in ASKED_BY_GATEWAYS and isinstance(refusal, ValidationFailed)
+        slip = route in ASKED_BY_GATEWAYS and isinstance(refusal, errors.ValidationFailed)
         if status >= HTTP_500_INTERNAL_SERVER_ERROR or slip:
             self._log.warning("request", **fields)
         elif route in PROBES and refusal is None:
@@ -238,7 +233,7 @@ class _Answer:
             message = {**message, "headers": headers}
         await self._send(message)
 
-    async def refuse(self, request: Request, refusal: Refusal, receive: Receive) -> None:
+    async def refuse(self, request: Request, refusal: errors.Refusal, receive: Receive) -> None:
         """Say no, unless an answer has begun: then the server closes the connection."""
         self.deadline = None
         if self.started:
