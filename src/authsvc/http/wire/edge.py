@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from authsvc.http.request.client_ip import resolve_client
 from authsvc.http.request.csrf import Origins
 from authsvc.http.response.errors import refusal_response
 from authsvc.http.wire.body_limit import limited
-from authsvc.http.wire.cors import ASKED_BY_GATEWAYS, Cors
+from authsvc.http.wire.cors import ASKED_BY_GATEWAYS, Cors, Header
 from authsvc.http.wire.guard import PROBES, Guard
 from authsvc.http.wire.head import Headers, read_head
 from authsvc.http.wire.security_headers import SecurityHeaders
@@ -77,7 +78,9 @@ class Edge:
         state["request_id"] = request_id
         token = request_id_var.set(request_id)
         head = read_head(scope)
-        answer = _Answer(scope, send, request_id.encode(), self._cors, self._security_headers, head)
+        answer = _Answer(
+            scope["path"], send, request_id.encode(), self._cors, self._security_headers, head
+        )
         try:
             await self._serve(scope, receive, answer, head)
         finally:
@@ -180,43 +183,21 @@ class Edge:
             self._log.info("request", **fields)
 
 
+@dataclass(slots=True)
 class _Answer:
     """An answer on its way out: completes its headers and remembers its status."""
 
-    __slots__ = (
-        "_cors",
-        "_head",
-        "_path",
-        "_request_id",
-        "_security_headers",
-        "_send",
-        "deadline",
-        "extra",
-        "route",
-        "started",
-        "status",
-    )
-
-    def __init__(
-        self,
-        scope: Scope,
-        send: Send,
-        request_id: bytes,
-        cors: Cors,
-        security_headers: SecurityHeaders,
-        head: Headers,
-    ) -> None:
-        self._path: str = scope["path"]
-        self._send = send
-        self._request_id = request_id
-        self._cors = cors
-        self._security_headers = security_headers
-        self._head = head
-        self.deadline: asyncio.Timeout | None = None
-        self.extra: tuple[tuple[bytes, bytes], ...] = ()
-        self.route: str | None = None
-        self.started = False
-        self.status = CLIENT_GONE
+    path: str
+    transport: Send
+    request_id: bytes
+    cors: Cors
+    security_headers: SecurityHeaders
+    head: Headers
+    deadline: asyncio.Timeout | None = None
+    extra: tuple[Header, ...] = ()
+    route: str | None = None
+    started: bool = False
+    status: int = CLIENT_GONE
 
     async def send(self, message: Message) -> None:
         """Pass a message of the application on."""
@@ -226,12 +207,12 @@ class _Answer:
             if self.deadline is not None and not self.deadline.expired():
                 # An answer that has begun takes as long as its reader does.
                 self.deadline.reschedule(None)
-            headers = [*message["headers"], (b"x-request-id", self._request_id), *self.extra]
-            origin = self._head.get(b"origin")
-            headers += self._cors.headers(self._path, origin[0] if origin else None)
-            self._security_headers.complete(headers, self._path)
+            headers = [*message["headers"], (b"x-request-id", self.request_id), *self.extra]
+            origin = self.head.get(b"origin")
+            headers += self.cors.headers(self.path, origin[0] if origin else None)
+            self.security_headers.complete(headers, self.path)
             message = {**message, "headers": headers}
-        await self._send(message)
+        await self.transport(message)
 
     async def refuse(self, request: Request, refusal: errors.Refusal, receive: Receive) -> None:
         """Say no, unless an answer has begun: then the server closes the connection."""
