@@ -22,8 +22,7 @@ from authsvc.http.auth import login, logout, refresh
 from authsvc.http.gateway import verify
 from authsvc.http.oauth import introspect, revoke, token
 from authsvc.http.openapi import install_openapi
-from authsvc.http.ops.health import health_router
-from authsvc.http.ops.metrics import metrics_router, record
+from authsvc.http.ops import health, metrics
 from authsvc.http.pages import continue_session
 from authsvc.http.pages.demo import demo_router
 from authsvc.http.pages.docs import docs_router
@@ -144,14 +143,12 @@ def create_app(
     install_errors(app, issuer=settings.issuer)
     app.include_router(docs_router(settings))
     app.include_router(demo_router(settings))
-    app.include_router(jwks.router)
-    app.include_router(revocations.router)
     app.include_router(metadata_router(settings))
-    app.include_router(health_router(settings, version=app.version))
-    app.include_router(metrics_router(settings))
-    for module in (register, login, refresh, logout, me, sessions, change_password, verify):
+    for module in (jwks, revocations, health, metrics, register, login, refresh, logout):
         app.include_router(module.router)
-    for module in (continue_session, token, introspect, revoke):
+    for module in (me, sessions, change_password, verify, continue_session):
+        app.include_router(module.router)
+    for module in (token, introspect, revoke):
         app.include_router(module.router)
     install_openapi(app, settings)
     return app
@@ -267,7 +264,7 @@ async def _follow_revocations(service: Service) -> None:
 
 async def _sample(service: Service, connections: Connections) -> None:
     """What a gauge shows between two requests."""
-    record(service)
+    metrics.record(service)
     connections.record()
 
 

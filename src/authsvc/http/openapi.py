@@ -7,7 +7,6 @@ begin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -140,13 +139,14 @@ def describe(app: FastAPI, settings: Settings) -> Json:
         for route in iter_route_contexts(app.routes)
         for method in route.methods or ()
     }
-    for path, method, operation in _operations(document):
-        operation["operationId"] = names[path, method]
-        _describe_success(operation)
-        if path not in OAUTH_PATHS:  # which describe all of theirs themselves
-            _add_shared_refusals(operation)
-        if operation["operationId"] in SECURITY:
-            operation["security"] = SECURITY[operation["operationId"]]
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            operation["operationId"] = names[path, method]
+            _describe_success(operation)
+            if path not in OAUTH_PATHS:  # which describe all of theirs themselves
+                _add_shared_refusals(operation)
+            if operation["operationId"] in SECURITY:
+                operation["security"] = SECURITY[operation["operationId"]]
     schemas = document["components"]["schemas"]
     # FastAPI's form of a 422, which we never answer with.
     for name in ("HTTPValidationError", "ValidationError"):
@@ -154,12 +154,6 @@ def describe(app: FastAPI, settings: Settings) -> Json:
     schemas |= {"Problem": PROBLEM, "OAuthError": OAUTH_ERROR, **jwks.SCHEMAS}
     document["components"]["securitySchemes"] = _security_schemes(settings)
     return document
-
-
-def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
-    for path, item in document["paths"].items():
-        for method, operation in item.items():
-            yield path, method, operation
 
 
 def _describe_success(operation: Json) -> None:
@@ -202,27 +196,24 @@ def _security_schemes(settings: Settings) -> Json:
             "bearerFormat": "JWT",
             "description": "The `access_token` of a login or refresh.",
         },
-        "access_cookie": {
-            "type": "apiKey",
-            "in": "cookie",
-            "name": cookies.access.name,
-            "description": "Set by a login with `web` delivery; the browser sends it by itself.",
-        },
-        "refresh_cookie": {
-            "type": "apiKey",
-            "in": "cookie",
-            "name": cookies.refresh.name,
-            "description": "Set by a login with `spa` or `web` delivery.",
-        },
+        "access_cookie": _api_key(
+            "cookie",
+            cookies.access.name,
+            "Set by a login with `web` delivery; the browser sends it by itself.",
+        ),
+        "refresh_cookie": _api_key(
+            "cookie", cookies.refresh.name, "Set by a login with `spa` or `web` delivery."
+        ),
         "client_secret_basic": {
             "type": "http",
             "scheme": "basic",
             "description": "Id and secret of a client, each form-encoded (RFC 6749 §2.3.1).",
         },
-        "csrf_token": {
-            "type": "apiKey",
-            "in": "header",
-            "name": "X-CSRF-Token",
-            "description": "The `csrf_token` of a login with `web` delivery.",
-        },
+        "csrf_token": _api_key(
+            "header", "X-CSRF-Token", "The `csrf_token` of a login with `web` delivery."
+        ),
     }
+
+
+def _api_key(where: str, name: str, description: str) -> Json:
+    return {"type": "apiKey", "in": where, "name": name, "description": description}

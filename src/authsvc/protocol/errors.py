@@ -15,7 +15,7 @@ The tree of refusals: every way in which authsvc says no.
 
 `code`, `title` and `description` are public and constant per class; `detail` is private and
 goes to the log only, with one exception that its class names. Which HTTP status a class has is
-known to `http/response/errors.py` alone.
+known to `http/response/problem_schema.py` alone.
 """
 
 from __future__ import annotations
@@ -104,10 +104,8 @@ class ValidationFailed(Refusal):
     code = "validation_error"
     description = "The request has members that are missing, unknown or invalid; see `errors`."
 
-    def __init__(
-        self, detail: str = "", *, errors: tuple[FieldError, ...] = (), **kwargs: timedelta | None
-    ) -> None:
-        super().__init__(detail, **kwargs)
+    def __init__(self, detail: str = "", *, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(detail)
         self.errors = errors
 
     @classmethod
@@ -170,14 +168,8 @@ class Unauthenticated(Refusal):
         "The request needs a valid access token: `Authorization: Bearer …` or the access cookie."
     )
 
-    def __init__(
-        self,
-        detail: str = "",
-        *,
-        error: str | None = "invalid_token",
-        retry_after: timedelta | None = None,
-    ) -> None:
-        super().__init__(detail, retry_after=retry_after)
+    def __init__(self, detail: str = "", *, error: str | None = "invalid_token") -> None:
+        super().__init__(detail)
         self.error = error
 
 

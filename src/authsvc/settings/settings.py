@@ -68,7 +68,7 @@ class Settings(Fields):
     def _together(self) -> Self:
         if not self.issuer:
             object.__setattr__(self, "issuer", f"http://localhost:{self.port}")
-        problems = general_problems(self)
+        problems = [*general_problems(self)]
         if "env" not in self.model_fields_set and not problems:
             # Nobody meant the open rules of development for what the world can reach.
             public = self.issuer.startswith("https://") and not self.issuer_is_loopback

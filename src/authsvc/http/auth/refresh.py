@@ -1,5 +1,6 @@
 """POST /auth/refresh."""
 
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,7 +10,7 @@ from starlette.responses import JSONResponse
 from authsvc.flows.refresh import refresh
 from authsvc.http.request.caller import caller
 from authsvc.http.request.credentials import open_refresh_token, refresh_credential
-from authsvc.http.request.fields import StrictBody, json_body
+from authsvc.http.request.fields import StrictBody, json_body, parameter
 from authsvc.http.request.service import service_of
 from authsvc.http.request.strict_json import read_object
 from authsvc.http.request.validation import read_body
@@ -23,8 +24,7 @@ PATH = "/auth/refresh"
 
 router = APIRouter()
 
-KEY_LENGTHS = range(16, 256)
-VISIBLE_ASCII = range(0x21, 0x7F)
+IDEMPOTENCY_KEY = re.compile(r"[!-~]{16,255}", re.ASCII)  # visible ASCII
 
 
 class Refresh(StrictBody):
@@ -35,17 +35,14 @@ class Refresh(StrictBody):
 
 PARAMETERS_AND_BODY: dict[str, Any] = {
     "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": (
-                "16 to 255 visible ASCII characters, a new random value for each token that is "
-                "spent. Repeat it when an answer was lost: the same successor comes again, at "
-                "any time. **Without it a 503 or a lost answer may cost a native session.**"
-            ),
-            "schema": {"type": "string", "minLength": 16, "maxLength": 255, "pattern": "^[!-~]+$"},
-        }
+        parameter(
+            "Idempotency-Key",
+            "header",
+            "16 to 255 visible ASCII characters, a new random value for each token that is spent. "
+            "Repeat it when an answer was lost: the same successor comes again, at any time. "
+            "**Without it a 503 or a lost answer may cost a native session.**",
+            {"type": "string", "minLength": 16, "maxLength": 255, "pattern": "^[!-~]+$"},
+        )
     ],
     **json_body(Refresh, required=False),
 }
@@ -89,7 +86,7 @@ async def post(request: Request) -> JSONResponse:
     came = service.clock.now()
     members = await read_object(request, optional=True)
     body = Refresh() if members is None else read_body(Refresh, members)
-    presented = refresh_credential(request, service, in_body=body.refresh_token)
+    presented, by_cookie = refresh_credential(request, service, in_body=body.refresh_token)
     key = _idempotency_key(request)
     try:
         session = await refresh(
@@ -97,7 +94,7 @@ async def post(request: Request) -> JSONResponse:
             service.group_commit,
             service.issuer,
             service.keys,
-            token=open_refresh_token(request, service, presented, now=came),
+            token=open_refresh_token(request, service, presented, by_cookie=by_cookie, now=came),
             idempotency_key=key,
             lifetimes=service.lifetimes,
             caller=caller(request),
@@ -125,16 +122,11 @@ def _idempotency_key(request: Request) -> Secret | None:
     values = request.headers.getlist("idempotency-key")
     if not values:
         return None
-    key = values[0]
-    if (
-        len(values) > 1
-        or len(key) not in KEY_LENGTHS
-        or any(ord(character) not in VISIBLE_ASCII for character in key)
-    ):
+    if len(values) > 1 or not IDEMPOTENCY_KEY.fullmatch(values[0]):
         raise errors.ValidationFailed.of(
             "header",
             "Idempotency-Key",
             msg="Send it once, as 16 to 255 visible ASCII characters.",
             type="idempotency_key",
         )
-    return Secret(key)
+    return Secret(values[0])

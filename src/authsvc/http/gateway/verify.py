@@ -19,6 +19,7 @@ from starlette.responses import Response
 from authsvc.flows.verify import Demands, Identity, verify
 from authsvc.http.gateway import verify_query
 from authsvc.http.request.credentials import Use, access_credential, check_csrf_token
+from authsvc.http.request.fields import parameter
 from authsvc.http.request.service import Service, service_of
 from authsvc.http.response.problem_schema import refusals
 from authsvc.observe.metrics import VERIFY_OUTCOMES, verify_total
@@ -31,19 +32,16 @@ ORIGINAL_METHOD = ("X-Forwarded-Method", "X-Original-Method")
 
 router = APIRouter()
 
-PARAMETERS: list[dict[str, Any]] = [
+PARAMETERS = [
     *verify_query.PARAMETERS,
     *(
-        {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "description": (
-                "The method of the original request; believed from `AUTHSVC_TRUSTED_PROXIES`. "
-                "Without it a cookie needs the CSRF token, as for a write."
-            ),
-            "schema": {"type": "string"},
-        }
+        parameter(
+            name,
+            "header",
+            "The method of the original request; believed from `AUTHSVC_TRUSTED_PROXIES`. Without "
+            "it a cookie needs the CSRF token, as for a write.",
+            {"type": "string"},
+        )
         for name in ORIGINAL_METHOD
     ),
 ]
@@ -117,8 +115,17 @@ async def get(request: Request) -> Response:
         if query.upstream is None
         else service.assertions.sign(identity.claims, upstream=query.upstream, now=now)
     )
-    headers = _headers(identity) | {"X-Identity-Assertion": assertion}
-    return Response(headers={"Cache-Control": "no-store", **headers})
+    # A name that got past our rules, by SQL for instance, could break out of the header.
+    roles = sorted(role for role in identity.claims.roles if ROLE_NAME.fullmatch(role))
+    return Response(
+        headers={
+            "Cache-Control": "no-store",
+            "X-User-ID": str(identity.user_id),
+            "X-User-Roles": ",".join(roles),
+            "X-Session-ID": str(identity.session_id),
+            "X-Identity-Assertion": assertion,
+        }
+    )
 
 
 router.add_api_route(PATH, get, methods=["HEAD"], include_in_schema=False)
@@ -177,13 +184,3 @@ def _opens_websocket(request: Request) -> bool:
         or "sec-websocket-version" in request.headers
         or request.headers.get("upgrade", "").lower() == "websocket"
     )
-
-
-def _headers(identity: Identity) -> dict[str, str]:
-    # A name that got past our rules, by SQL for instance, could break out of the header.
-    roles = sorted(role for role in identity.claims.roles if ROLE_NAME.fullmatch(role))
-    return {
-        "X-User-ID": str(identity.user_id),
-        "X-User-Roles": ",".join(roles),
-        "X-Session-ID": str(identity.session_id),
-    }

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl
 
 from authsvc.flows.verify import Demands
+from authsvc.http.request.fields import parameter
 from authsvc.protocol.errors import ValidationFailed
 from authsvc.settings.upstreams import Upstream
 from authsvc_client.tokens.claims import ROLE_NAME
@@ -21,35 +21,30 @@ from authsvc_client.verifier.authorization import SCOPE_TOKEN
 
 NAMES = ("roles", "scope", "upstream")
 
-PARAMETERS: list[dict[str, Any]] = [
-    {
-        "name": "roles",
-        "in": "query",
-        "required": False,
-        "description": "The user must have **any** of these roles; comma separated.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.:,-]+$"},
-        "example": "admin,editor",
-    },
-    {
-        "name": "scope",
-        "in": "query",
-        "required": False,
-        "description": "The token must have **all** of this scope (RFC 6749 §3.3).",
-        "schema": {"type": "string"},
-        "example": "orders:read orders:write",
-    },
-    {
-        "name": "upstream",
-        "in": "query",
-        "required": False,
-        "description": (
-            "Sign an identity assertion for this service, one of `AUTHSVC_ASSERTION_UPSTREAMS`; "
-            "for a proxy in `AUTHSVC_TRUSTED_PROXIES` only. What that setting requires for it is "
-            "required as well."
-        ),
-        "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]*$", "maxLength": 64},
-        "example": "orders",
-    },
+PARAMETERS = [
+    parameter(
+        "roles",
+        "query",
+        "The user must have **any** of these roles; comma separated.",
+        {"type": "string", "pattern": "^[A-Za-z0-9_.:,-]+$"},
+        example="admin,editor",
+    ),
+    parameter(
+        "scope",
+        "query",
+        "The token must have **all** of this scope (RFC 6749 §3.3).",
+        {"type": "string"},
+        example="orders:read orders:write",
+    ),
+    parameter(
+        "upstream",
+        "query",
+        "Sign an identity assertion for this service, one of `AUTHSVC_ASSERTION_UPSTREAMS`; for a "
+        "proxy in `AUTHSVC_TRUSTED_PROXIES` only. What that setting requires for it is required "
+        "as well.",
+        {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]*$", "maxLength": 64},
+        example="orders",
+    ),
 ]
 
 

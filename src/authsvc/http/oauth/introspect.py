@@ -1,6 +1,6 @@
 """POST /oauth/introspect (RFC 7662)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -81,14 +81,7 @@ async def post(request: Request) -> JSONResponse:
 
 def _as_json(claims: AccessTokenClaims) -> dict[str, object]:
     """A claim with nothing to say is left out, as in the token."""
-    members: dict[str, Any] = {
-        "scope": claims.scope,
-        "sid": str(claims.sid) if claims.sid else None,
-        "roles": list(claims.roles),
-        "auth_time": int(claims.auth_time.timestamp()) if claims.auth_time else None,
-        "amr": list(claims.amr),
-    }
-    return {
+    members: dict[str, object] = {
         "active": True,
         "token_type": "Bearer",
         "iss": claims.iss,
@@ -99,5 +92,10 @@ def _as_json(claims: AccessTokenClaims) -> dict[str, object]:
         "iat": int(claims.iat.timestamp()),
         "nbf": int(claims.nbf.timestamp()),
         "jti": claims.jti,
-        **{name: value for name, value in members.items() if value},
+        "scope": claims.scope,
+        "sid": str(claims.sid) if claims.sid else None,
+        "roles": list(claims.roles),
+        "auth_time": int(claims.auth_time.timestamp()) if claims.auth_time else None,
+        "amr": list(claims.amr),
     }
+    return {name: value for name, value in members.items() if value}

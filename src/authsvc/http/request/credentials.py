@@ -9,6 +9,7 @@ page of ours (see `csrf`), and with `web` delivery bring the session's signed do
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -87,38 +88,25 @@ def access_credential(
     return AccessCredential(token, needs_csrf_token=use is Use.WRITE)
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshCredential:
-    """
-    What a request presents as its refresh token, if anything.
-
-    Args:
-        by_cookie: Whether it came in the cookie (else in the body).
-    """
-
-    token: Secret | None
-    by_cookie: bool
-
-
 def refresh_credential(
     request: Request, service: Service, *, in_body: str | None
-) -> RefreshCredential:
+) -> tuple[Secret | None, bool]:
     """
-    The one refresh token of a request.
+    The one refresh token of a request, if any, and whether it came in the cookie.
 
     Raises:
         DuplicateCredentials: Two cookies, or a cookie and a body.
     """
     cookie = our_cookies(request).only(service.cookies.refresh)
     if in_body is None:
-        return RefreshCredential(cookie, by_cookie=cookie is not None)
+        return cookie, cookie is not None
     if cookie is not None:
         raise errors.DuplicateCredentials("cookie and body")
-    return RefreshCredential(Secret(in_body), by_cookie=False)
+    return Secret(in_body), False
 
 
 def open_refresh_token(
-    request: Request, service: Service, presented: RefreshCredential, *, now: datetime
+    request: Request, service: Service, presented: Secret | None, *, by_cookie: bool, now: datetime
 ) -> RefreshToken:
     """
     Judge a refresh token by all that it says itself: garbage costs an HMAC and no SQL (rule 1).
@@ -127,12 +115,12 @@ def open_refresh_token(
         InvalidRefreshToken: None, not one of ours, or it came by the other transport.
         CsrfFailed: A cookie from a foreign page, or of `web` delivery without its CSRF token.
     """
-    if presented.by_cookie:
+    if by_cookie:
         check_origin(request.headers, service.origins)
-    if presented.token is None:
+    if presented is None:
         raise errors.InvalidRefreshToken("none_presented")
-    token = service.keys.open_refresh_token(presented.token, now=now)
-    if presented.by_cookie != token.delivery.by_cookie:
+    token = service.keys.open_refresh_token(presented, now=now)
+    if by_cookie != token.delivery.by_cookie:
         raise errors.InvalidRefreshToken("wrong_transport")
     if token.delivery is Delivery.WEB:
         check_csrf_token(request, service, (token.family_id,))
@@ -251,12 +239,10 @@ def _authentic_access_tokens(
     """Those that we signed for a session, each with its session."""
     found = []
     for token in presented:
-        try:
+        with suppress(errors.Unauthenticated):
             session_id = service.issuer.verify_authentic(token, now=now).sid
-        except errors.Unauthenticated:
-            continue
-        if session_id is not None:
-            found.append((token, session_id))
+            if session_id is not None:
+                found.append((token, session_id))
     return found
 
 
@@ -266,8 +252,6 @@ def _authentic_refresh_tokens(
     """The refresh tokens with a MAC of ours."""
     found = []
     for text in presented:
-        try:
+        with suppress(errors.InvalidRefreshToken):
             found.append(service.keys.open_refresh_token(text, now=now))
-        except errors.InvalidRefreshToken:
-            continue
     return found

@@ -1,4 +1,4 @@
-"""The members that several request bodies share."""
+"""The members that several request bodies share, and how the document describes requests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ def json_body(model: type[StrictBody], *, required: bool = True) -> dict[str, An
     """What FastAPI has to be told of an endpoint that reads its request itself (`app.DIRECT`)."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": required, "content": content}}
+
+
+def parameter(
+    name: str, where: str, description: str, schema: dict[str, Any], **more: object
+) -> dict[str, Any]:
+    """As `json_body`, of an optional parameter."""
+    said = {"required": False, "description": description, "schema": schema}
+    return {"name": name, "in": where, **said, **more}
 
 
 def _password(presented: str) -> Secret:
