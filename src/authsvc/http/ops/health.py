@@ -5,7 +5,6 @@ Alive is the process, and nothing else: a restart does not mend a database. Read
 that a login needs.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -16,8 +15,6 @@ from authsvc.http.request.service import service_of
 
 OK: Literal["ok"] = "ok"
 NO_STORE = {"Cache-Control": "no-store"}
-
-Readiness = Callable[[], Awaitable[dict[str, str]]]
 
 
 class Health(BaseModel):
@@ -60,8 +57,7 @@ async def healthz() -> Response:
 )
 async def readyz(request: Request) -> Response:
     """Say whether this replica can serve: a writable database of the right schema, a key."""
-    readiness: Readiness = request.app.state.readiness
-    checks = await readiness()
+    checks: dict[str, str] = await request.app.state.readiness()
     ready = all(check == OK for check in checks.values())
     body: dict[str, Any] = {"status": OK if ready else "unready", "checks": checks}
     return JSONResponse(body, 200 if ready else 503, NO_STORE)
