@@ -193,7 +193,7 @@ def answer_before_commit() -> None:
     """A planted bug: the logout is answered while it is still to be done."""
     from authsvc.http.auth import logout  # noqa: PLC0415 - in the child only
 
-    genuine: Callable[..., Awaitable[bool]] = logout.logout_flow  # type: ignore[attr-defined]  # replaced on purpose
+    genuine: Callable[..., Awaitable[bool]] = logout.logout  # type: ignore[attr-defined]  # replaced on purpose
     running = set()
 
     async def later(*args: Any, **kwargs: Any) -> bool:
@@ -202,4 +202,4 @@ def answer_before_commit() -> None:
         task.add_done_callback(running.discard)
         return True
 
-    logout.logout_flow = later  # type: ignore[attr-defined]
+    logout.logout = later  # type: ignore[attr-defined]

@@ -143,10 +143,10 @@ def _raise_after_login() -> None:
     """A planted bug at the end of a path: only who registered, then logged in, gets there."""
     from authsvc.http.auth import login  # noqa: PLC0415 - in the child only
 
-    genuine = login.login_flow  # type: ignore[attr-defined]  # it is imported there
+    genuine = login.login  # type: ignore[attr-defined]  # it is imported there
 
-    async def login_flow(*args: Any, **kwargs: Any) -> Any:
+    async def and_fail(*args: Any, **kwargs: Any) -> Any:
         await genuine(*args, **kwargs)
         raise ZeroDivisionError
 
-    login.login_flow = login_flow  # type: ignore[attr-defined]  # as above
+    login.login = and_fail  # type: ignore[attr-defined]  # as above

@@ -22,14 +22,13 @@ from authsvc.http.auth import login, logout, refresh
 from authsvc.http.gateway import verify
 from authsvc.http.oauth import introspect, revoke, token
 from authsvc.http.openapi import install_openapi
-from authsvc.http.ops.health import health_router
-from authsvc.http.ops.metrics import metrics_router, record
+from authsvc.http.ops import health, metrics
 from authsvc.http.pages import continue_session
 from authsvc.http.pages.demo import demo_router
 from authsvc.http.pages.docs import docs_router
 from authsvc.http.request.cookies import Cookies
 from authsvc.http.request.csrf import Origins
-from authsvc.http.request.service import Clock, Service
+from authsvc.http.request.service import Service
 from authsvc.http.response.errors import install_errors
 from authsvc.http.wellknown import jwks, revocations
 from authsvc.http.wellknown.metadata import metadata_router
@@ -52,6 +51,7 @@ from authsvc.settings import Settings, usable_cores
 from authsvc.store import readiness
 from authsvc.store.database import Database
 from authsvc.store.group_commit import GroupCommit
+from authsvc_client.clock import Clock, SystemClock
 
 SAMPLE_INTERVAL = timedelta(seconds=5)
 RELOAD_INTERVAL = timedelta(seconds=15)
@@ -59,11 +59,11 @@ PRUNE_INTERVAL = timedelta(minutes=5)
 
 # What is asked for most (see Edge).
 DIRECT: Direct = {
-    ("POST", refresh.PATH): refresh.refresh,
-    ("POST", login.PATH): login.login,
-    ("GET", jwks.PATH): jwks.jwks,
-    ("GET", verify.PATH): verify.verify,
-    ("HEAD", verify.PATH): verify.verify,
+    ("POST", refresh.PATH): refresh.post,
+    ("POST", login.PATH): login.post,
+    ("GET", jwks.PATH): jwks.get,
+    ("GET", verify.PATH): verify.get,
+    ("HEAD", verify.PATH): verify.get,
 }
 
 log = structlog.get_logger("authsvc")
@@ -143,14 +143,12 @@ def create_app(
     install_errors(app, issuer=settings.issuer)
     app.include_router(docs_router(settings))
     app.include_router(demo_router(settings))
-    app.include_router(jwks.router)
-    app.include_router(revocations.router)
     app.include_router(metadata_router(settings))
-    app.include_router(health_router(settings, version=app.version))
-    app.include_router(metrics_router(settings))
-    for module in (register, login, refresh, logout, me, sessions, change_password, verify):
+    for module in (jwks, revocations, health, metrics, register, login, refresh, logout):
         app.include_router(module.router)
-    for module in (continue_session, token, introspect, revoke):
+    for module in (me, sessions, change_password, verify, continue_session):
+        app.include_router(module.router)
+    for module in (token, introspect, revoke):
         app.include_router(module.router)
     install_openapi(app, settings)
     return app
@@ -164,7 +162,7 @@ async def _open(settings: Settings, clock: Clock | None, stack: AsyncExitStack) 
         settings.database_url.get_secret_value(), now=clock.now if clock else None
     )
     stack.push_async_callback(db.close)
-    clock = clock or Clock()
+    clock = clock or SystemClock()
     passphrase = settings.keys_passphrase
     keys = KeyDirectory(
         settings.keys_dir,
@@ -266,7 +264,7 @@ async def _follow_revocations(service: Service) -> None:
 
 async def _sample(service: Service, connections: Connections) -> None:
     """What a gauge shows between two requests."""
-    record(service)
+    metrics.record(service)
     connections.record()
 
 

@@ -15,9 +15,9 @@ import pytest
 import uvicorn
 
 from authsvc.app import create_app
-from authsvc.http.request.service import Clock
 from authsvc.keys.rotation import create_first_keys
 from authsvc.settings import Settings
+from authsvc_client.clock import SystemClock
 from authsvc_client.session import FileStore, NativeSession
 from tests.conftest import START
 from tests.support.live import EMAIL, PASSWORD, free_port
@@ -25,7 +25,7 @@ from tests.support.live import EMAIL, PASSWORD, free_port
 CHEAP_ARGON2 = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 1}
 
 
-class MovableClock(Clock):
+class MovableClock(SystemClock):
     """Everybody's clock: the service's, its database's, the client's and the verifier's."""
 
     def __init__(self) -> None:

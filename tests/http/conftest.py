@@ -15,9 +15,9 @@ import pytest
 from fastapi import FastAPI
 
 from authsvc.app import create_app
-from authsvc.http.request.service import Clock
 from authsvc.keys.rotation import create_first_keys
 from authsvc.settings import Settings
+from authsvc_client.clock import SystemClock
 from tests.conftest import START
 
 BASE_URL = "http://localhost:8000"
@@ -30,7 +30,7 @@ CHEAP_ARGON2 = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 
 PATHS: dict[str, Any] = {}
 
 
-class MovableClock(Clock):
+class MovableClock(SystemClock):
     """Both clocks, moved by hand."""
 
     def __init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from fastapi import FastAPI
 
 from authsvc.http.openapi import install_openapi
 from authsvc.http.pages.docs import ASSETS, docs_router
-from authsvc.http.pages.static_page import CONTENT_SECURITY_POLICY
+from authsvc.http.pages.static_page import CONTENT_SECURITY_POLICY, MEDIA_TYPES
 from authsvc.http.wellknown import jwks, revocations
 from authsvc.http.wellknown.metadata import metadata_router
 from authsvc.settings import Settings
@@ -58,7 +59,7 @@ async def test_every_asset_of_the_page_may_be_kept_for_ever(client: httpx.AsyncC
             answer.status_code,
             answer.headers["cache-control"],
         )
-        assert ASSETS[name][1] == answer.headers["content-type"]
+        assert MEDIA_TYPES[Path(name).suffix] == answer.headers["content-type"]
         assert "nosniff" == answer.headers["x-content-type-options"]
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.exceptions import HTTPException
 
 from authsvc.http.request.strict_json import StrictJSONRoute
-from authsvc.http.response.errors import PROBLEM_JSON, STATUS, status_of
+from authsvc.http.response.problem_schema import PROBLEM_JSON, STATUS, status_of
 from authsvc.protocol import errors
 from authsvc.protocol.errors import (
     DatabaseUnavailable,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from authsvc.protocol.audit import Caller, RevokeReason
-from authsvc.protocol.errors import FieldError, NotFound, ValidationFailed
+from authsvc.protocol.errors import NotFound, ValidationFailed
 from authsvc.store import sessions, users
 from authsvc.store.database import Database, uninterrupted
 from authsvc.store.tables import RefreshFamily
@@ -141,13 +141,5 @@ def check_reason(reason: str) -> None:
         ValidationFailed: It is.
     """
     if not reason.strip() or len(reason) > MAX_REASON or not reason.isprintable():
-        raise ValidationFailed(
-            "reason",
-            errors=(
-                FieldError(
-                    ("body", "reason"),
-                    f"Use 1 to {MAX_REASON} printable characters.",
-                    "reason",
-                ),
-            ),
-        )
+        msg = f"Use 1 to {MAX_REASON} printable characters."
+        raise ValidationFailed.of("body", "reason", msg=msg, type="reason", detail="reason")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from authsvc.protocol.audit import Caller, RevokeReason
-from authsvc.protocol.errors import FieldError, NotFound, ValidationFailed
+from authsvc.protocol.errors import NotFound, ValidationFailed
 from authsvc.store import refresh_families, sessions
 from authsvc.store.database import Database
 from authsvc.store.tables import RefreshFamily
@@ -50,8 +50,9 @@ def _seen(cursor: str) -> tuple[datetime, UUID]:
         moment = EPOCH + int.from_bytes(found[:MOMENT_BYTES]) * MICROSECOND
         return moment, UUID(bytes=found[MOMENT_BYTES:])
     except (ValueError, OverflowError):
-        error = FieldError(("query", "cursor"), "Use `next` of the page before.", "cursor")
-        raise ValidationFailed("cursor", errors=(error,)) from None
+        raise ValidationFailed.of(
+            "query", "cursor", msg="Use `next` of the page before.", type="cursor", detail="cursor"
+        ) from None
 
 
 async def end_session(

@@ -7,7 +7,6 @@ begin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -20,15 +19,7 @@ from authsvc.http.request.cookies import Cookies
 from authsvc.http.response.oauth_errors import OAUTH_ERROR, OAUTH_PATHS
 from authsvc.http.response.problem_schema import PROBLEM, PROBLEM_JSON, documented, refusals
 from authsvc.http.wellknown import jwks, metadata, revocations
-from authsvc.protocol.errors import (
-    BadRequest,
-    InternalError,
-    MalformedJson,
-    PayloadTooLarge,
-    Refusal,
-    UnsupportedMediaType,
-    ValidationFailed,
-)
+from authsvc.protocol import errors
 from authsvc.settings import Settings
 
 Json = dict[str, Any]
@@ -148,13 +139,14 @@ def describe(app: FastAPI, settings: Settings) -> Json:
         for route in iter_route_contexts(app.routes)
         for method in route.methods or ()
     }
-    for path, method, operation in _operations(document):
-        operation["operationId"] = names[path, method]
-        _describe_success(operation)
-        if path not in OAUTH_PATHS:  # which describe all of theirs themselves
-            _add_shared_refusals(operation)
-        if operation["operationId"] in SECURITY:
-            operation["security"] = SECURITY[operation["operationId"]]
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            operation["operationId"] = names[path, method]
+            _describe_success(operation)
+            if path not in OAUTH_PATHS:  # which describe all of theirs themselves
+                _add_shared_refusals(operation)
+            if operation["operationId"] in SECURITY:
+                operation["security"] = SECURITY[operation["operationId"]]
     schemas = document["components"]["schemas"]
     # FastAPI's form of a 422, which we never answer with.
     for name in ("HTTPValidationError", "ValidationError"):
@@ -162,12 +154,6 @@ def describe(app: FastAPI, settings: Settings) -> Json:
     schemas |= {"Problem": PROBLEM, "OAuthError": OAUTH_ERROR, **jwks.SCHEMAS}
     document["components"]["securitySchemes"] = _security_schemes(settings)
     return document
-
-
-def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
-    for path, item in document["paths"].items():
-        for method, operation in item.items():
-            yield path, method, operation
 
 
 def _describe_success(operation: Json) -> None:
@@ -184,12 +170,16 @@ def _describe_success(operation: Json) -> None:
 
 def _add_shared_refusals(operation: Json) -> None:
     """What the edge and the parser refuse before an endpoint is called."""
-    shared: list[type[Refusal]] = [BadRequest, PayloadTooLarge, InternalError]
+    shared: list[type[errors.Refusal]] = [
+        errors.BadRequest,
+        errors.PayloadTooLarge,
+        errors.InternalError,
+    ]
     if "requestBody" in operation:
-        shared += [MalformedJson, UnsupportedMediaType, ValidationFailed]
+        shared += [errors.MalformedJson, errors.UnsupportedMediaType, errors.ValidationFailed]
     responses = operation["responses"]
     if "422" in responses and PROBLEM_JSON not in responses["422"]["content"]:
-        shared.append(ValidationFailed)
+        shared.append(errors.ValidationFailed)
     for response in responses.values():
         if PROBLEM_JSON in response.get("content", {}):
             shared += documented(response)
@@ -206,27 +196,24 @@ def _security_schemes(settings: Settings) -> Json:
             "bearerFormat": "JWT",
             "description": "The `access_token` of a login or refresh.",
         },
-        "access_cookie": {
-            "type": "apiKey",
-            "in": "cookie",
-            "name": cookies.access.name,
-            "description": "Set by a login with `web` delivery; the browser sends it by itself.",
-        },
-        "refresh_cookie": {
-            "type": "apiKey",
-            "in": "cookie",
-            "name": cookies.refresh.name,
-            "description": "Set by a login with `spa` or `web` delivery.",
-        },
+        "access_cookie": _api_key(
+            "cookie",
+            cookies.access.name,
+            "Set by a login with `web` delivery; the browser sends it by itself.",
+        ),
+        "refresh_cookie": _api_key(
+            "cookie", cookies.refresh.name, "Set by a login with `spa` or `web` delivery."
+        ),
         "client_secret_basic": {
             "type": "http",
             "scheme": "basic",
             "description": "Id and secret of a client, each form-encoded (RFC 6749 §2.3.1).",
         },
-        "csrf_token": {
-            "type": "apiKey",
-            "in": "header",
-            "name": "X-CSRF-Token",
-            "description": "The `csrf_token` of a login with `web` delivery.",
-        },
+        "csrf_token": _api_key(
+            "header", "X-CSRF-Token", "The `csrf_token` of a login with `web` delivery."
+        ),
     }
+
+
+def _api_key(where: str, name: str, description: str) -> Json:
+    return {"type": "apiKey", "in": where, "name": name, "description": description}

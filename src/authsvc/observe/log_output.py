@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from threading import Event, Lock, Thread
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 MAX_LINES = 4096  # that wait for the sink; about a megabyte
 FLUSH_SECONDS = 1.0  # at the end, for a sink that takes nothing
@@ -23,16 +23,6 @@ AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes as a whole, whoever else wr
 
 Stream = Literal["stdout", "stderr"]
 Each = TypeVar("Each")
-
-
-class Sink(Protocol):
-    """What takes lines."""
-
-    def write(self, line: str) -> None:
-        """Take one line without its end; raises nothing."""
-
-    def end(self) -> None:
-        """Write out what waits."""
 
 
 class Dropped:
@@ -64,7 +54,11 @@ class Direct:
         self._stream = stream
 
     def write(self, line: str) -> None:
-        """Write one line with one call, so that lines of several processes do not mix."""
+        """
+        Write one line, which comes without its end; raises nothing.
+
+        With one call, so that lines of several processes do not mix.
+        """
         stream = getattr(sys, self._stream)
         try:
             stream.write(line + "\n")
@@ -149,6 +143,9 @@ class Background:
                 for _ in range(data.count(b"\n", begin, end)):
                     dropped.add()
                 begin = end
+
+
+Sink = Direct | Background
 
 
 def _taken(waiting: deque[Each]) -> list[Each]:

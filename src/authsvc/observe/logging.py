@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -58,11 +59,11 @@ def configure_logging(settings: Settings, *, background: bool = False) -> Sink:
         background: Write from a thread, as a service must.
     """
     level = LEVELS[settings.log_level]
-    pipeline = _Pipeline(_renderer(settings.log_format))
+    line = partial(_line, _renderer(settings.log_format))
     sink = _sink("stdout" if settings.log_format == "json" else "stderr", background=background)
     output = _Output(sink)
     structlog.configure(
-        processors=[pipeline],
+        processors=[lambda _, method, event: line(method, event)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         context_class=dict,
         logger_factory=lambda *_: output,
@@ -72,7 +73,7 @@ def configure_logging(settings: Settings, *, background: bool = False) -> Sink:
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h, _Bridge)]:
         root.removeHandler(handler)
-    root.addHandler(_Bridge(pipeline, output))
+    root.addHandler(_Bridge(line, output))
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
@@ -92,37 +93,27 @@ def _sink(stream: Stream, *, background: bool) -> Sink:
     return Direct(stream)
 
 
-class _Pipeline:
+def _line(render: Render, level: str, event: Event) -> str:
     """From a logged event to a line of text; the only processor."""
-
-    def __init__(self, render: Render) -> None:
-        self._render = render
-
-    def __call__(self, logger: object, method: str, event: Event) -> str:
-        del logger
-        return self.line(method, event)
-
-    def line(self, level: str, event: Event) -> str:
-        """The event as one line."""
-        entry: dict[str, Any] = {
-            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
-            "level": level,
-            "event": plain("event", event.pop("event", "")),
-        }
-        request_id = request_id_var.get()
-        if request_id is not None:
-            entry["request_id"] = request_id
-        exc = event.pop("exc_info", None)
-        for key, value in event.items():
-            entry[key] = plain(key, value)
-        if exc:
-            entry["exception"] = describe_exception(exc)
-        text = self._render(entry)
-        if len(text) > MAX_LINE:
-            entry = {key: entry[key] for key in ALWAYS if key in entry} | {"cut": len(text)}
-            text = self._render(entry)
-        # Looked for in the whole line at once, which is cheap; cut out of the single values.
-        return self._render(redacted(entry)) if needs_redaction(text) else text
+    entry: dict[str, Any] = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+        "level": level,
+        "event": plain("event", event.pop("event", "")),
+    }
+    request_id = request_id_var.get()
+    if request_id is not None:
+        entry["request_id"] = request_id
+    exc = event.pop("exc_info", None)
+    for key, value in event.items():
+        entry[key] = plain(key, value)
+    if exc:
+        entry["exception"] = describe_exception(exc)
+    text = render(entry)
+    if len(text) > MAX_LINE:
+        entry = {key: entry[key] for key in ALWAYS if key in entry} | {"cut": len(text)}
+        text = render(entry)
+    # Looked for in the whole line at once, which is cheap; cut out of the single values.
+    return render(redacted(entry)) if needs_redaction(text) else text
 
 
 class _Output:
@@ -141,9 +132,9 @@ class _Output:
 class _Bridge(logging.Handler):
     """Standard library records, through the same pipeline."""
 
-    def __init__(self, pipeline: _Pipeline, output: _Output) -> None:
+    def __init__(self, line: Callable[[str, Event], str], output: _Output) -> None:
         super().__init__()
-        self._pipeline = pipeline
+        self._line = line
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -157,12 +148,12 @@ class _Bridge(logging.Handler):
         event: Event = {"event": message, "logger": record.name}
         if record.exc_info:
             event["exc_info"] = record.exc_info
-        self._output.msg(self._pipeline.line(record.levelname.lower(), event))
+        self._output.msg(self._line(record.levelname.lower(), event))
 
 
 def _renderer(log_format: Literal["console", "json"]) -> Render:
     if log_format == "json":
-        return _json_line
+        return _ENCODER.encode
     console = ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False, pad_event_to=24)
 
     def console_line(entry: Mapping[str, Any]) -> str:
@@ -174,7 +165,3 @@ def _renderer(log_format: Literal["console", "json"]) -> Render:
         return line
 
     return console_line
-
-
-def _json_line(entry: Mapping[str, Any]) -> str:
-    return _ENCODER.encode(entry)

@@ -8,7 +8,9 @@ starts them, and prometheus_client then keeps the numbers in files there, which 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -21,6 +23,7 @@ from prometheus_client import (
     multiprocess,
 )
 
+from authsvc.protocol.errors import Refusal
 from authsvc.protocol.refresh import Verdict
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -113,19 +116,30 @@ VERIFY_OUTCOMES = (
 disable_created_metrics()  # type: ignore[no-untyped-call]  # no types there
 # Not the library's global one, which other libraries share.
 REGISTRY = CollectorRegistry()
+counter = partial(Counter, registry=REGISTRY)
+gauge = partial(Gauge, registry=REGISTRY)
 
 
 class OutcomeCounter:
     """A counter with one label from a closed set; another value counts as `other`."""
 
     def __init__(self, name: str, documentation: str, outcomes: Iterable[str]) -> None:
-        counter = Counter(name, documentation, ["outcome"], registry=REGISTRY)
+        total = counter(name, documentation, ["outcome"])
         # Made at once, so that a rate is known from the first scrape on.
-        self._children = {str(o): counter.labels(outcome=str(o)) for o in (*outcomes, OTHER)}
+        self._children = {str(o): total.labels(outcome=str(o)) for o in (*outcomes, OTHER)}
 
     def labels(self, outcome: str) -> Counter:
         """The counter of one outcome."""
         return self._children.get(outcome) or self._children[OTHER]
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Count a refusal under its code."""
+        try:
+            yield
+        except Refusal as refusal:
+            self.labels(outcome=refusal.code).inc()
+            raise
 
 
 refresh_total = OutcomeCounter(
@@ -144,21 +158,18 @@ revocation_total = OutcomeCounter(
 verify_total = OutcomeCounter(
     "authsvc_verify_total", "Requests of gateways by outcome.", VERIFY_OUTCOMES
 )
-key_problems_total = Counter(
+key_problems_total = counter(
     "authsvc_key_problems_total",
     "Key files that were refused, and keys that appeared after their activation.",
-    registry=REGISTRY,
 )
-log_lines_dropped = Counter(
+log_lines_dropped = counter(
     "authsvc_log_lines_dropped_total",
     "Log lines that were lost, because their reader was too slow or refused them.",
-    registry=REGISTRY,
 )
-_requests = Counter(
+_requests = counter(
     "authsvc_http_requests_total",
     "HTTP requests by route template, method and class of status.",
     ["route", "method", "status"],
-    registry=REGISTRY,
 )
 _seconds = Histogram(
     "authsvc_http_request_duration_seconds",
@@ -167,72 +178,56 @@ _seconds = Histogram(
     buckets=BUCKETS,
     registry=REGISTRY,
 )
-password_queued = Gauge(
+password_queued = gauge(
     "authsvc_password_hashing_queued",
     "Passwords waiting to be hashed.",
     multiprocess_mode="livesum",
-    registry=REGISTRY,
 )
-password_running = Gauge(
+password_running = gauge(
     "authsvc_password_hashing_running",
     "Passwords that are being hashed.",
     multiprocess_mode="livesum",
-    registry=REGISTRY,
 )
-password_longest = Gauge(
+password_longest = gauge(
     "authsvc_password_hashing_longest_seconds",
     "How long the oldest password that is being hashed has been in its thread.",
     multiprocess_mode="livemax",
-    registry=REGISTRY,
 )
-pool_connections = Gauge(
+pool_connections = gauge(
     "authsvc_database_pool_connections",
     "Open connections of the pool for hot statements.",
     multiprocess_mode="livesum",
-    registry=REGISTRY,
 )
-pool_in_use = Gauge(
+pool_in_use = gauge(
     "authsvc_database_pool_in_use",
     "Connections of that pool that run a statement.",
     multiprocess_mode="livesum",
-    registry=REGISTRY,
 )
-signing_key_age = Gauge(
+signing_key_age = gauge(
     "authsvc_signing_key_age_seconds",
     "How long the signing key has been signing; NaN without one.",
     multiprocess_mode="livemostrecent",
-    registry=REGISTRY,
 )
-next_activation = Gauge(
+next_activation = gauge(
     "authsvc_signing_key_next_activation_seconds",
     "Time until the next signing key takes over; NaN when none is waiting.",
     multiprocess_mode="livemostrecent",
-    registry=REGISTRY,
 )
-revocations = Gauge(
-    "authsvc_revocations",
-    "Entries of the revocation feed.",
-    multiprocess_mode="livemax",
-    registry=REGISTRY,
+revocations = gauge(
+    "authsvc_revocations", "Entries of the revocation feed.", multiprocess_mode="livemax"
 )
-revocations_age = Gauge(
+revocations_age = gauge(
     "authsvc_revocations_age_seconds",
     "Since when a process has learnt of no revocation, though there may be some; NaN at first.",
     multiprocess_mode="livemax",
-    registry=REGISTRY,
 )
-
-open_connections = Gauge(
-    "authsvc_open_connections",
-    "Open connections of clients.",
-    multiprocess_mode="livesum",
-    registry=REGISTRY,
+open_connections = gauge(
+    "authsvc_open_connections", "Open connections of clients.", multiprocess_mode="livesum"
 )
-descriptors_left = Gauge(
+descriptors_left = gauge(
     "authsvc_descriptors_left",
     "Files and connections that a process may still open.",
     multiprocess_mode="livemin",
-    registry=REGISTRY,
 )
 
 _request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}

@@ -52,9 +52,7 @@ _QUOTED = r"""\\?"(?:[^"\\]|\\.)*+"?|'(?:[^'\\]|\\.)*+'?"""
 # One lower-case word after a scheme is prose: "not a bearer token".
 _PROSE = r"(?![a-z]{1,20}(?![\w.~+/=-]))"
 PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(art1|acs1)\.[\w-]*+"), r"\1." + CUT),
-    (re.compile(r"eyJ[\w-]{5}[\w.-]*+"), "eyJ" + CUT),
-    (re.compile(r"\$argon2[^\s\"']*+"), "$argon2" + CUT),
+    (re.compile(r"""(art1\.|acs1\.|\$argon2|eyJ(?=[\w-]{5}))[^\s"']*+"""), r"\1" + CUT),
     # To the end of the value: the headers of an encrypted key hold hyphens, as its end does.
     (re.compile(r"-----BEGIN [A-Z ]{0,24}KEY-----(?s:.)*+"), CUT),
     # A value that was cut may have lost the end of its password.
@@ -63,15 +61,11 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(rf"((?i:bearer|basic))\s{{1,4}}{_PROSE}[\w.~+/=-]{{4}}[\w.~+/=-]*+"),
         rf"\1 {CUT}",
     ),
-    # A header's value goes to its closing quote or to the end of the line.
-    (
-        re.compile(rf"(?i)(cookie|authorization){_SEPARATOR}(?:{_QUOTED}|[^\r\n]++)"),
-        rf"\1: {CUT}",
-    ),
+    # To the closing quote or to the end of the line, since the values of headers hold blanks.
     (
         re.compile(
-            r"(?i)(passwo?r?d|passphrase|secret|access_token|refresh_token|csrf_token|id_token"
-            rf"|x-csrf-token|idempotency-key){_SEPARATOR}(?:{_QUOTED}|[^\s,;&]++)"
+            r"(?i)(cookie|authorization|passwo?r?d|passphrase|secret|access_token|refresh_token"
+            rf"|csrf_token|id_token|x-csrf-token|idempotency-key){_SEPARATOR}(?:{_QUOTED}|[^\r\n]++)"
         ),
         rf"\1: {CUT}",
     ),

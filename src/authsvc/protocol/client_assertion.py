@@ -7,23 +7,20 @@ servers could be carried from the one to the other.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authsvc.protocol.client_keys import ALGORITHMS, ClientKey, signature_is_good
 from authsvc.protocol.oauth_errors import InvalidClient
 from authsvc_client.tokens import base64url, json_object
-from authsvc_client.tokens.claims import moment
+from authsvc_client.tokens.claims import LATEST, moment
+from authsvc_client.tokens.jws import COMPACT, MAX_LENGTH
 from authsvc_client.tokens.secret import Secret
 
-MAX_LENGTH = 8192  # characters; nothing is decoded before this check
 MAX_JTI = 255  # characters
 MAX_LIFETIME = timedelta(minutes=5)
 LEEWAY = timedelta(seconds=30)  # between the client's clock and ours, both ways
-LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last moment that datetime can hold
 
-COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 # An access token, an id token or a proof of possession is no assertion (RFC 8725 §3.11).
 TYPES = frozenset({"JWT", "client-authentication+jwt"})
 # They would bring a key along, or change what the rest means (RFC 8725 §3.10, RFC 7515 §4.1.11).

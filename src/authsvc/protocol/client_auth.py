@@ -7,7 +7,6 @@ Nothing here is verified; it is read.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -92,12 +91,9 @@ def parse_basic(header: str) -> tuple[str, Secret]:
         raise InvalidClient("malformed")
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        raise InvalidClient("malformed") from None
-    client_id, colon, secret = text.partition(":")
-    if not colon:
-        raise InvalidClient("malformed")
-    try:
+        client_id, colon, secret = text.partition(":")
+        if not colon:
+            raise ValueError
         return form_decoded(client_id), Secret(form_decoded(secret))
     except ValueError:
         raise InvalidClient("malformed") from None

@@ -14,7 +14,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.errors import ValidationFailed
 from authsvc.protocol.grants import FIRST_PARTY
 from authsvc.protocol.host_names import has_sound_host, is_private_address
 from authsvc.protocol.oauth_errors import InvalidScope, InvalidTarget
@@ -224,21 +224,10 @@ def check_jwks_uri(uri: str, *, loopback: bool = False) -> None:
     Raises:
         ValidationFailed: It is not an https URL without credentials and fragment.
     """
-    try:
-        parts = urlsplit(uri)
-        sound = (
-            AUDIENCE.fullmatch(uri) is not None
-            and has_sound_host(parts)
-            and (
-                parts.scheme == "https"
-                or (loopback and parts.scheme == "http" and is_loopback(parts.hostname or ""))
-            )
-            and "@" not in parts.netloc
-            and "#" not in uri
-        )
-    except ValueError:  # a port that is none, an unclosed bracket
-        sound = False
-    if not sound:
+    sound = AUDIENCE.fullmatch(uri) is not None and has_sound_host(uri) and "#" not in uri
+    parts = urlsplit(uri if sound else "")
+    local = loopback and parts.scheme == "http" and is_loopback(parts.hostname or "")
+    if not (parts.scheme == "https" or local) or "@" in parts.netloc:
         raise invalid_member("jwks_uri", "Use an https URL without credentials and fragment.")
 
 
@@ -251,12 +240,7 @@ def _check_reachable(uri: str, *, loopback: bool) -> None:
 
 def _sound_if_url(name: str) -> bool:
     """Whether a name is no URL, or one with a sound host; services may have private addresses."""
-    if not name.lower().startswith(("https:", "http:")):
-        return True
-    try:
-        return has_sound_host(urlsplit(name))
-    except ValueError:  # a port that is none, an unclosed bracket
-        return False
+    return not name.lower().startswith(("https:", "http:")) or has_sound_host(name)
 
 
 def _is_uuid(text: str) -> bool:
@@ -270,4 +254,4 @@ def _is_uuid(text: str) -> bool:
 
 def invalid_member(member: str, message: str) -> ValidationFailed:
     """The refusal of a registration for one member."""
-    return ValidationFailed(member, errors=(FieldError(("body", member), message, member),))
+    return ValidationFailed.of("body", member, msg=message, type=member, detail=member)

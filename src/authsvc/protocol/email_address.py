@@ -7,7 +7,7 @@ import unicodedata
 import email_validator
 from email_validator import EmailNotValidError, validate_email
 
-from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.errors import ValidationFailed
 
 MAX_LENGTH = 254  # RFC 5321 §4.5.3.1.3, as corrected by RFC 3696 erratum 1690
 SPECIAL_USE = frozenset(email_validator.SPECIAL_USE_DOMAIN_NAMES)  # IANA's registry, RFC 6761
@@ -29,14 +29,11 @@ def normal_form(presented: str) -> str:
     # behind the validator's back (CVE-2026-73420).
     address = _parse(unicodedata.normalize("NFC", presented).strip(" \t\r\n"))
     if address is None:
-        raise ValidationFailed(
-            errors=(
-                FieldError(
-                    loc=("body", "email"),
-                    msg="This is not an e-mail address; write one such as name@example.com.",
-                    type="email",
-                ),
-            )
+        raise ValidationFailed.of(
+            "body",
+            "email",
+            msg="This is not an e-mail address; write one such as name@example.com.",
+            type="email",
         )
     return address
 
@@ -60,14 +57,11 @@ def check_domain(address: str) -> None:
         ValidationFailed: Its domain is for special use (RFC 6761).
     """
     if address.rpartition(".")[2] in SPECIAL_USE:
-        raise ValidationFailed(
-            errors=(
-                FieldError(
-                    loc=("body", "email"),
-                    msg="Addresses of special-use domains, such as .local, are not accepted here.",
-                    type="email_domain",
-                ),
-            )
+        raise ValidationFailed.of(
+            "body",
+            "email",
+            msg="Addresses of special-use domains, such as .local, are not accepted here.",
+            type="email_domain",
         )
 
 

@@ -15,14 +15,14 @@ The tree of refusals: every way in which authsvc says no.
 
 `code`, `title` and `description` are public and constant per class; `detail` is private and
 goes to the log only, with one exception that its class names. Which HTTP status a class has is
-known to `http/response/errors.py` alone.
+known to `http/response/problem_schema.py` alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
@@ -38,6 +38,11 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
     title: ClassVar[str]
     description: ClassVar[str]
 
+    def __init_subclass__(cls) -> None:
+        """The title is the code in words, unless a class has its own."""
+        if "code" in vars(cls) and "title" not in vars(cls):
+            cls.title = cls.code.replace("_", " ").capitalize()
+
     def __init__(self, detail: str = "", *, retry_after: timedelta | None = None) -> None:
         super().__init__(detail or self.code)
         self.detail = detail
@@ -48,7 +53,6 @@ class BadRequest(Refusal):
     """The request as a whole makes no sense."""
 
     code = "bad_request"
-    title = "Bad request"
     description = "The request is not well formed. Compare it with /docs and send it again."
 
 
@@ -76,7 +80,6 @@ class DuplicateCredentials(BadRequest):
     """The same kind of credential arrived twice."""
 
     code = "duplicate_credentials"
-    title = "Duplicate credentials"
     description = (
         "The request carries a credential twice, such as a refresh token in the body and one "
         "in a cookie. Send exactly one."
@@ -87,7 +90,6 @@ class CookiesImpossible(BadRequest):
     """A cookie delivery was asked for from a cross-site page."""
 
     code = "cookies_impossible"
-    title = "Cookies impossible"
     description = (
         "The page is on another site than authsvc, or in a frame of another site, so the "
         "browser would drop the session cookies. Serve the page from the same site (locally: "
@@ -100,14 +102,16 @@ class ValidationFailed(Refusal):
     """A member of the request has a wrong type, form or length."""
 
     code = "validation_error"
-    title = "Validation error"
     description = "The request has members that are missing, unknown or invalid; see `errors`."
 
-    def __init__(
-        self, detail: str = "", *, errors: tuple[FieldError, ...] = (), **kwargs: timedelta | None
-    ) -> None:
-        super().__init__(detail, **kwargs)
+    def __init__(self, detail: str = "", *, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(detail)
         self.errors = errors
+
+    @classmethod
+    def of(cls, *loc: str | int, msg: str, type: str, detail: str = "") -> Self:  # noqa: A002 - as the field
+        """The refusal of one member; the arguments are those of `FieldError`."""
+        return cls(detail, errors=(FieldError(loc, msg, type),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,6 @@ class WeakPassword(ValidationFailed):
     """The password is on the block list or holds the account's own words."""
 
     code = "weak_password"
-    title = "Weak password"
     description = (
         "The password is too easy to guess: it is one of the most common passwords, or it "
         "contains the e-mail address or the service's name. Choose another; length helps most."
@@ -141,7 +144,6 @@ class InvalidCredentials(Refusal):
     """Login failed, for one of several reasons that look the same from outside."""
 
     code = "invalid_credentials"
-    title = "Invalid credentials"
     description = "The e-mail address or the password is wrong."
 
 
@@ -149,7 +151,6 @@ class InvalidRefreshToken(Refusal):
     """The refresh token does not work, for one of several reasons that look the same."""
 
     code = "invalid_refresh_token"
-    title = "Invalid refresh token"
     description = "The refresh token is not valid. Log in again."
 
 
@@ -167,14 +168,8 @@ class Unauthenticated(Refusal):
         "The request needs a valid access token: `Authorization: Bearer …` or the access cookie."
     )
 
-    def __init__(
-        self,
-        detail: str = "",
-        *,
-        error: str | None = "invalid_token",
-        retry_after: timedelta | None = None,
-    ) -> None:
-        super().__init__(detail, retry_after=retry_after)
+    def __init__(self, detail: str = "", *, error: str | None = "invalid_token") -> None:
+        super().__init__(detail)
         self.error = error
 
 
@@ -182,7 +177,6 @@ class Forbidden(Refusal):
     """The caller is known and may not do this."""
 
     code = "forbidden"
-    title = "Forbidden"
     description = "The caller is not allowed to do this."
 
 
@@ -205,7 +199,6 @@ class RegistrationClosed(Forbidden):
     """Self-registration is switched off."""
 
     code = "registration_closed"
-    title = "Registration closed"
     description = "New accounts are created by the administrator."
 
 
@@ -213,7 +206,6 @@ class CurrentPasswordWrong(Forbidden):
     """The current password of a password change is wrong."""
 
     code = "current_password_wrong"
-    title = "Current password wrong"
     description = "The current password is wrong. The session is still valid."
 
 
@@ -229,7 +221,6 @@ class NotFound(Refusal):
     """There is no such thing, or it is another user's."""
 
     code = "not_found"
-    title = "Not found"
     description = "There is nothing here."
 
 
@@ -237,7 +228,6 @@ class MethodNotAllowed(Refusal):
     """The path exists, the method does not."""
 
     code = "method_not_allowed"
-    title = "Method not allowed"
     description = "This method is not allowed here; see the `Allow` header."
 
 
@@ -245,7 +235,6 @@ class PayloadTooLarge(Refusal):
     """The body is over the limit."""
 
     code = "payload_too_large"
-    title = "Payload too large"
     description = "The body is larger than 64 KiB."
 
 
@@ -253,7 +242,6 @@ class UnsupportedMediaType(Refusal):
     """The body has a type this endpoint does not read."""
 
     code = "unsupported_media_type"
-    title = "Unsupported media type"
     description = "Send the body as application/json."
 
 
@@ -273,7 +261,6 @@ class TooManyAttempts(Refusal):
     """Throttled."""
 
     code = "too_many_attempts"
-    title = "Too many attempts"
     description = "There were too many attempts. Wait as long as Retry-After says, then try again."
 
 
@@ -291,7 +278,6 @@ class Overloaded(Refusal):
     """The password hashing queue is full; nothing was tried."""
 
     code = "overloaded"
-    title = "Overloaded"
     description = "The server is busy hashing passwords. Repeat the request after Retry-After."
 
 
@@ -299,7 +285,6 @@ class DatabaseUnavailable(Refusal):
     """The database cannot be asked; nothing is known to have changed."""
 
     code = "database_unavailable"
-    title = "Database unavailable"
     description = (
         "The server cannot reach its database. Nothing is lost: repeat the request after "
         "Retry-After, a refresh with the same Idempotency-Key."
@@ -318,5 +303,4 @@ class InternalError(Refusal):
     """A defect of ours."""
 
     code = "internal_error"
-    title = "Internal error"
     description = "Something went wrong inside authsvc. Report it with the request id."

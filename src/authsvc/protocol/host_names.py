@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import SplitResult
+from urllib.parse import urlsplit
 
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 MAX_NAME = 253  # characters (RFC 1035 §2.3.4, in text)
@@ -18,7 +18,7 @@ MAX_NAME = 253  # characters (RFC 1035 §2.3.4, in text)
 def is_host(host: str) -> bool:
     """Whether it is a host name, or an IP address in its plain form (IPv6 without brackets)."""
     labels = host.lower().split(".")
-    if _address(host) is not None:
+    if ip_address_of(host) is not None:
         return True
     return (
         len(host) <= MAX_NAME
@@ -30,23 +30,25 @@ def is_host(host: str) -> bool:
 
 def is_private_address(host: str) -> bool:
     """Whether it is an IP address that is not reachable from the Internet (SSRF)."""
-    address = _address(host)
+    address = ip_address_of(host)
     return address is not None and not address.is_global
 
 
-def has_sound_host(parts: SplitResult) -> bool:
-    """
-    Whether the host of a URL is one, and its port, if it names one, too.
-
-    Raises:
-        ValueError: The port is no number, or too large.
-    """
-    return parts.port != 0 and not parts.netloc.endswith(":") and is_host(parts.hostname or "")
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
+def has_sound_host(url: str) -> bool:
+    """Whether the host of a URL is one, and its port, if it names one, too."""
     try:
-        address = ip_address(host)
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # a port that is none, an unclosed bracket
+        return False
+    return port != 0 and not parts.netloc.endswith(":") and is_host(parts.hostname or "")
+
+
+def ip_address_of(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a text is; a zone id (`%eth0`) means something on one machine only."""
+    if "%" in host:
+        return None
+    try:
+        return ip_address(host)
     except ValueError:
         return None
-    return None if "%" in host else address  # a zone means something on one machine only

@@ -27,7 +27,6 @@ class InvalidRequest(OAuthRefusal):
     """A parameter is missing, repeated or malformed, or two credentials came at once."""
 
     code = "invalid_request"
-    title = "Invalid request"
     description = (
         "The form is malformed: a parameter is missing, repeated or not allowed here, or the "
         "client is authenticated in more than one way."
@@ -77,7 +76,6 @@ class InvalidClient(OAuthRefusal):
     """Client authentication failed, for one of several reasons that look the same."""
 
     code = "invalid_client"
-    title = "Invalid client"
     description = "Client authentication failed."
 
 
@@ -85,7 +83,6 @@ class UnauthorizedClient(OAuthRefusal):
     """The client may not use this grant."""
 
     code = "unauthorized_client"
-    title = "Unauthorized client"
     description = "The client may not use this grant type."
 
 
@@ -93,7 +90,6 @@ class UnsupportedGrantType(OAuthRefusal):
     """Not a grant of ours."""
 
     code = "unsupported_grant_type"
-    title = "Unsupported grant type"
     description = "The only grant type here is client_credentials."
 
 
@@ -101,7 +97,6 @@ class UnsupportedTokenType(OAuthRefusal):
     """A token of a kind that is not revoked one by one."""
 
     code = "unsupported_token_type"
-    title = "Unsupported token type"
     description = (
         "An access token of a user is not revoked by itself. Revoke the refresh token: that ends "
         "the session with all its tokens."
@@ -112,7 +107,6 @@ class ClientKeysUnavailable(OAuthRefusal):
     """The keys of a client cannot be fetched from where it publishes them."""
 
     code = "temporarily_unavailable"
-    title = "Client keys unavailable"
     description = "The keys of the client cannot be fetched from its jwks_uri."
 
 
@@ -120,7 +114,6 @@ class InvalidScope(OAuthRefusal):
     """A scope that is malformed or that the client was not given."""
 
     code = "invalid_scope"
-    title = "Invalid scope"
     description = "The scope is malformed, or the client may not have all of it."
 
 
@@ -128,7 +121,6 @@ class InvalidTarget(OAuthRefusal):
     """A resource the client was not given, or none where there is a choice (RFC 8707 §2)."""
 
     code = "invalid_target"
-    title = "Invalid target"
     description = (
         "Name exactly one resource that the client may use; only a client that has a single one "
         "may leave it out."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Container
 
-from authsvc.protocol.errors import FieldError, ValidationFailed, WeakPassword
+from authsvc.protocol.errors import ValidationFailed, WeakPassword
 
 MIN_LENGTH = 8  # code points after NFC
 MAX_LENGTH = 128
@@ -47,20 +47,23 @@ def check_password(
         ValidationFailed: Its length or its characters.
         WeakPassword: On the block list, or little more than the account's own words.
     """
-    if len(password) > MAX_RAW_LENGTH:
-        raise _invalid(loc, f"Use at most {MAX_LENGTH} characters.", "too_long")
-    text = normalize(password)
+
+    def refused(msg: str, kind: str, as_a: type[ValidationFailed] = ValidationFailed) -> Exception:
+        return as_a.of(*loc, msg=msg, type=f"password_{kind}", detail=f"password {kind}")
+
+    text = normalize(password) if len(password) <= MAX_RAW_LENGTH else password
     if len(text) > MAX_LENGTH:
-        raise _invalid(loc, f"Use at most {MAX_LENGTH} characters.", "too_long")
+        raise refused(f"Use at most {MAX_LENGTH} characters.", "too_long")
     if len(text) < MIN_LENGTH:
-        raise _invalid(loc, f"Use at least {MIN_LENGTH} characters.", "too_short")
+        raise refused(f"Use at least {MIN_LENGTH} characters.", "too_short")
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise _invalid(loc, "Use no NUL and no lone surrogates.", "characters")
+        raise refused("Use no NUL and no lone surrogates.", "characters")
     folded = normalize(text.lower())
     if folded in blocked:
-        raise _weak(loc, "It is one of the most common passwords.", "common")
+        raise refused("It is one of the most common passwords.", "common", WeakPassword)
     if _is_guessable(folded, email=normalize(email.lower())):
-        raise _weak(loc, "It contains the e-mail address or the service's name.", "context")
+        msg = "It contains the e-mail address or the service's name."
+        raise refused(msg, "context", WeakPassword)
 
 
 def _is_guessable(folded: str, *, email: str) -> bool:
@@ -71,11 +74,3 @@ def _is_guessable(folded: str, *, email: str) -> bool:
     if len(local_part) < MIN_CONTEXT_WORD:
         return False
     return local_part in folded and len(folded.replace(local_part, "")) < MIN_LENGTH
-
-
-def _invalid(loc: tuple[str | int, ...], msg: str, kind: str) -> ValidationFailed:
-    return ValidationFailed(f"password {kind}", errors=(FieldError(loc, msg, f"password_{kind}"),))
-
-
-def _weak(loc: tuple[str | int, ...], msg: str, kind: str) -> WeakPassword:
-    return WeakPassword(f"password {kind}", errors=(FieldError(loc, msg, f"password_{kind}"),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.errors import ValidationFailed
 from authsvc_client.tokens.claims import ROLE_NAME
 
 MAX_ROLES = 32
@@ -13,42 +13,28 @@ MAX_ROLES = 32
 MAX_TOGETHER = 1024  # characters, all of them ASCII
 
 
-def check_roles(roles: Iterable[str], *, loc: tuple[str | int, ...] = ("body", "roles")) -> None:
+def check_roles(roles: Iterable[str]) -> None:
     """
     Refuse names that gateways could not put into a header or that no policy could match.
-
-    Args:
-        loc: Where the roles stood in the request.
 
     Raises:
         ValidationFailed: A name is not of the form, or there are too many, or too long ones.
     """
     names = set(roles)
     if len(names) > MAX_ROLES:
-        raise ValidationFailed(
-            "too many roles",
-            errors=(FieldError(loc, f"Use at most {MAX_ROLES} roles.", "roles_too_many"),),
-        )
+        raise _invalid("too many roles", f"Use at most {MAX_ROLES} roles.", "roles_too_many")
     if sum(map(len, names)) > MAX_TOGETHER:
-        raise ValidationFailed(
+        raise _invalid(
             "roles too long",
-            errors=(
-                FieldError(
-                    loc,
-                    f"Use at most {MAX_TOGETHER} characters for all roles together: every access "
-                    "token and cookie carries them.",
-                    "roles_too_long",
-                ),
-            ),
+            f"Use at most {MAX_TOGETHER} characters for all roles together: every access token "
+            "and cookie carries them.",
+            "roles_too_long",
         )
     if not all(ROLE_NAME.fullmatch(name) for name in names):
-        raise ValidationFailed(
-            "role name",
-            errors=(
-                FieldError(
-                    loc,
-                    "A role has 1 to 64 characters of A-Z a-z 0-9 _ . : and -.",
-                    "role_name",
-                ),
-            ),
+        raise _invalid(
+            "role name", "A role has 1 to 64 characters of A-Z a-z 0-9 _ . : and -.", "role_name"
         )
+
+
+def _invalid(detail: str, msg: str, kind: str) -> ValidationFailed:
+    return ValidationFailed.of("body", "roles", msg=msg, type=kind, detail=detail)

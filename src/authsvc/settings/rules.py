@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from authsvc.settings.errors import PREFIX
+from authsvc.settings.model import Fields
 from authsvc.settings.values import require_origin
-
-if TYPE_CHECKING:
-    from authsvc.settings.model import Settings
 
 # OWASP Password Storage: pairs of (memory KiB, passes) that are equally strong with one lane.
 OWASP_ARGON2 = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
@@ -20,20 +18,20 @@ MIN_PREFIX_LENGTH = {4: 8, 6: 16}
 MIN_METRICS_TOKEN = 16  # characters
 
 
-def general_problems(settings: Settings) -> list[str]:
+def general_problems(settings: Fields) -> Iterator[str]:
     """What is wrong anywhere."""
-    problems = []
     try:
         require_origin(settings.issuer, example="https://auth.example.com")
     except ValueError as exc:
-        return [f"{PREFIX}ISSUER: {exc}"]
+        yield f"{PREFIX}ISSUER: {exc}"
+        return
     if not settings.issuer.startswith("https://") and not settings.issuer_is_loopback:
-        problems.append(
+        yield (
             f"{PREFIX}ISSUER: is not https, and its host is not this machine; write "
             f"https://{urlsplit(settings.issuer).netloc}"
         )
     if settings.refresh_idle_ttl > settings.refresh_absolute_ttl:
-        problems.append(
+        yield (
             f"{PREFIX}REFRESH_IDLE_TTL: is longer than {PREFIX}REFRESH_ABSOLUTE_TTL; make "
             "it shorter or equal"
         )
@@ -41,72 +39,67 @@ def general_problems(settings: Settings) -> list[str]:
         settings.issuer_host == settings.cookie_domain
         or settings.issuer_host.endswith(f".{settings.cookie_domain}")
     ):
-        problems.append(
+        yield (
             f"{PREFIX}COOKIE_DOMAIN: the issuer's host {settings.issuer_host} does not lie in "
             "it, so browsers would drop the cookies; name a parent domain of the issuer"
         )
     if settings.assertion_upstreams and not settings.trusted_proxies:
-        problems.append(
+        yield (
             f"{PREFIX}ASSERTION_UPSTREAMS: assertions go to trusted proxies only, and there "
             f"are none; name your gateway's network in {PREFIX}TRUSTED_PROXIES"
         )
     if settings.argon2_memory_kib < 8 * settings.argon2_parallelism:
-        problems.append(
+        yield (
             f"{PREFIX}ARGON2_MEMORY_KIB: argon2 needs at least 8 KiB per lane; write "
             f"{8 * settings.argon2_parallelism} or more"
         )
     if settings.hash_memory_budget_mib * 1024 < settings.argon2_memory_kib:
-        problems.append(
+        yield (
             f"{PREFIX}HASH_MEMORY_BUDGET_MIB: is less than one hash needs; write "
             f"{-(-settings.argon2_memory_kib // 1024)} or more"
         )
-    return problems
 
 
-def production_problems(settings: Settings) -> list[str]:
+def production_problems(settings: Fields) -> Iterator[str]:
     """What production refuses."""
-    problems = []
     if settings.database_url is None:
-        problems.append(
+        yield (
             f"{PREFIX}DATABASE_URL: is not set, and production refuses the embedded "
             "database; write postgresql://user:password@host/name"
         )
     if not settings.issuer.startswith("https://"):
-        problems.append(
+        yield (
             f"{PREFIX}ISSUER: is not https, which production requires; write the public "
             "origin, such as https://auth.example.com"
         )
     if settings.cookie_secure == "off":
-        problems.append(
-            f"{PREFIX}COOKIE_SECURE: off is refused in production; remove it (auto is on)"
-        )
+        yield f"{PREFIX}COOKIE_SECURE: off is refused in production; remove it (auto is on)"
     if any(each.prefixlen < MIN_PREFIX_LENGTH[each.version] for each in settings.trusted_proxies):
-        problems.append(
+        yield (
             f"{PREFIX}TRUSTED_PROXIES: holds a network wider than /8 (IPv6: /16), so that "
             "any host in it could claim any address; write the networks of your proxies, such as "
             "10.0.0.0/8"
         )
     if any(origin.startswith("http://") for origin in settings.cors_origins):
-        problems.append(
+        yield (
             f"{PREFIX}CORS_ORIGINS: holds an origin that is not https, which production "
             "demands; write https://app.example.com"
         )
     token = settings.metrics_token
     if token is not None and len(token.get_secret_value()) < MIN_METRICS_TOKEN:
-        problems.append(
+        yield (
             f"{PREFIX}METRICS_TOKEN: is shorter than {MIN_METRICS_TOKEN} characters; write what "
             "`openssl rand -hex 32` prints"
         )
     if settings.demo:
-        problems.append(f"{PREFIX}DEMO: on is refused in production; remove it")
+        yield f"{PREFIX}DEMO: on is refused in production; remove it"
     if not settings.throttle:
-        problems.append(f"{PREFIX}THROTTLE: off is refused in production; remove it")
+        yield f"{PREFIX}THROTTLE: off is refused in production; remove it"
     if not any(
         settings.argon2_memory_kib >= memory and settings.argon2_time >= passes
         for memory, passes in OWASP_ARGON2
     ):
-        problems.append(
+        yield (
             f"{PREFIX}ARGON2_MEMORY_KIB: the argon2 parameters are below OWASP's minimum; "
             "remove the ARGON2 settings, or write at least 19456 with time 2"
         )
-    return problems

@@ -15,6 +15,8 @@ from pydantic_settings import NoDecode
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from authsvc_client.tokens import loopback
+
 YEAR = 31_536_000
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -220,12 +222,7 @@ def host_names(value: tuple[str, ...]) -> tuple[str, ...]:
 def is_loopback(host: str) -> bool:
     """Whether a Host-header host names this machine (RFC 6761 §6.3 for `localhost`)."""
     bare = host.strip("[]")
-    if bare == "localhost" or bare.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(bare).is_loopback
-    except ValueError:
-        return False
+    return bare.endswith(".localhost") or loopback.is_loopback(bare)
 
 
 def between(low: int, high: int) -> AfterValidator:

@@ -2,26 +2,15 @@
 
 from fastapi import APIRouter, Request, Response
 
-from authsvc.flows.change_password import change_password as change_password_flow
-from authsvc.flows.login import Attempt
-from authsvc.http.account.current_user import CurrentUser
-from authsvc.http.request.caller import TheCaller
-from authsvc.http.request.client_ip import client_network
+from authsvc.flows.change_password import change_password
+from authsvc.http.account.current_user import REFUSALS, CurrentUser
+from authsvc.http.request.caller import attempt_of
 from authsvc.http.request.credentials import our_cookies, presented_device
 from authsvc.http.request.fields import NewPassword, Password, StrictBody
-from authsvc.http.request.service import TheService
+from authsvc.http.request.service import service_of
 from authsvc.http.request.strict_json import StrictJSONRoute
-from authsvc.http.response.errors import refusals
-from authsvc.protocol.errors import (
-    CsrfFailed,
-    CurrentPasswordWrong,
-    DatabaseUnavailable,
-    DuplicateCredentials,
-    Overloaded,
-    TooManyAttempts,
-    Unauthenticated,
-    WeakPassword,
-)
+from authsvc.http.response.problem_schema import refusals
+from authsvc.protocol import errors
 from authsvc_client.tokens.secret import Secret
 
 router = APIRouter(route_class=StrictJSONRoute)
@@ -36,39 +25,31 @@ class PasswordChange(StrictBody):
 
 @router.post(
     "/auth/password/change",
+    name="change_password",
     status_code=204,
     response_class=Response,
     tags=["account"],
     summary="Change your password",
     responses=refusals(
-        CurrentPasswordWrong,
-        WeakPassword,
-        CsrfFailed,
-        Unauthenticated,
-        DuplicateCredentials,
-        TooManyAttempts,
-        Overloaded,
-        DatabaseUnavailable,
+        *REFUSALS,
+        errors.CurrentPasswordWrong,
+        errors.WeakPassword,
+        errors.CsrfFailed,
+        errors.TooManyAttempts,
+        errors.Overloaded,
     ),
 )
-async def change_password(
-    body: PasswordChange,
-    request: Request,
-    account: CurrentUser,
-    service: TheService,
-    caller: TheCaller,
-) -> Response:
+async def post(body: PasswordChange, request: Request, account: CurrentUser) -> Response:
     """Change the password. Every other session of the account ends; this one continues."""
-    device = presented_device(service, our_cookies(request))
-    await change_password_flow(
+    service = service_of(request)
+    await change_password(
         service,
         account=account,
-        attempt=Attempt(
+        attempt=attempt_of(
+            request,
             email=account.email,
-            password=Secret(body.current_password),
-            network=client_network(caller.ip),
-            caller=caller,
-            device=device,
+            password=body.current_password,
+            device=presented_device(service, our_cookies(request)),
         ),
         new_password=Secret(body.new_password),
     )

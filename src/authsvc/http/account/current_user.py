@@ -9,8 +9,11 @@ from fastapi import Depends, Request
 from authsvc.flows.authenticate import authenticate
 from authsvc.http.request.credentials import Use, access_credential, check_csrf_token
 from authsvc.http.request.service import service_of
-from authsvc.protocol.errors import Unauthenticated
+from authsvc.protocol.errors import DatabaseUnavailable, DuplicateCredentials, Unauthenticated
 from authsvc.store.users import Account
+
+# What every endpoint refuses that asks for it; a write also refuses with CsrfFailed.
+REFUSALS = (Unauthenticated, DuplicateCredentials, DatabaseUnavailable)
 
 
 async def current_user(request: Request) -> Account:

@@ -1,36 +1,31 @@
 """GET /auth/me."""
 
-from datetime import datetime
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
-from authsvc.http.account.current_user import CurrentUser
+from authsvc.http.account.current_user import REFUSALS, CurrentUser
+from authsvc.http.account.register import Registered
 from authsvc.http.request.strict_json import StrictJSONRoute
-from authsvc.http.response.errors import refusals
-from authsvc.protocol.errors import DatabaseUnavailable, DuplicateCredentials, Unauthenticated
+from authsvc.http.response.problem_schema import refusals
 
 router = APIRouter(route_class=StrictJSONRoute)
 
 
-class Me(BaseModel):
+class Me(Registered):
     """The account behind the access token."""
 
-    id: UUID
-    email: str
-    roles: list[str]
-    created_at: datetime
     session_id: UUID
 
 
 @router.get(
     "/auth/me",
+    name="me",
     tags=["account"],
     summary="The current account",
-    responses=refusals(Unauthenticated, DuplicateCredentials, DatabaseUnavailable),
+    responses=refusals(*REFUSALS),
 )
-async def me(account: CurrentUser) -> Me:
+async def get(account: CurrentUser) -> Me:
     """Read the current state of the account that the access token belongs to."""
     return Me(
         id=account.id,

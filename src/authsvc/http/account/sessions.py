@@ -4,24 +4,16 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from authsvc.flows.sessions import end_session as end_session_flow
-from authsvc.flows.sessions import list_sessions as list_sessions_flow
-from authsvc.http.account.current_user import CurrentUser
-from authsvc.http.request.caller import TheCaller
-from authsvc.http.request.service import TheService
+from authsvc.flows.sessions import end_session, list_sessions
+from authsvc.http.account.current_user import REFUSALS, CurrentUser
+from authsvc.http.request.caller import caller
+from authsvc.http.request.service import service_of
 from authsvc.http.request.strict_json import StrictJSONRoute
-from authsvc.http.response.errors import refusals
-from authsvc.protocol.errors import (
-    CsrfFailed,
-    DatabaseUnavailable,
-    DuplicateCredentials,
-    NotFound,
-    Unauthenticated,
-    ValidationFailed,
-)
+from authsvc.http.response.problem_schema import refusals
+from authsvc.protocol import errors
 from authsvc.protocol.refresh import Delivery
 
 router = APIRouter(route_class=StrictJSONRoute)
@@ -48,15 +40,14 @@ class Sessions(BaseModel):
 
 @router.get(
     "/auth/sessions",
+    name="list_sessions",
     tags=["session"],
     summary="List your sessions",
-    responses=refusals(
-        ValidationFailed, Unauthenticated, DuplicateCredentials, DatabaseUnavailable
-    ),
+    responses=refusals(*REFUSALS, errors.ValidationFailed),
 )
-async def list_sessions(
+async def get(
+    request: Request,
     account: CurrentUser,
-    service: TheService,
     cursor: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
 ) -> Sessions:
     """
@@ -64,7 +55,8 @@ async def list_sessions(
 
     `ip` and `user_agent` are those of the last use.
     """
-    families, following = await list_sessions_flow(service.db, account=account, cursor=cursor)
+    db = service_of(request).db
+    families, following = await list_sessions(db, account=account, cursor=cursor)
     return Sessions(
         sessions=[
             SessionEntry(
@@ -84,26 +76,20 @@ async def list_sessions(
 
 @router.delete(
     "/auth/sessions/{session_id}",
+    name="end_session",
     status_code=204,
     response_class=Response,
     tags=["session"],
     summary="End one of your sessions",
-    responses=refusals(
-        NotFound, CsrfFailed, Unauthenticated, DuplicateCredentials, DatabaseUnavailable
-    ),
+    responses=refusals(*REFUSALS, errors.NotFound, errors.CsrfFailed),
 )
-async def end_session(
-    session_id: str, account: CurrentUser, service: TheService, caller: TheCaller
-) -> Response:
+async def delete(session_id: str, request: Request, account: CurrentUser) -> Response:
     """End one of your sessions; its tokens are refused here at once. Others are not found."""
     try:
         wanted = UUID(session_id)
     except ValueError:
-        raise NotFound("session") from None
-    await end_session_flow(
-        service.db,
-        account=account,
-        session_id=wanted,
-        caller=caller,
+        raise errors.NotFound("session") from None
+    await end_session(
+        service_of(request).db, account=account, session_id=wanted, caller=caller(request)
     )
     return Response(status_code=204)

@@ -1,37 +1,25 @@
 """POST /auth/login."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from authsvc.flows.login import Attempt
-from authsvc.flows.login import login as login_flow
-from authsvc.http.request.caller import caller
-from authsvc.http.request.client_ip import client_network
+from authsvc.flows.login import login
+from authsvc.http.request.caller import attempt_of
 from authsvc.http.request.credentials import our_cookies, presented_device, superseded_sessions
 from authsvc.http.request.csrf import check_login_origin, drops_cookies, page_origin
-from authsvc.http.request.fields import Email, Password, StrictBody
+from authsvc.http.request.fields import Email, Password, StrictBody, json_body
 from authsvc.http.request.service import service_of
 from authsvc.http.request.strict_json import read_object
 from authsvc.http.request.validation import read_body
-from authsvc.http.response.errors import refusals
+from authsvc.http.response.problem_schema import refusals
 from authsvc.http.response.token_answer import TokenAnswer, device_token, token_answer
 from authsvc.observe.metrics import login_total
+from authsvc.protocol import errors
 from authsvc.protocol.email_address import normal_form_if_any
-from authsvc.protocol.errors import (
-    CookiesImpossible,
-    CsrfFailed,
-    DatabaseUnavailable,
-    InvalidCredentials,
-    Overloaded,
-    Refusal,
-    TooManyAttempts,
-    ValidationFailed,
-)
 from authsvc.protocol.refresh import Delivery
-from authsvc_client.tokens.secret import Secret
 
 PATH = "/auth/login"
 
@@ -64,32 +52,24 @@ class Login(StrictBody):
     )
 
 
-# The endpoint reads its request itself (see app.DIRECT), so FastAPI has to be told.
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": Login.model_json_schema()}},
-    }
-}
-
-
 @router.post(
     PATH,
+    name="login",
     response_model=TokenAnswer,
     tags=["session"],
     summary="Log in",
     responses=refusals(
-        InvalidCredentials,
-        CookiesImpossible,
-        CsrfFailed,
-        ValidationFailed,
-        TooManyAttempts,
-        Overloaded,
-        DatabaseUnavailable,
+        errors.InvalidCredentials,
+        errors.CookiesImpossible,
+        errors.CsrfFailed,
+        errors.ValidationFailed,
+        errors.TooManyAttempts,
+        errors.Overloaded,
+        errors.DatabaseUnavailable,
     ),
-    openapi_extra=BODY,
+    openapi_extra=json_body(Login),
 )
-async def login(request: Request) -> JSONResponse:
+async def post(request: Request) -> JSONResponse:
     """
     Log in and begin a session.
 
@@ -97,11 +77,8 @@ async def login(request: Request) -> JSONResponse:
     time. A cookie login ends the session whose refresh cookie it arrives with.
     """
     service = service_of(request)
-    try:
+    with login_total.refusals():
         service.hasher.refuse_if_full()  # before anything that costs: a flood is refused here
-    except Overloaded as refusal:
-        login_total.labels(outcome=refusal.code).inc()
-        raise
     members = await read_object(request, optional=False)
     body = read_body(Login, members or {})
     cookies = our_cookies(request)
@@ -110,18 +87,16 @@ async def login(request: Request) -> JSONResponse:
     if delivery.by_cookie and (
         drops_cookies(request.headers) or page_origin(request.headers) in service.origins.apps
     ):
-        raise CookiesImpossible
+        raise errors.CookiesImpossible
     now = service.clock.now()
-    who = caller(request)
     device = presented_device(service, cookies, token=body.device_token)
-    try:
-        session = await login_flow(
+    with login_total.refusals():
+        session = await login(
             service,
-            attempt=Attempt(
+            attempt=attempt_of(
+                request,
                 email=normal_form_if_any(body.email),
-                password=Secret(body.password),
-                network=client_network(who.ip),
-                caller=who,
+                password=body.password,
                 device=device,
             ),
             delivery=delivery,
@@ -129,9 +104,6 @@ async def login(request: Request) -> JSONResponse:
             superseded=superseded_sessions(service, cookies, now=now) if delivery.by_cookie else (),
             now=now,
         )
-    except Refusal as refusal:
-        login_total.labels(outcome=refusal.code).inc()
-        raise
     login_total.labels(outcome="succeeded").inc()
     answer = token_answer(
         service,

@@ -1,38 +1,30 @@
 """POST /auth/refresh."""
 
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from authsvc.flows.refresh import refresh as refresh_flow
+from authsvc.flows.refresh import refresh
 from authsvc.http.request.caller import caller
 from authsvc.http.request.credentials import open_refresh_token, refresh_credential
-from authsvc.http.request.fields import StrictBody
+from authsvc.http.request.fields import StrictBody, json_body, parameter
 from authsvc.http.request.service import service_of
 from authsvc.http.request.strict_json import read_object
 from authsvc.http.request.validation import read_body
-from authsvc.http.response.errors import refusals
+from authsvc.http.response.problem_schema import refusals
 from authsvc.http.response.token_answer import TokenAnswer, token_answer
 from authsvc.observe.metrics import REFRESH_OUTCOMES, refresh_total
-from authsvc.protocol.errors import (
-    CsrfFailed,
-    DatabaseUnavailable,
-    DuplicateCredentials,
-    FieldError,
-    InvalidRefreshToken,
-    Refusal,
-    ValidationFailed,
-)
+from authsvc.protocol import errors
 from authsvc_client.tokens.secret import Secret
 
 PATH = "/auth/refresh"
 
 router = APIRouter()
 
-KEY_LENGTHS = range(16, 256)
-VISIBLE_ASCII = range(0x21, 0x7F)
+IDEMPOTENCY_KEY = re.compile(r"[!-~]{16,255}", re.ASCII)  # visible ASCII
 
 
 class Refresh(StrictBody):
@@ -41,35 +33,33 @@ class Refresh(StrictBody):
     refresh_token: str | None = Field(default=None, examples=["art1.AAAAAAAAAAAA…"])
 
 
-# The endpoint reads its request itself (see app.create_app), so FastAPI has to be told.
 PARAMETERS_AND_BODY: dict[str, Any] = {
     "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": (
-                "16 to 255 visible ASCII characters, a new random value for each token that is "
-                "spent. Repeat it when an answer was lost: the same successor comes again, at "
-                "any time. **Without it a 503 or a lost answer may cost a native session.**"
-            ),
-            "schema": {"type": "string", "minLength": 16, "maxLength": 255, "pattern": "^[!-~]+$"},
-        }
+        parameter(
+            "Idempotency-Key",
+            "header",
+            "16 to 255 visible ASCII characters, a new random value for each token that is spent. "
+            "Repeat it when an answer was lost: the same successor comes again, at any time. "
+            "**Without it a 503 or a lost answer may cost a native session.**",
+            {"type": "string", "minLength": 16, "maxLength": 255, "pattern": "^[!-~]+$"},
+        )
     ],
-    "requestBody": {
-        "required": False,
-        "content": {"application/json": {"schema": Refresh.model_json_schema()}},
-    },
+    **json_body(Refresh, required=False),
 }
 
 
 @router.post(
     PATH,
+    name="refresh",
     response_model=TokenAnswer,
     tags=["session"],
     summary="Exchange the refresh token for fresh tokens",
     responses=refusals(
-        InvalidRefreshToken, DuplicateCredentials, CsrfFailed, ValidationFailed, DatabaseUnavailable
+        errors.InvalidRefreshToken,
+        errors.DuplicateCredentials,
+        errors.CsrfFailed,
+        errors.ValidationFailed,
+        errors.DatabaseUnavailable,
     )
     | {
         200: {
@@ -83,7 +73,7 @@ PARAMETERS_AND_BODY: dict[str, Any] = {
     },
     openapi_extra=PARAMETERS_AND_BODY,
 )
-async def refresh(request: Request) -> JSONResponse:
+async def post(request: Request) -> JSONResponse:
     """
     Rotate the refresh token and sign a new access token.
 
@@ -96,15 +86,15 @@ async def refresh(request: Request) -> JSONResponse:
     came = service.clock.now()
     members = await read_object(request, optional=True)
     body = Refresh() if members is None else read_body(Refresh, members)
-    presented = refresh_credential(request, service, in_body=body.refresh_token)
+    presented, by_cookie = refresh_credential(request, service, in_body=body.refresh_token)
     key = _idempotency_key(request)
     try:
-        session = await refresh_flow(
+        session = await refresh(
             service.db,
             service.group_commit,
             service.issuer,
             service.keys,
-            token=open_refresh_token(request, service, presented, now=came),
+            token=open_refresh_token(request, service, presented, by_cookie=by_cookie, now=came),
             idempotency_key=key,
             lifetimes=service.lifetimes,
             caller=caller(request),
@@ -112,7 +102,7 @@ async def refresh(request: Request) -> JSONResponse:
             under_way=lambda: service.clock.now() - came,
             abandoned=request.is_disconnected,
         )
-    except Refusal as refusal:
+    except errors.Refusal as refusal:
         cause = refusal.detail if refusal.detail in REFRESH_OUTCOMES else refusal.code
         refresh_total.labels(outcome=cause).inc()
         raise
@@ -132,19 +122,11 @@ def _idempotency_key(request: Request) -> Secret | None:
     values = request.headers.getlist("idempotency-key")
     if not values:
         return None
-    key = values[0]
-    if (
-        len(values) > 1
-        or len(key) not in KEY_LENGTHS
-        or any(ord(character) not in VISIBLE_ASCII for character in key)
-    ):
-        raise ValidationFailed(
-            errors=(
-                FieldError(
-                    loc=("header", "Idempotency-Key"),
-                    msg="Send it once, as 16 to 255 visible ASCII characters.",
-                    type="idempotency_key",
-                ),
-            )
+    if len(values) > 1 or not IDEMPOTENCY_KEY.fullmatch(values[0]):
+        raise errors.ValidationFailed.of(
+            "header",
+            "Idempotency-Key",
+            msg="Send it once, as 16 to 255 visible ASCII characters.",
+            type="idempotency_key",
         )
-    return Secret(key)
+    return Secret(values[0])

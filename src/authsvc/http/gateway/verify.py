@@ -16,23 +16,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from authsvc.flows.verify import Demands, Identity
-from authsvc.flows.verify import verify as verify_flow
-from authsvc.http.gateway.verify_query import PARAMETERS as QUERY_PARAMETERS
-from authsvc.http.gateway.verify_query import read_query
+from authsvc.flows.verify import Demands, Identity, verify
+from authsvc.http.gateway import verify_query
 from authsvc.http.request.credentials import Use, access_credential, check_csrf_token
+from authsvc.http.request.fields import parameter
 from authsvc.http.request.service import Service, service_of
-from authsvc.http.response.errors import refusals
+from authsvc.http.response.problem_schema import refusals
 from authsvc.observe.metrics import VERIFY_OUTCOMES, verify_total
-from authsvc.protocol.errors import (
-    CsrfFailed,
-    DatabaseUnavailable,
-    DuplicateCredentials,
-    Forbidden,
-    Refusal,
-    Unauthenticated,
-    ValidationFailed,
-)
+from authsvc.protocol import errors
 from authsvc_client.tokens.claims import ROLE_NAME
 
 PATH = "/auth/verify"
@@ -41,19 +32,16 @@ ORIGINAL_METHOD = ("X-Forwarded-Method", "X-Original-Method")
 
 router = APIRouter()
 
-PARAMETERS: list[dict[str, Any]] = [
-    *QUERY_PARAMETERS,
+PARAMETERS = [
+    *verify_query.PARAMETERS,
     *(
-        {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "description": (
-                "The method of the original request; believed from `AUTHSVC_TRUSTED_PROXIES`. "
-                "Without it a cookie needs the CSRF token, as for a write."
-            ),
-            "schema": {"type": "string"},
-        }
+        parameter(
+            name,
+            "header",
+            "The method of the original request; believed from `AUTHSVC_TRUSTED_PROXIES`. Without "
+            "it a cookie needs the CSRF token, as for a write.",
+            {"type": "string"},
+        )
         for name in ORIGINAL_METHOD
     ),
 ]
@@ -74,16 +62,17 @@ IDENTITY_HEADERS: dict[str, Any] = {
 
 @router.get(
     PATH,
+    name="verify",
     response_class=Response,
     tags=["gateway"],
     summary="Whose request is this?",
     responses=refusals(
-        Unauthenticated,
-        DuplicateCredentials,
-        Forbidden,
-        CsrfFailed,
-        ValidationFailed,
-        DatabaseUnavailable,
+        errors.Unauthenticated,
+        errors.DuplicateCredentials,
+        errors.Forbidden,
+        errors.CsrfFailed,
+        errors.ValidationFailed,
+        errors.DatabaseUnavailable,
     )
     | {
         200: {
@@ -93,7 +82,7 @@ IDENTITY_HEADERS: dict[str, Any] = {
     },
     openapi_extra={"parameters": PARAMETERS},
 )
-async def verify(request: Request) -> Response:
+async def get(request: Request) -> Response:
     """
     Verify the access token of a request that a gateway has received, and answer its identity.
 
@@ -106,13 +95,13 @@ async def verify(request: Request) -> Response:
     service = service_of(request)
     now = service.clock.now()
     try:
-        query = read_query(
+        query = verify_query.read_query(
             request.scope["query_string"], upstreams=service.settings.assertion_upstreams
         )
         if query.upstream is not None and not _by_trusted_proxy(request):
-            raise Forbidden("not_a_trusted_proxy")
+            raise errors.Forbidden("not_a_trusted_proxy")
         identity = _identify(request, service, query.demands, now)
-    except Refusal as refusal:
+    except errors.Refusal as refusal:
         cause = refusal.detail if refusal.detail in VERIFY_OUTCOMES else refusal.code
         verify_total.labels(outcome=cause).inc()
         raise
@@ -126,11 +115,20 @@ async def verify(request: Request) -> Response:
         if query.upstream is None
         else service.assertions.sign(identity.claims, upstream=query.upstream, now=now)
     )
-    headers = _headers(identity) | {"X-Identity-Assertion": assertion}
-    return Response(headers={"Cache-Control": "no-store", **headers})
+    # A name that got past our rules, by SQL for instance, could break out of the header.
+    roles = sorted(role for role in identity.claims.roles if ROLE_NAME.fullmatch(role))
+    return Response(
+        headers={
+            "Cache-Control": "no-store",
+            "X-User-ID": str(identity.user_id),
+            "X-User-Roles": ",".join(roles),
+            "X-Session-ID": str(identity.session_id),
+            "X-Identity-Assertion": assertion,
+        }
+    )
 
 
-router.add_api_route(PATH, verify, methods=["HEAD"], include_in_schema=False)
+router.add_api_route(PATH, get, methods=["HEAD"], include_in_schema=False)
 
 
 def _identify(
@@ -144,8 +142,8 @@ def _identify(
     """
     presented = access_credential(request, service, _use)
     if presented is None:
-        raise Unauthenticated("no_credential", error=None)
-    identity = verify_flow(
+        raise errors.Unauthenticated("no_credential", error=None)
+    identity = verify(
         service.issuer,
         service.revocations,
         access_token=presented.token,
@@ -186,13 +184,3 @@ def _opens_websocket(request: Request) -> bool:
         or "sec-websocket-version" in request.headers
         or request.headers.get("upgrade", "").lower() == "websocket"
     )
-
-
-def _headers(identity: Identity) -> dict[str, str]:
-    # A name that got past our rules, by SQL for instance, could break out of the header.
-    roles = sorted(role for role in identity.claims.roles if ROLE_NAME.fullmatch(role))
-    return {
-        "X-User-ID": str(identity.user_id),
-        "X-User-Roles": ",".join(roles),
-        "X-Session-ID": str(identity.session_id),
-    }

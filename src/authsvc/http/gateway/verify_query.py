@@ -10,46 +10,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl
 
 from authsvc.flows.verify import Demands
-from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.http.request.fields import parameter
+from authsvc.protocol.errors import ValidationFailed
 from authsvc.settings.upstreams import Upstream
 from authsvc_client.tokens.claims import ROLE_NAME
 from authsvc_client.verifier.authorization import SCOPE_TOKEN
 
 NAMES = ("roles", "scope", "upstream")
 
-PARAMETERS: list[dict[str, Any]] = [
-    {
-        "name": "roles",
-        "in": "query",
-        "required": False,
-        "description": "The user must have **any** of these roles; comma separated.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.:,-]+$"},
-        "example": "admin,editor",
-    },
-    {
-        "name": "scope",
-        "in": "query",
-        "required": False,
-        "description": "The token must have **all** of this scope (RFC 6749 §3.3).",
-        "schema": {"type": "string"},
-        "example": "orders:read orders:write",
-    },
-    {
-        "name": "upstream",
-        "in": "query",
-        "required": False,
-        "description": (
-            "Sign an identity assertion for this service, one of `AUTHSVC_ASSERTION_UPSTREAMS`; "
-            "for a proxy in `AUTHSVC_TRUSTED_PROXIES` only. What that setting requires for it is "
-            "required as well."
-        ),
-        "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]*$", "maxLength": 64},
-        "example": "orders",
-    },
+PARAMETERS = [
+    parameter(
+        "roles",
+        "query",
+        "The user must have **any** of these roles; comma separated.",
+        {"type": "string", "pattern": "^[A-Za-z0-9_.:,-]+$"},
+        example="admin,editor",
+    ),
+    parameter(
+        "scope",
+        "query",
+        "The token must have **all** of this scope (RFC 6749 §3.3).",
+        {"type": "string"},
+        example="orders:read orders:write",
+    ),
+    parameter(
+        "upstream",
+        "query",
+        "Sign an identity assertion for this service, one of `AUTHSVC_ASSERTION_UPSTREAMS`; for a "
+        "proxy in `AUTHSVC_TRUSTED_PROXIES` only. What that setting requires for it is required "
+        "as well.",
+        {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]*$", "maxLength": 64},
+        example="orders",
+    ),
 ]
 
 
@@ -84,10 +79,10 @@ def read_query(query: bytes, *, upstreams: Iterable[Upstream]) -> Query:
             errors="strict", max_num_fields=len(NAMES),
         )  # fmt: skip
     except ValueError:
-        raise _bad((), "The query cannot be read.", "query") from None
+        raise _bad("The query cannot be read.", "query") from None
     given = dict(pairs)
     if not given.keys() <= set(NAMES) or len(given) < len(pairs):
-        raise _bad((), f"Give each of {', '.join(NAMES)} at most once, and nothing else.", "query")
+        raise _bad(f"Give each of {', '.join(NAMES)} at most once, and nothing else.", "query")
     asked = Demands(
         roles=_roles(given["roles"]) if "roles" in given else frozenset(),
         scope=_scope(given["scope"]) if "scope" in given else frozenset(),
@@ -102,16 +97,16 @@ def _upstream(name: str, upstreams: Iterable[Upstream]) -> Upstream:
     for upstream in upstreams:
         if upstream.name == name:
             return upstream
-    raise _bad(("upstream",), "Name one of AUTHSVC_ASSERTION_UPSTREAMS.", "upstream")
+    raise _bad("Name one of AUTHSVC_ASSERTION_UPSTREAMS.", "upstream", "upstream")
 
 
 def _roles(text: str) -> frozenset[str]:
     roles = text.split(",")
     if not all(ROLE_NAME.fullmatch(role) for role in roles):
         raise _bad(
-            ("roles",),
             "Name roles of 1 to 64 characters of A-Z a-z 0-9 _ . : and -, with commas between.",
             "role_name",
+            "roles",
         )
     return frozenset(roles)
 
@@ -119,13 +114,11 @@ def _roles(text: str) -> frozenset[str]:
 def _scope(text: str) -> frozenset[str]:
     tokens = text.split(" ")
     if not all(SCOPE_TOKEN.fullmatch(token) for token in tokens):
-        raise _bad(("scope",), "Name scope tokens (RFC 6749 §3.3), with a space between.", "scope")
+        raise _bad("Name scope tokens (RFC 6749 §3.3), with a space between.", "scope", "scope")
     return frozenset(tokens)
 
 
-def _bad(place: tuple[str, ...], message: str, kind: str) -> ValidationFailed:
+def _bad(message: str, kind: str, *parameter: str) -> ValidationFailed:
     # A gateway throws the body away: the log has the parameter and what is wrong with it.
-    where = ".".join(("query", *place))
-    return ValidationFailed(
-        f"{where}: {message}", errors=(FieldError(("query", *place), message, kind),)
-    )
+    detail = f"{'.'.join(('query', *parameter))}: {message}"
+    return ValidationFailed.of("query", *parameter, msg=message, type=kind, detail=detail)

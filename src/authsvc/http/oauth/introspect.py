@@ -1,17 +1,15 @@
 """POST /oauth/introspect (RFC 7662)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from authsvc.flows.introspect import introspect as introspect_flow
+from authsvc.flows.introspect import introspect
 from authsvc.http.request.oauth_request import (
-    TOKEN_PARAMETERS,
+    TOKEN_BODY,
     authenticated,
-    counted,
-    form_body,
     form_of,
     presented_by,
     token_of,
@@ -48,15 +46,14 @@ class Introspection(BaseModel):
 
 @router.post(
     INTROSPECTION_PATH,
+    name="introspect",
     response_model=Introspection,
     tags=["clients"],
     summary="Ask whether a token is active",
     responses=oauth_refusals(),
-    openapi_extra=form_body(
-        TOKEN_PARAMETERS, required=["token"], example={"token": "eyJhbGciOiJSUzI1NiIs…"}
-    ),
+    openapi_extra=TOKEN_BODY,
 )
-async def introspect(request: Request) -> JSONResponse:
+async def post(request: Request) -> JSONResponse:
     """
     For services that must know of a revocation immediately.
 
@@ -65,10 +62,10 @@ async def introspect(request: Request) -> JSONResponse:
     like any other, and so is a refresh token.
     """
     service = service_of(request)
-    with counted(introspection_total):
+    with introspection_total.refusals():
         form = await form_of(request)
         client = await authenticated(service, request, presented_by(request, form))
-        claims = await introspect_flow(
+        claims = await introspect(
             service.db,
             service.issuer,
             client,
@@ -84,14 +81,7 @@ async def introspect(request: Request) -> JSONResponse:
 
 def _as_json(claims: AccessTokenClaims) -> dict[str, object]:
     """A claim with nothing to say is left out, as in the token."""
-    members: dict[str, Any] = {
-        "scope": claims.scope,
-        "sid": str(claims.sid) if claims.sid else None,
-        "roles": list(claims.roles),
-        "auth_time": int(claims.auth_time.timestamp()) if claims.auth_time else None,
-        "amr": list(claims.amr),
-    }
-    return {
+    members: dict[str, object] = {
         "active": True,
         "token_type": "Bearer",
         "iss": claims.iss,
@@ -102,5 +92,10 @@ def _as_json(claims: AccessTokenClaims) -> dict[str, object]:
         "iat": int(claims.iat.timestamp()),
         "nbf": int(claims.nbf.timestamp()),
         "jti": claims.jti,
-        **{name: value for name, value in members.items() if value},
+        "scope": claims.scope,
+        "sid": str(claims.sid) if claims.sid else None,
+        "roles": list(claims.roles),
+        "auth_time": int(claims.auth_time.timestamp()) if claims.auth_time else None,
+        "amr": list(claims.amr),
     }
+    return {name: value for name, value in members.items() if value}

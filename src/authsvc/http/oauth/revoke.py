@@ -5,10 +5,8 @@ from fastapi import APIRouter, Request, Response
 from authsvc.flows.revoke_token import Revoked, revoke_client_token, revoke_user_token
 from authsvc.http.request.caller import caller
 from authsvc.http.request.oauth_request import (
-    TOKEN_PARAMETERS,
+    TOKEN_BODY,
     authenticated,
-    counted,
-    form_body,
     form_of,
     presented_by,
     token_of,
@@ -26,15 +24,14 @@ router = APIRouter()
 
 @router.post(
     REVOCATION_PATH,
+    name="revoke",
     response_class=Response,
     tags=["clients"],
     summary="Revoke a token",
     responses=oauth_refusals(UnsupportedTokenType),
-    openapi_extra=form_body(
-        TOKEN_PARAMETERS, required=["token"], example={"token": "eyJhbGciOiJSUzI1NiIs…"}
-    ),
+    openapi_extra=TOKEN_BODY,
 )
-async def revoke(request: Request) -> Response:
+async def post(request: Request) -> Response:
     """
     Revoke your own token; 200 also for a token that is unknown, has ended, or is another client's.
 
@@ -44,7 +41,7 @@ async def revoke(request: Request) -> Response:
     tokens. Access tokens of users cannot be revoked individually.
     """
     service = service_of(request)
-    with counted(revocation_total):
+    with revocation_total.refusals():
         form = await form_of(request)
         presented = presented_by(request, form)
         revoked = await _revoked(service, request, presented, form)

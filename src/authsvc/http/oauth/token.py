@@ -10,21 +10,16 @@ from starlette.responses import JSONResponse
 from authsvc.flows.client_credentials import ClientToken, client_credentials
 from authsvc.http.request.oauth_request import (
     authenticated,
-    counted,
     form_body,
     form_of,
     presented_by,
 )
 from authsvc.http.request.service import Service, service_of
-from authsvc.http.response.oauth_errors import GRANTING, NO_STORE, TOKEN_PATH, oauth_refusals
+from authsvc.http.response.oauth_errors import NO_STORE, TOKEN_PATH, oauth_refusals
 from authsvc.observe.metrics import client_token_total
+from authsvc.protocol import oauth_errors
 from authsvc.protocol.clients import Client, GrantType
 from authsvc.protocol.form import Form
-from authsvc.protocol.oauth_errors import (
-    MissingParameter,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-)
 
 router = APIRouter()
 
@@ -64,13 +59,19 @@ class ClientTokenAnswer(BaseModel):
 
 @router.post(
     TOKEN_PATH,
+    name="token",
     response_model=ClientTokenAnswer,
     tags=["clients"],
     summary="Get an access token for a service",
-    responses=oauth_refusals(*GRANTING),
+    responses=oauth_refusals(
+        oauth_errors.UnauthorizedClient,
+        oauth_errors.UnsupportedGrantType,
+        oauth_errors.InvalidScope,
+        oauth_errors.InvalidTarget,
+    ),
     openapi_extra=form_body(PARAMETERS, required=["grant_type"], example=EXAMPLE),
 )
-async def token(request: Request) -> JSONResponse:
+async def post(request: Request) -> JSONResponse:
     """
     The client credentials grant (RFC 6749 §4.4): the client is its own subject.
 
@@ -79,7 +80,7 @@ async def token(request: Request) -> JSONResponse:
     other. Failed attempts are slowed down per client and network.
     """
     service = service_of(request)
-    with counted(client_token_total):
+    with client_token_total.refusals():
         form = await form_of(request)
         client = await authenticated(service, request, presented_by(request, form))
         issued = await _granted_by(client, form)(service, client, form)
@@ -124,9 +125,9 @@ def _granted_by(client: Client, form: Form) -> Granting:
     """
     grant_type = form.parameters.get("grant_type")
     if grant_type is None:
-        raise MissingParameter("no_grant_type")
+        raise oauth_errors.MissingParameter("no_grant_type")
     if grant_type not in GRANTS:
-        raise UnsupportedGrantType
+        raise oauth_errors.UnsupportedGrantType
     if grant_type not in client.grant_types:
-        raise UnauthorizedClient("grant_type")
+        raise oauth_errors.UnauthorizedClient("grant_type")
     return GRANTS[grant_type]

@@ -5,19 +5,16 @@ Alive is the process, and nothing else: a restart does not mend a database. Read
 that a login needs.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from authsvc.settings import Settings
+from authsvc.http.request.service import service_of
 
 OK: Literal["ok"] = "ok"
 NO_STORE = {"Cache-Control": "no-store"}
-
-Readiness = Callable[[], Awaitable[dict[str, str]]]
 
 
 class Health(BaseModel):
@@ -43,45 +40,36 @@ class Version(BaseModel):
     commit: str = Field(description="`unknown` unless the build set it.", examples=["unknown"])
 
 
-def health_router(settings: Settings, *, version: str) -> APIRouter:
-    """Liveness, readiness and version; the application's state holds `readiness`."""
-    router = APIRouter()
-    build = Version(version=version, commit=settings.commit)
+router = APIRouter(tags=["service"])
 
-    async def healthz() -> Response:
-        """Answer as long as the process does."""
-        return JSONResponse({"status": OK}, headers=NO_STORE)
 
-    async def readyz(request: Request) -> Response:
-        """Say whether this replica can serve: a writable database of the right schema, a key."""
-        readiness: Readiness = request.app.state.readiness
-        checks = await readiness()
-        ready = all(check == OK for check in checks.values())
-        body: dict[str, Any] = {"status": OK if ready else "unready", "checks": checks}
-        return JSONResponse(body, 200 if ready else 503, NO_STORE)
+@router.get("/healthz", response_model=Health, summary="Liveness")
+async def healthz() -> Response:
+    """Answer as long as the process does."""
+    return JSONResponse({"status": OK}, headers=NO_STORE)
 
-    async def read_version() -> Response:
-        """Say which build this is."""
-        return JSONResponse(build.model_dump(), headers=NO_STORE)
 
-    not_ready: dict[int | str, dict[str, Any]] = {
-        503: {"model": Ready, "description": "Something is missing; `checks` says what."}
-    }
-    router.add_api_route(
-        "/healthz", healthz, response_model=Health, tags=["service"], summary="Liveness"
-    )
-    router.add_api_route(
-        "/readyz",
-        readyz,
-        response_model=Ready,
-        responses=not_ready,
-        tags=["service"],
-        summary="Readiness",
-    )
-    router.add_api_route(
-        "/version", read_version, response_model=Version, tags=["service"], summary="Version"
-    )
-    # Routes of their own: one with both methods would have one operationId twice.
-    for path, endpoint in (("/healthz", healthz), ("/readyz", readyz), ("/version", read_version)):
-        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
-    return router
+@router.get(
+    "/readyz",
+    response_model=Ready,
+    responses={503: {"model": Ready, "description": "Something is missing; `checks` says what."}},
+    summary="Readiness",
+)
+async def readyz(request: Request) -> Response:
+    """Say whether this replica can serve: a writable database of the right schema, a key."""
+    checks: dict[str, str] = await request.app.state.readiness()
+    ready = all(check == OK for check in checks.values())
+    body: dict[str, Any] = {"status": OK if ready else "unready", "checks": checks}
+    return JSONResponse(body, 200 if ready else 503, NO_STORE)
+
+
+@router.get("/version", response_model=Version, summary="Version")
+async def read_version(request: Request) -> Response:
+    """Say which build this is."""
+    build = {"version": request.app.version, "commit": service_of(request).settings.commit}
+    return JSONResponse(build, headers=NO_STORE)
+
+
+# Routes of their own: one with both methods would have one operationId twice.
+for _path, _endpoint in (("/healthz", healthz), ("/readyz", readyz), ("/version", read_version)):
+    router.add_api_route(_path, _endpoint, methods=["HEAD"], include_in_schema=False)

@@ -13,7 +13,6 @@ from authsvc.http.request.service import Service, service_of
 from authsvc.http.response.problem_schema import refusals
 from authsvc.observe import log_output, metrics
 from authsvc.protocol.errors import NotFound, Unauthenticated
-from authsvc.settings import Settings
 
 
 def record(service: Service) -> None:
@@ -38,42 +37,41 @@ def record(service: Service) -> None:
     metrics.next_activation.set(min((-age for age in ages if age < 0), default=math.nan))
 
 
-def metrics_router(settings: Settings) -> APIRouter:
-    """`/metrics`, which in production needs a token."""
-    router = APIRouter()
-    token = settings.metrics_token
+router = APIRouter()
 
-    async def read_metrics(request: Request) -> Response:
-        """
-        Read the metrics of this replica, in the text format of Prometheus.
 
-        Needs `AUTHSVC_METRICS_TOKEN` as a bearer token where that is set. In production there
-        are no metrics without one.
-        """
-        if token is None:
-            if settings.production:
-                raise NotFound("METRICS_TOKEN is not set")
-        else:
-            scheme, _, presented = request.headers.get("authorization", "").partition(" ")
-            if not presented:
-                raise Unauthenticated("no metrics token", error=None)
-            expected = token.get_secret_value().encode()
-            if scheme.lower() != "bearer" or not hmac.compare_digest(
-                presented.strip().encode("latin-1"), expected
-            ):
-                raise Unauthenticated("wrong metrics token")
-        record(service_of(request))
-        request.app.connections.record()
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+@router.get(
+    "/metrics",
+    name="metrics",
+    response_class=PlainTextResponse,
+    tags=["service"],
+    summary="Metrics",
+    responses=refusals(NotFound, Unauthenticated),
+)
+async def get(request: Request) -> Response:
+    """
+    Read the metrics of this replica, in the text format of Prometheus.
 
-    router.add_api_route(
-        "/metrics",
-        read_metrics,
-        name="metrics",
-        response_class=PlainTextResponse,
-        tags=["service"],
-        summary="Metrics",
-        responses=refusals(NotFound, Unauthenticated),
-    )
-    router.add_api_route("/metrics", read_metrics, methods=["HEAD"], include_in_schema=False)
-    return router
+    Needs `AUTHSVC_METRICS_TOKEN` as a bearer token where that is set. In production there
+    are no metrics without one.
+    """
+    service = service_of(request)
+    token = service.settings.metrics_token
+    if token is None:
+        if service.settings.production:
+            raise NotFound("METRICS_TOKEN is not set")
+    else:
+        scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+        if not presented:
+            raise Unauthenticated("no metrics token", error=None)
+        expected = token.get_secret_value().encode()
+        if scheme.lower() != "bearer" or not hmac.compare_digest(
+            presented.strip().encode("latin-1"), expected
+        ):
+            raise Unauthenticated("wrong metrics token")
+    record(service)
+    request.app.connections.record()
+    return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+router.add_api_route("/metrics", get, methods=["HEAD"], include_in_schema=False)

@@ -17,52 +17,37 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from authsvc.http.pages.return_address import MAX_LENGTH, missing, return_address
-from authsvc.http.pages.static_page import (
-    CONTENT_SECURITY_POLICY,
-    CSS,
-    JAVASCRIPT,
-    SVG,
-    Assets,
-    StaticPage,
-)
+from authsvc.http.pages.static_page import CONTENT_SECURITY_POLICY, StaticPage
+from authsvc.http.request.fields import parameter
 from authsvc.http.request.service import service_of
-from authsvc.http.response.errors import refusals
+from authsvc.http.response.problem_schema import refusals
 from authsvc.protocol.errors import ValidationFailed
 
 PATH = "/auth/continue"
 
-ASSETS: Assets = {
-    "continue.css": ("continue", CSS),
-    "continue.js": ("continue", JAVASCRIPT),
-    "favicon.svg": ("docs", SVG),
-}
+ASSETS = {"continue.css": "continue", "continue.js": "continue", "favicon.svg": "docs"}
 PAGE = StaticPage(PATH, ("continue", "index.html"), ASSETS)
 
 _ADDRESS: dict[str, Any] = {"type": "string", "format": "uri", "maxLength": MAX_LENGTH}
 PARAMETERS: dict[str, Any] = {
     "parameters": [
-        {
-            "name": "return_to",
-            "in": "query",
-            "required": True,
-            "description": (
-                "Where the page goes once the cookies are new: an address on an origin of "
-                "`AUTHSVC_CORS_ORIGINS`, or on authsvc's own."
-            ),
-            "schema": _ADDRESS,
-            "example": "https://app.example.com/notes",
-        },
-        {
-            "name": "sign_in",
-            "in": "query",
-            "required": False,
-            "description": (
-                "Where it goes if there is no session any more, under the same rule. Without "
-                "it the page says so and stays."
-            ),
-            "schema": _ADDRESS,
-            "example": "https://app.example.com/sign-in",
-        },
+        parameter(
+            "return_to",
+            "query",
+            "Where the page goes once the cookies are new: an address on an origin of "
+            "`AUTHSVC_CORS_ORIGINS`, or on authsvc's own.",
+            _ADDRESS,
+            required=True,
+            example="https://app.example.com/notes",
+        ),
+        parameter(
+            "sign_in",
+            "query",
+            "Where it goes if there is no session any more, under the same rule. Without it the "
+            "page says so and stays.",
+            _ADDRESS,
+            example="https://app.example.com/sign-in",
+        ),
     ],
     # In the place of what FastAPI would say of a response class.
     "responses": {

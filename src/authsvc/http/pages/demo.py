@@ -10,14 +10,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse
 
-from authsvc.http.pages.static_page import CSS, JAVASCRIPT, SVG, Assets, StaticPage
+from authsvc.http.pages.static_page import StaticPage
 from authsvc.settings import Settings
 
-ASSETS: Assets = {
-    "demo.css": ("demo", CSS),
-    "demo.js": ("demo", JAVASCRIPT),
-    "favicon.svg": ("docs", SVG),
-}
+ASSETS = {"demo.css": "demo", "demo.js": "demo", "favicon.svg": "docs"}
 PAGE = StaticPage("/demo", ("demo", "index.html"), ASSETS)
 
 

@@ -11,16 +11,16 @@ import json
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from authsvc.http.pages.static_page import CSS, JAVASCRIPT, REVALIDATE, SVG, Assets, StaticPage
+from authsvc.http.pages.static_page import REVALIDATE, StaticPage
 from authsvc.http.response.document import Document
 from authsvc.settings import Settings
 
-ASSETS: Assets = {
-    "docs.css": ("docs", CSS),
-    "favicon.svg": ("docs", SVG),
-    "init.js": ("docs", JAVASCRIPT),
-    "swagger-ui-bundle.js": ("swagger-ui", JAVASCRIPT),
-    "swagger-ui.css": ("swagger-ui", CSS),
+ASSETS = {
+    "docs.css": "docs",
+    "favicon.svg": "docs",
+    "init.js": "docs",
+    "swagger-ui-bundle.js": "swagger-ui",
+    "swagger-ui.css": "swagger-ui",
 }
 TEMPLATE = ("docs", "index.html")
 PAGE = StaticPage("/docs", TEMPLATE, ASSETS)

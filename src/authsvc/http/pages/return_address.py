@@ -13,7 +13,7 @@ import re
 from fastapi import Request
 
 from authsvc.http.request.csrf import Origins
-from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.protocol.errors import ValidationFailed
 
 MAX_LENGTH = 2048  # characters; of two addresses in one URL of 8 KiB, percent-encoded
 
@@ -58,5 +58,4 @@ def missing(name: str) -> ValidationFailed:
 
 
 def _invalid(name: str, message: str) -> ValidationFailed:
-    error = FieldError(loc=("query", name), msg=message, type="return_address")
-    return ValidationFailed(name, errors=(error,))
+    return ValidationFailed.of("query", name, msg=message, type="return_address", detail=name)

@@ -7,8 +7,10 @@ No script or style stands in the page itself, so its content security policy nee
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import PurePath
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -24,10 +26,11 @@ CONTENT_SECURITY_POLICY = (
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 
-CSS, SVG, JAVASCRIPT = "text/css; charset=utf-8", "image/svg+xml", "text/javascript; charset=utf-8"
-
-Assets = dict[str, tuple[str, str]]
-"""By name: the directory below `static`, and the media type."""
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 
 
 class StaticPage:
@@ -38,11 +41,12 @@ class StaticPage:
         path: Where it is served, such as `/docs`.
         template: Directory and name below `static`; `{name}` in it stands for an asset's address.
             What stands in capitals there is left to whoever asks for `html`.
+        assets: By name, the directory below `static`.
         omit: A piece of the template that this page does not have.
     """
 
     def __init__(
-        self, path: str, template: tuple[str, str], assets: Assets, *, omit: str = ""
+        self, path: str, template: tuple[str, str], assets: Mapping[str, str], *, omit: str = ""
     ) -> None:
         self._path = path
         self._template = template
@@ -73,9 +77,9 @@ class StaticPage:
         return self._asset(name).response(request.scope)
 
     def _read_html(self) -> str:
-        text = (
-            _text(*self._template).replace(self._omit, "") if self._omit else _text(*self._template)
-        )
+        text = _read(*self._template).decode("utf-8")
+        if self._omit:
+            text = text.replace(self._omit, "")
         return re.sub(r"\{([a-z.-]+)\}", lambda name: self._url(name[1]), text)
 
     def _read_page(self) -> Document:
@@ -87,13 +91,15 @@ class StaticPage:
         )
 
     def _read_asset(self, name: str) -> Document:
-        directory, media_type = self._assets[name]
-        body = (files("authsvc.http.pages") / "static" / directory / name).read_bytes()
-        return Document.of(body, media_type=media_type, cache_control=IMMUTABLE)
+        return Document.of(
+            _read(self._assets[name], name),
+            media_type=MEDIA_TYPES[PurePath(name).suffix],
+            cache_control=IMMUTABLE,
+        )
 
     def _url(self, name: str) -> str:
         return f"{self._path}/assets/{digest(self._asset(name).body)}/{name}"
 
 
-def _text(directory: str, name: str) -> str:
-    return (files("authsvc.http.pages") / "static" / directory / name).read_text("utf-8")
+def _read(directory: str, name: str) -> bytes:
+    return (files("authsvc.http.pages") / "static" / directory / name).read_bytes()

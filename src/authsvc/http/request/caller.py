@@ -1,12 +1,13 @@
-"""Who sent a request, as the audit trail records it."""
+"""Who sent a request, and what that caller attempts."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from fastapi import Request
 
-from fastapi import Depends, Request
-
+from authsvc.flows.login import Attempt, Device
+from authsvc.http.request.client_ip import client_network
 from authsvc.protocol.audit import Caller
+from authsvc_client.tokens.secret import Secret
 
 
 def caller(request: Request) -> Caller:
@@ -18,8 +19,15 @@ def caller(request: Request) -> Caller:
     )
 
 
-async def _the_caller(request: Request) -> Caller:
-    return caller(request)
-
-
-TheCaller = Annotated[Caller, Depends(_the_caller)]
+def attempt_of(
+    request: Request, *, email: str, password: str, device: Device | None = None
+) -> Attempt:
+    """An attempt of this request's caller, as the throttle and the audit trail see it."""
+    who = caller(request)
+    return Attempt(
+        email=email,
+        password=Secret(password),
+        network=client_network(who.ip),
+        caller=who,
+        device=device,
+    )

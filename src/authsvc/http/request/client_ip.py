@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+
+from authsvc.protocol.host_names import ip_address_of
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -24,17 +26,8 @@ def client_network(ip: str) -> str:
 
 
 def parse_address(text: str) -> Address | None:
-    """
-    An IP address; IPv4 in its IPv6 form is IPv4 (RFC 4291 §2.5.5.2).
-
-    A zone id (`%eth0`) means something on the sender's machine only, and may be any text.
-    """
-    if "%" in text:
-        return None
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
+    """An IP address; IPv4 in its IPv6 form is IPv4 (RFC 4291 §2.5.5.2)."""
+    address = ip_address_of(text)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 

@@ -9,6 +9,7 @@ page of ours (see `csrf`), and with `web` delivery bring the session's signed do
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -23,13 +24,7 @@ from authsvc.http.request.csrf import check_login_origin, check_origin
 from authsvc.http.request.service import Service, service_of
 from authsvc.keys.csrf_tokens import verify_csrf_token
 from authsvc.keys.device_cookies import open_device_cookie
-from authsvc.protocol.errors import (
-    BadRequest,
-    CsrfFailed,
-    DuplicateCredentials,
-    InvalidRefreshToken,
-    Unauthenticated,
-)
+from authsvc.protocol import errors
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from authsvc_client.tokens.secret import Secret
 
@@ -87,44 +82,31 @@ def access_credential(
         return None
     use = use_of(request)
     if use is Use.HANDSHAKE and "origin" not in request.headers:
-        raise CsrfFailed("origin")
+        raise errors.CsrfFailed("origin")
     if use is not Use.READ:
         check_origin(request.headers, service.origins)
     return AccessCredential(token, needs_csrf_token=use is Use.WRITE)
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshCredential:
-    """
-    What a request presents as its refresh token, if anything.
-
-    Args:
-        by_cookie: Whether it came in the cookie (else in the body).
-    """
-
-    token: Secret | None
-    by_cookie: bool
-
-
 def refresh_credential(
     request: Request, service: Service, *, in_body: str | None
-) -> RefreshCredential:
+) -> tuple[Secret | None, bool]:
     """
-    The one refresh token of a request.
+    The one refresh token of a request, if any, and whether it came in the cookie.
 
     Raises:
         DuplicateCredentials: Two cookies, or a cookie and a body.
     """
     cookie = our_cookies(request).only(service.cookies.refresh)
     if in_body is None:
-        return RefreshCredential(cookie, by_cookie=cookie is not None)
+        return cookie, cookie is not None
     if cookie is not None:
-        raise DuplicateCredentials("cookie and body")
-    return RefreshCredential(Secret(in_body), by_cookie=False)
+        raise errors.DuplicateCredentials("cookie and body")
+    return Secret(in_body), False
 
 
 def open_refresh_token(
-    request: Request, service: Service, presented: RefreshCredential, *, now: datetime
+    request: Request, service: Service, presented: Secret | None, *, by_cookie: bool, now: datetime
 ) -> RefreshToken:
     """
     Judge a refresh token by all that it says itself: garbage costs an HMAC and no SQL (rule 1).
@@ -133,13 +115,13 @@ def open_refresh_token(
         InvalidRefreshToken: None, not one of ours, or it came by the other transport.
         CsrfFailed: A cookie from a foreign page, or of `web` delivery without its CSRF token.
     """
-    if presented.by_cookie:
+    if by_cookie:
         check_origin(request.headers, service.origins)
-    if presented.token is None:
-        raise InvalidRefreshToken("none_presented")
-    token = service.keys.open_refresh_token(presented.token, now=now)
-    if presented.by_cookie != token.delivery.by_cookie:
-        raise InvalidRefreshToken("wrong_transport")
+    if presented is None:
+        raise errors.InvalidRefreshToken("none_presented")
+    token = service.keys.open_refresh_token(presented, now=now)
+    if by_cookie != token.delivery.by_cookie:
+        raise errors.InvalidRefreshToken("wrong_transport")
     if token.delivery is Delivery.WEB:
         check_csrf_token(request, service, (token.family_id,))
     return token
@@ -163,7 +145,7 @@ def logout_credentials(
     access_cookies = cookies.every(service.cookies.access)
     refresh_cookies = cookies.every(service.cookies.refresh)
     if refresh_cookies and in_body is not None:
-        raise DuplicateCredentials("cookie and body")
+        raise errors.DuplicateCredentials("cookie and body")
     if refresh_cookies or access_cookies:
         check_origin(request.headers, service.origins)
     else:
@@ -178,7 +160,7 @@ def logout_credentials(
         check_csrf_token(request, service, of_web_cookies)
     credentials = LogoutCredentials((*bearers, *by_cookie), (*refresh_by_cookie, *in_bodies))
     if not credentials.session_ids:
-        raise Unauthenticated("nothing authentic was presented")
+        raise errors.Unauthenticated("nothing authentic was presented")
     return credentials
 
 
@@ -214,12 +196,12 @@ def bearer_token(request: Request) -> Secret | None:
     """
     values = request.headers.getlist("authorization")
     if len(values) > 1:
-        raise BadRequest("authorization twice")
+        raise errors.BadRequest("authorization twice")
     scheme, _, token = "".join(values).strip().partition(" ")
     if scheme.lower() != "bearer":
         return None
     if not token.strip():
-        raise BadRequest("bearer without a token")
+        raise errors.BadRequest("bearer without a token")
     return Secret(token.strip())
 
 
@@ -239,14 +221,14 @@ def check_csrf_token(request: Request, service: Service, session_ids: Collection
     if len(values) != 1 or not any(
         verify_csrf_token(service.keys.refresh, session_id, values[0]) for session_id in session_ids
     ):
-        raise CsrfFailed("csrf_token")
+        raise errors.CsrfFailed("csrf_token")
 
 
 def _bearer_if_any(request: Request) -> tuple[Secret, ...]:
     """A header that is not well formed is no credential, and must not stop a logout."""
     try:
         token = bearer_token(request)
-    except BadRequest:
+    except errors.BadRequest:
         return ()
     return () if token is None else (token,)
 
@@ -257,12 +239,10 @@ def _authentic_access_tokens(
     """Those that we signed for a session, each with its session."""
     found = []
     for token in presented:
-        try:
+        with suppress(errors.Unauthenticated):
             session_id = service.issuer.verify_authentic(token, now=now).sid
-        except Unauthenticated:
-            continue
-        if session_id is not None:
-            found.append((token, session_id))
+            if session_id is not None:
+                found.append((token, session_id))
     return found
 
 
@@ -272,8 +252,6 @@ def _authentic_refresh_tokens(
     """The refresh tokens with a MAC of ours."""
     found = []
     for text in presented:
-        try:
+        with suppress(errors.InvalidRefreshToken):
             found.append(service.keys.open_refresh_token(text, now=now))
-        except InvalidRefreshToken:
-            continue
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from fastapi import Request
@@ -13,10 +11,8 @@ from authsvc.http.request.caller import caller
 from authsvc.http.request.client_ip import client_network
 from authsvc.http.request.content_type import require_content_type
 from authsvc.http.request.service import Service
-from authsvc.observe.metrics import OutcomeCounter
 from authsvc.protocol.client_auth import JWT_BEARER, PresentedClient, presented_client
 from authsvc.protocol.clients import Client
-from authsvc.protocol.errors import Refusal
 from authsvc.protocol.form import Form, read_form
 from authsvc.protocol.oauth_errors import MissingParameter, QueryNotAllowed, SeveralCredentials
 from authsvc_client.tokens.secret import Secret
@@ -47,14 +43,6 @@ CREDENTIALS: dict[str, Any] = {
         ),
     },
 }
-TOKEN_PARAMETERS: dict[str, Any] = {
-    "token": {"type": "string"},
-    "token_type_hint": {
-        "type": "string",
-        "description": "Not needed: every token says what it is.",
-        "examples": ["access_token"],
-    },
-}
 # A secret may also stand in the form, and an assertion always does.
 SECURITY: list[dict[str, Any]] = [{"client_secret_basic": []}, {}]
 
@@ -78,6 +66,21 @@ def form_body(
     }
     content = {FORM: {"schema": schema, "examples": examples}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+# Of a request about a token.
+TOKEN_BODY = form_body(
+    {
+        "token": {"type": "string"},
+        "token_type_hint": {
+            "type": "string",
+            "description": "Not needed: every token says what it is.",
+            "examples": ["access_token"],
+        },
+    },
+    required=["token"],
+    example={"token": "eyJhbGciOiJSUzI1NiIs…"},
+)
 
 
 async def form_of(request: Request) -> Form:
@@ -139,13 +142,3 @@ def token_of(form: Form) -> Secret:
     if "token" not in form.parameters:
         raise MissingParameter("no_token")
     return Secret(form.parameters["token"])
-
-
-@contextmanager
-def counted(counter: OutcomeCounter) -> Iterator[None]:
-    """Count a refusal under its code."""
-    try:
-        yield
-    except Refusal as refusal:
-        counter.labels(outcome=refusal.code).inc()
-        raise

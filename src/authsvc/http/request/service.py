@@ -1,12 +1,14 @@
-"""What lives as long as the process, and the clock; an endpoint asks for it first."""
+"""
+What lives as long as the process, with the clock; an endpoint asks for it first.
+
+The clock is for tokens and keys; families go by the database's.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Request
 
 from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.flows.runtime import Runtime
@@ -16,14 +18,7 @@ from authsvc.keys.assertion_signer import AssertionSigner
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc.store.group_commit import GroupCommit
-
-
-class Clock:
-    """The process's clock, for tokens and keys; families go by the database's."""
-
-    def now(self) -> datetime:
-        """The time, in UTC."""
-        return datetime.now(UTC)
+from authsvc_client.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +39,3 @@ def service_of(request: Request) -> Service:
     """The service that `app.create_app` put together."""
     found: Service = request.app.state.service
     return found
-
-
-# FastAPI runs a plain function in a thread of its own, and a refresh would wait for five of
-# them; coroutine functions run where they stand.
-async def _the_service(request: Request) -> Service:
-    return service_of(request)
-
-
-TheService = Annotated[Service, Depends(_the_service)]

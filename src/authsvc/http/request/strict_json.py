@@ -17,11 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from authsvc.http.request.content_type import require_content_type
-from authsvc.protocol.errors import (
-    FieldError,
-    MalformedJson,
-    ValidationFailed,
-)
+from authsvc.protocol.errors import MalformedJson, ValidationFailed
 
 JSON = "application/json"
 MAX_DEPTH = 32
@@ -59,9 +55,8 @@ def parse(body: bytes) -> dict[str, Any]:
     if "\\u" in text:
         _check_surrogates(value)
     if not isinstance(value, dict):
-        raise ValidationFailed(
-            "body: not an object",
-            errors=(FieldError(loc=("body",), msg="Send a JSON object.", type="object_type"),),
+        raise ValidationFailed.of(
+            "body", msg="Send a JSON object.", type="object_type", detail="body: not an object"
         )
     return value
 

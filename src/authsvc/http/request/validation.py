@@ -16,34 +16,6 @@ from authsvc.protocol.errors import FieldError, ValidationFailed
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Messages that are made of our own schema only. Others may quote the input
-# (`uuid_parsing`, `union_tag_invalid` and `url_parsing` do).
-SAFE_TYPES = frozenset(
-    {
-        "bool_type",
-        "dict_type",
-        "enum",
-        "float_type",
-        "greater_than",
-        "greater_than_equal",
-        "int_type",
-        "less_than",
-        "less_than_equal",
-        "list_type",
-        "literal_error",
-        "missing",
-        "model_attributes_type",
-        "model_type",
-        "string_pattern_mismatch",
-        "string_too_long",
-        "string_too_short",
-        "string_type",
-        "string_unicode",
-        "too_long",
-        "too_short",
-        "value_error",  # our own validators; they quote nothing
-    }
-)
 # What a form can show; filled in from our own schema.
 WORDS = {
     "bool_type": "Write true or false.",
@@ -57,6 +29,25 @@ WORDS = {
     "string_too_short": "Use at least {min_length} characters.",
     "string_type": "Write a text.",
 }
+# Messages that are made of our own schema only. Others may quote the input
+# (`uuid_parsing`, `union_tag_invalid` and `url_parsing` do).
+SAFE_TYPES = frozenset(
+    {
+        *WORDS,
+        "dict_type",
+        "enum",
+        "float_type",
+        "greater_than",
+        "greater_than_equal",
+        "less_than",
+        "less_than_equal",
+        "string_pattern_mismatch",
+        "string_unicode",
+        "too_long",
+        "too_short",
+        "value_error",  # our own validators; they quote nothing
+    }
+)
 EMPTY = "This must not be empty."
 UNKNOWN_MEMBER = FieldError(
     loc=(), msg="This object has a member that is not known here.", type="extra_forbidden"

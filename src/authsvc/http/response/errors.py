@@ -8,9 +8,8 @@ back in an answer; the private detail goes to the log with the request id.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -24,30 +23,10 @@ from starlette.routing import Match
 
 from authsvc.http.request.validation import validation_failed
 from authsvc.http.response.oauth_errors import OAUTH_PATHS, oauth_response
-from authsvc.http.response.problem_schema import (
-    PROBLEM_JSON,
-    STATUS,
-    catalogue,
-    refusals,
-    status_of,
-)
-from authsvc.protocol.errors import (
-    BadRequest,
-    Forbidden,
-    InsufficientScope,
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-    PayloadTooLarge,
-    Refusal,
-    Unauthenticated,
-    UnsupportedMediaType,
-    ValidationFailed,
-)
+from authsvc.http.response.problem_schema import PROBLEM_JSON, STATUS, retry_seconds, status_of
+from authsvc.protocol import errors
+from authsvc.protocol.errors import Refusal
 
-__all__ = ["PROBLEM_JSON", "STATUS", "install_errors", "refusal_response", "refusals", "status_of"]
-
-SHORTLY = timedelta(seconds=1)  # when a 429 or 503 does not know better
 CHALLENGE = 'Bearer realm="authsvc"'
 INSUFFICIENT_SCOPE = (
     f'{CHALLENGE}, error="insufficient_scope", '
@@ -55,12 +34,12 @@ INSUFFICIENT_SCOPE = (
 )
 # What the framework raises by itself.
 BY_STATUS: dict[int, type[Refusal]] = {
-    401: Unauthenticated,
-    403: Forbidden,
-    404: NotFound,
-    405: MethodNotAllowed,
-    413: PayloadTooLarge,
-    415: UnsupportedMediaType,
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.PayloadTooLarge,
+    415: errors.UnsupportedMediaType,
 }
 
 router = APIRouter()
@@ -100,10 +79,8 @@ def install_errors(app: FastAPI, *, issuer: str) -> None:
         issuer: Where the `type` of a problem points: `{issuer}/auth/errors.json#{code}`.
     """
     app.state.problem_types = f"{issuer}/auth/errors.json#"
-    app.add_exception_handler(Refusal, _on_refusal)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_defect)
+    for kind in (Refusal, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _on_exception)
     app.include_router(router)
 
 
@@ -118,7 +95,7 @@ async def list_errors() -> ErrorCatalogue:
                 title=refusal.title,
                 description=refusal.description,
             )
-            for refusal, status in catalogue()
+            for refusal, status in sorted(STATUS.items(), key=lambda row: (row[1], row[0].code))
         ]
     )
 
@@ -152,20 +129,16 @@ def _problem_response(refusal: Refusal, request: Request, headers: Mapping[str, 
         "code": refusal.code,
     }
     sent = {"Cache-Control": "no-store", **headers}
-    if isinstance(refusal, ValidationFailed) and refusal.errors:
-        problem["errors"] = [
-            {"loc": list(error.loc), "msg": error.msg, "type": error.type}
-            for error in refusal.errors
-        ]
+    if isinstance(refusal, errors.ValidationFailed) and refusal.errors:
+        problem["errors"] = [asdict(error) for error in refusal.errors]
         if len(refusal.errors) == 1:  # what applications put before their users
             problem["detail"] = refusal.errors[0].msg
     if status in {429, 503}:
-        wait = math.ceil((refusal.retry_after or SHORTLY).total_seconds())
-        problem["retry_after"] = max(wait, 1)
+        problem["retry_after"] = retry_seconds(refusal)
         sent["Retry-After"] = str(problem["retry_after"])
     if status == http.HTTP_401_UNAUTHORIZED:
         sent["WWW-Authenticate"] = _challenge(refusal)
-    elif isinstance(refusal, InsufficientScope):
+    elif isinstance(refusal, errors.InsufficientScope):
         sent["WWW-Authenticate"] = INSUFFICIENT_SCOPE
     body = json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     return Response(body, status, sent, PROBLEM_JSON)
@@ -173,7 +146,7 @@ def _problem_response(refusal: Refusal, request: Request, headers: Mapping[str, 
 
 def _challenge(refusal: Refusal) -> str:
     """RFC 6750 §3: no error code for a request that presented nothing."""
-    if isinstance(refusal, Unauthenticated) and refusal.error:
+    if isinstance(refusal, errors.Unauthenticated) and refusal.error:
         return (
             f'{CHALLENGE}, error="{refusal.error}", '
             'error_description="The access token is not valid"'
@@ -181,35 +154,27 @@ def _challenge(refusal: Refusal) -> str:
     return CHALLENGE
 
 
-async def _on_refusal(request: Request, exc: Exception) -> Response:
-    if not isinstance(exc, Refusal):  # unreachable: registered for refusals only
-        raise exc
-    return refusal_response(exc, request)
-
-
-async def _on_validation_error(request: Request, exc: Exception) -> Response:
-    if not isinstance(exc, RequestValidationError):  # unreachable, as above
-        raise exc
-    return refusal_response(validation_failed(exc.errors()), request)
-
-
-async def _on_http_exception(request: Request, exc: Exception) -> Response:
-    if not isinstance(exc, HTTPException):  # unreachable, as above
-        raise exc
-    default = (
-        InternalError if exc.status_code >= http.HTTP_500_INTERNAL_SERVER_ERROR else BadRequest
-    )
-    refusal = BY_STATUS.get(exc.status_code, default)(f"framework answered {exc.status_code}")
+async def _on_exception(request: Request, exc: Exception) -> Response:
+    """Answer; a defect is raised on by the framework, and the edge logs it."""
+    refusal = _refusal(exc)
     headers = {}
-    if isinstance(refusal, MethodNotAllowed):
+    if isinstance(refusal, errors.MethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(_methods(request)))
     return refusal_response(refusal, request, headers=headers)
 
 
-async def _on_defect(request: Request, exc: Exception) -> Response:
-    """Answer; the framework raises the exception on, and the edge logs it."""
-    del exc
-    return refusal_response(InternalError("unhandled exception"), request)
+def _refusal(exc: Exception) -> Refusal:
+    match exc:
+        case Refusal():
+            return exc
+        case RequestValidationError():
+            return validation_failed(exc.errors())
+        case HTTPException(status_code=status):
+            ours = status >= http.HTTP_500_INTERNAL_SERVER_ERROR
+            default = errors.InternalError if ours else errors.BadRequest
+            return BY_STATUS.get(status, default)(f"framework answered {status}")
+        case _:
+            return errors.InternalError("unhandled exception")
 
 
 def _methods(request: Request) -> set[str]:

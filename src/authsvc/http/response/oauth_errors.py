@@ -8,37 +8,15 @@ the status.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from starlette import status as http
 from starlette.responses import Response
 
-from authsvc.http.response.problem_schema import RETRY_AFTER_HEADER, status_of
-from authsvc.protocol.errors import (
-    BadRequest,
-    CompressedBody,
-    DatabaseUnavailable,
-    InternalError,
-    MethodNotAllowed,
-    OtherCharset,
-    PayloadTooLarge,
-    Refusal,
-    TooManyAttempts,
-    UnsupportedMediaType,
-)
-from authsvc.protocol.oauth_errors import (
-    ClientKeysUnavailable,
-    InvalidClient,
-    InvalidRequest,
-    InvalidScope,
-    InvalidTarget,
-    OAuthRefusal,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-)
+from authsvc.http.response.problem_schema import HEADERS, retry_seconds, status_of
+from authsvc.protocol import errors, oauth_errors
+from authsvc.protocol.errors import Refusal
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
 INTROSPECTION_PATH = "/oauth/introspect"
@@ -47,45 +25,46 @@ OAUTH_PATHS = frozenset({TOKEN_PATH, INTROSPECTION_PATH, REVOCATION_PATH})
 
 CHALLENGE = 'Basic realm="authsvc", charset="UTF-8"'
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 §5.1 asks for both
-SHORTLY = timedelta(seconds=1)
 
 # What is no refusal of OAuth, in its words. `temporarily_unavailable` and `server_error` are
 # those of RFC 6749 §4.1.2.1, whose meaning is theirs; §5.2 has no word for either.
 IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
-    BadRequest: ("invalid_request", "The request is not well formed."),
-    PayloadTooLarge: ("invalid_request", "The form is larger than 16 KiB."),
-    UnsupportedMediaType: (
+    errors.BadRequest: ("invalid_request", "The request is not well formed."),
+    errors.PayloadTooLarge: ("invalid_request", "The form is larger than 16 KiB."),
+    errors.UnsupportedMediaType: (
         "invalid_request",
         "Send the parameters as application/x-www-form-urlencoded.",
     ),
-    CompressedBody: (
+    errors.CompressedBody: (
         "invalid_request",
         "Send the form uncompressed, without Content-Encoding.",
     ),
-    OtherCharset: (
+    errors.OtherCharset: (
         "invalid_request",
         "Send the form as application/x-www-form-urlencoded in UTF-8, without another charset.",
     ),
-    MethodNotAllowed: ("invalid_request", "This endpoint accepts only POST."),
-    TooManyAttempts: (
+    errors.MethodNotAllowed: ("invalid_request", "This endpoint accepts only POST."),
+    errors.TooManyAttempts: (
         "temporarily_unavailable",
         "Too many attempts of this client. Wait as long as Retry-After says.",
     ),
-    DatabaseUnavailable: (
+    errors.DatabaseUnavailable: (
         "temporarily_unavailable",
         "The server cannot reach its database. Repeat the request after Retry-After.",
     ),
-    InternalError: ("server_error", "Something went wrong inside the server."),
+    errors.InternalError: ("server_error", "Something went wrong inside the server."),
 }
-OAUTH_STATUS: dict[type[Refusal], int] = {InvalidClient: 401, ClientKeysUnavailable: 503}
+OAUTH_STATUS: dict[type[Refusal], int] = {
+    oauth_errors.InvalidClient: 401,
+    oauth_errors.ClientKeysUnavailable: 503,
+}
 # What every OAuth endpoint may answer.
 SHARED: tuple[type[Refusal], ...] = (
-    InvalidRequest,
-    InvalidClient,
-    ClientKeysUnavailable,
+    oauth_errors.InvalidRequest,
+    oauth_errors.InvalidClient,
+    oauth_errors.ClientKeysUnavailable,
     *IN_OAUTH_WORDS,
 )
-GRANTING = (UnauthorizedClient, UnsupportedGrantType, InvalidScope, InvalidTarget)
 
 OAUTH_ERROR: dict[str, Any] = {
     "title": "OAuthError",
@@ -97,7 +76,8 @@ OAUTH_ERROR: dict[str, Any] = {
         "error_description": {"type": "string", "description": "For people."},
     },
 }
-HEADERS: dict[int, dict[str, Any]] = {
+OAUTH_HEADERS: dict[int, dict[str, Any]] = {
+    **HEADERS,
     401: {
         "WWW-Authenticate": {
             "description": "How a client with a secret may authenticate (RFC 7617).",
@@ -106,8 +86,6 @@ HEADERS: dict[int, dict[str, Any]] = {
         }
     },
     405: {"Allow": {"schema": {"type": "string"}, "example": "POST"}},
-    429: {"Retry-After": RETRY_AFTER_HEADER},
-    503: {"Retry-After": RETRY_AFTER_HEADER},
 }
 
 
@@ -121,8 +99,7 @@ def oauth_response(refusal: Refusal, *, headers: Mapping[str, str] | None = None
     status, error, description = _in_words(type(refusal))
     sent = {**NO_STORE, **(headers or {})}
     if status in {429, 503}:
-        wait = math.ceil((refusal.retry_after or SHORTLY).total_seconds())
-        sent["Retry-After"] = str(max(wait, 1))
+        sent["Retry-After"] = str(retry_seconds(refusal))
     if status == http.HTTP_401_UNAUTHORIZED:
         sent["WWW-Authenticate"] = CHALLENGE
     body = json.dumps({"error": error, "error_description": description}).encode("ascii")
@@ -140,10 +117,10 @@ def oauth_refusals(*classes: type[Refusal]) -> dict[int | str, dict[str, Any]]:
 
 def _in_words(refusal: type[Refusal]) -> tuple[int, str, str]:
     """Status, `error` and `error_description`."""
-    if issubclass(refusal, OAuthRefusal):
+    if issubclass(refusal, oauth_errors.OAuthRefusal):
         return OAUTH_STATUS.get(refusal, 400), refusal.code, refusal.description
     # Whatever else is raised here is a mistake of ours.
-    known = next((c for c in refusal.__mro__ if c in IN_OAUTH_WORDS), InternalError)
+    known = next((c for c in refusal.__mro__ if c in IN_OAUTH_WORDS), errors.InternalError)
     return status_of(known), *IN_OAUTH_WORDS[known]
 
 
@@ -164,6 +141,6 @@ def _documented(status: int, descriptions: Mapping[str, list[str]]) -> dict[str,
             }
         },
     }
-    if status in HEADERS:
-        response["headers"] = HEADERS[status]
+    if status in OAUTH_HEADERS:
+        response["headers"] = OAUTH_HEADERS[status]
     return response

@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from typing import Any
 
-from authsvc.protocol.errors import (
-    BadRequest,
-    CookiesImpossible,
-    CsrfFailed,
-    CurrentPasswordWrong,
-    DatabaseUnavailable,
-    DuplicateCredentials,
-    EmailTaken,
-    Forbidden,
-    InternalError,
-    InvalidCredentials,
-    InvalidRefreshToken,
-    MalformedJson,
-    MethodNotAllowed,
-    NotFound,
-    Overloaded,
-    PayloadTooLarge,
-    Refusal,
-    RegistrationClosed,
-    TooManyAttempts,
-    Unauthenticated,
-    UnsupportedMediaType,
-    ValidationFailed,
-    WeakPassword,
-)
+from authsvc.protocol import errors
+from authsvc.protocol.errors import Refusal
 
 PROBLEM_JSON = "application/problem+json"
 PROBLEM_SCHEMA = "#/components/schemas/Problem"
 
 # A class that is not listed has the status of its parent, and its code.
 STATUS: dict[type[Refusal], int] = {
-    BadRequest: 400,
-    CookiesImpossible: 400,
-    DuplicateCredentials: 400,
-    MalformedJson: 400,
-    InvalidCredentials: 401,
-    InvalidRefreshToken: 401,
-    Unauthenticated: 401,
-    CsrfFailed: 403,
-    CurrentPasswordWrong: 403,
-    Forbidden: 403,
-    RegistrationClosed: 403,
-    NotFound: 404,
-    MethodNotAllowed: 405,
-    EmailTaken: 409,
-    PayloadTooLarge: 413,
-    UnsupportedMediaType: 415,
-    ValidationFailed: 422,
-    WeakPassword: 422,
-    TooManyAttempts: 429,
-    InternalError: 500,
-    DatabaseUnavailable: 503,
-    Overloaded: 503,
+    errors.BadRequest: 400,
+    errors.CookiesImpossible: 400,
+    errors.DuplicateCredentials: 400,
+    errors.MalformedJson: 400,
+    errors.InvalidCredentials: 401,
+    errors.InvalidRefreshToken: 401,
+    errors.Unauthenticated: 401,
+    errors.CsrfFailed: 403,
+    errors.CurrentPasswordWrong: 403,
+    errors.Forbidden: 403,
+    errors.RegistrationClosed: 403,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.EmailTaken: 409,
+    errors.PayloadTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.ValidationFailed: 422,
+    errors.WeakPassword: 422,
+    errors.TooManyAttempts: 429,
+    errors.InternalError: 500,
+    errors.DatabaseUnavailable: 503,
+    errors.Overloaded: 503,
 }
 BY_CODE = {refusal.code: refusal for refusal in STATUS}
 
@@ -128,9 +105,9 @@ def status_of(refusal: type[Refusal]) -> int:
     return next(STATUS[parent] for parent in refusal.__mro__ if parent in STATUS)
 
 
-def catalogue() -> Iterable[tuple[type[Refusal], int]]:
-    """Every code's class with its status, ordered by both."""
-    return sorted(STATUS.items(), key=lambda entry: (entry[1], entry[0].code))
+def retry_seconds(refusal: Refusal) -> int:
+    """When the request makes sense again; a refusal that does not know says a second."""
+    return max(1, math.ceil(refusal.retry_after.total_seconds())) if refusal.retry_after else 1
 
 
 def refusals(*classes: type[Refusal]) -> dict[int | str, dict[str, Any]]:
@@ -183,7 +160,7 @@ def _example(refusal: type[Refusal], status: int) -> dict[str, Any]:
         "instance": "urn:uuid:6d1b2b0a-6f0e-4b0e-9b43-0c1f3a6a2f11",
         "code": refusal.code,
     }
-    if refusal is ValidationFailed:
+    if refusal is errors.ValidationFailed:
         example["errors"] = [{"loc": ["body", "email"], "msg": "Field required", "type": "missing"}]
     if status in {429, 503}:
         example["retry_after"] = 1

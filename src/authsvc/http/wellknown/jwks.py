@@ -18,7 +18,7 @@ CACHE_CONTROL = "public, max-age=300, stale-while-revalidate=600, stale-if-error
 router = APIRouter()
 
 
-async def jwks(request: Request) -> Response:
+async def get(request: Request) -> Response:
     """Send the keys that are published now."""
     service = service_of(request)
     found = service.keys.ring.jwks(service.clock.now())
@@ -26,7 +26,7 @@ async def jwks(request: Request) -> Response:
     return document.response(request.scope)
 
 
-router.add_route(PATH, jwks, methods=["GET"], include_in_schema=False)
+router.add_route(PATH, get, methods=["GET"], name="jwks", include_in_schema=False)
 
 # For the OpenAPI document.
 PATH_ITEM: dict[str, Any] = {

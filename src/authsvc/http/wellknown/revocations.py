@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from authsvc.http.request.fields import parameter
 from authsvc.http.request.service import service_of
 from authsvc.http.response.document import Document
 from authsvc.http.response.problem_schema import refusals
@@ -23,7 +24,7 @@ NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 router = APIRouter()
 
 
-async def revocations(request: Request) -> Response:
+async def get(request: Request) -> Response:
     """Send the feed, or what came to it since a number."""
     service = service_of(request)
     found = service.revocations.feed(
@@ -47,7 +48,7 @@ def _asks_for_clients(request: Request) -> bool:
     return KINDS_ASKED in request.query_params.getlist(KINDS_PARAMETER)
 
 
-router.add_route(PATH, revocations, methods=["GET"], include_in_schema=False)
+router.add_route(PATH, get, methods=["GET"], name="revocations", include_in_schema=False)
 
 # For the OpenAPI document.
 PATH_ITEM: dict[str, Any] = {
@@ -62,20 +63,18 @@ PATH_ITEM: dict[str, Any] = {
             "304. docs/revocation-feed.md describes the format."
         ),
         "parameters": [
-            {
-                "name": "since",
-                "in": "query",
-                "required": False,
-                "description": "`seq` of the document that the caller has.",
-                "schema": {"type": "integer", "minimum": 0},
-            },
-            {
-                "name": KINDS_PARAMETER,
-                "in": "query",
-                "required": False,
-                "description": "`client` from a verifier that knows the entries of clients.",
-                "schema": {"type": "string"},
-            },
+            parameter(
+                "since",
+                "query",
+                "`seq` of the document that the caller has.",
+                {"type": "integer", "minimum": 0},
+            ),
+            parameter(
+                KINDS_PARAMETER,
+                "query",
+                "`client` from a verifier that knows the entries of clients.",
+                {"type": "string"},
+            ),
         ],
         "responses": {
             "200": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from uuid import uuid4
 
@@ -17,18 +18,13 @@ from authsvc.http.request.client_ip import resolve_client
 from authsvc.http.request.csrf import Origins
 from authsvc.http.response.errors import refusal_response
 from authsvc.http.wire.body_limit import limited
-from authsvc.http.wire.cors import ASKED_BY_GATEWAYS, Cors
+from authsvc.http.wire.cors import ASKED_BY_GATEWAYS, Cors, Header
 from authsvc.http.wire.guard import PROBES, Guard
 from authsvc.http.wire.head import Headers, read_head
 from authsvc.http.wire.security_headers import SecurityHeaders
 from authsvc.observe.logging import configure_logging, request_id_var
 from authsvc.observe.metrics import observe_request
-from authsvc.protocol.errors import (
-    DatabaseUnavailable,
-    InternalError,
-    Refusal,
-    ValidationFailed,
-)
+from authsvc.protocol import errors
 from authsvc.settings import Settings
 
 # Seconds. Every wait of ours has a shorter limit of its own; this is for what they add up to.
@@ -82,7 +78,9 @@ class Edge:
         state["request_id"] = request_id
         token = request_id_var.set(request_id)
         head = read_head(scope)
-        answer = _Answer(scope, send, request_id.encode(), self._cors, self._security_headers, head)
+        answer = _Answer(
+            scope["path"], send, request_id.encode(), self._cors, self._security_headers, head
+        )
         try:
             await self._serve(scope, receive, answer, head)
         finally:
@@ -114,13 +112,13 @@ class Edge:
             self._guard.check(scope, head)
             receive = await limited(receive, head)
             await self._call(scope, receive, answer)
-        except Refusal as refusal:
+        except errors.Refusal as refusal:
             await answer.refuse(request, refusal, receive)
         except ClientDisconnect:
             answer.status = CLIENT_GONE
         except Exception as exc:  # noqa: BLE001 - the last resort: no request goes unanswered
             self._log.exception("unhandled_exception", exc_info=exc)
-            await answer.refuse(request, InternalError("unhandled exception"), receive)
+            await answer.refuse(request, errors.InternalError("unhandled exception"), receive)
 
     async def _call(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
@@ -137,7 +135,7 @@ class Edge:
             if not deadline.expired():
                 raise
             # What we wait for is the database, or the CPU; for the caller it is the same.
-            raise DatabaseUnavailable("request deadline") from None
+            raise errors.DatabaseUnavailable("request deadline") from None
 
     def _resolve_client(self, scope: Scope, head: Headers) -> None:
         """Put the client itself into the scope where the peer is a trusted proxy."""
@@ -155,7 +153,7 @@ class Edge:
                 scope["scheme"] = proto.decode()
 
     def _write(
-        self, scope: Scope, route: str, status: int, seconds: float, refusal: Refusal | None
+        self, scope: Scope, route: str, status: int, seconds: float, refusal: errors.Refusal | None
     ) -> None:
         """
         One line per request: no path (it may hold anything), no query, no header.
@@ -176,7 +174,7 @@ class Edge:
             if refusal.detail:
                 fields["detail"] = refusal.detail
         # What a gateway asks wrongly is its operator's slip, who sees a bare 500 or 503 there.
-        slip = route in ASKED_BY_GATEWAYS and isinstance(refusal, ValidationFailed)
+        slip = route in ASKED_BY_GATEWAYS and isinstance(refusal, errors.ValidationFailed)
         if status >= HTTP_500_INTERNAL_SERVER_ERROR or slip:
             self._log.warning("request", **fields)
         elif route in PROBES and refusal is None:
@@ -185,43 +183,21 @@ class Edge:
             self._log.info("request", **fields)
 
 
+@dataclass(slots=True)
 class _Answer:
     """An answer on its way out: completes its headers and remembers its status."""
 
-    __slots__ = (
-        "_cors",
-        "_head",
-        "_path",
-        "_request_id",
-        "_security_headers",
-        "_send",
-        "deadline",
-        "extra",
-        "route",
-        "started",
-        "status",
-    )
-
-    def __init__(
-        self,
-        scope: Scope,
-        send: Send,
-        request_id: bytes,
-        cors: Cors,
-        security_headers: SecurityHeaders,
-        head: Headers,
-    ) -> None:
-        self._path: str = scope["path"]
-        self._send = send
-        self._request_id = request_id
-        self._cors = cors
-        self._security_headers = security_headers
-        self._head = head
-        self.deadline: asyncio.Timeout | None = None
-        self.extra: tuple[tuple[bytes, bytes], ...] = ()
-        self.route: str | None = None
-        self.started = False
-        self.status = CLIENT_GONE
+    path: str
+    transport: Send
+    request_id: bytes
+    cors: Cors
+    security_headers: SecurityHeaders
+    head: Headers
+    deadline: asyncio.Timeout | None = None
+    extra: tuple[Header, ...] = ()
+    route: str | None = None
+    started: bool = False
+    status: int = CLIENT_GONE
 
     async def send(self, message: Message) -> None:
         """Pass a message of the application on."""
@@ -231,14 +207,14 @@ class _Answer:
             if self.deadline is not None and not self.deadline.expired():
                 # An answer that has begun takes as long as its reader does.
                 self.deadline.reschedule(None)
-            headers = [*message["headers"], (b"x-request-id", self._request_id), *self.extra]
-            origin = self._head.get(b"origin")
-            headers += self._cors.headers(self._path, origin[0] if origin else None)
-            self._security_headers.complete(headers, self._path)
+            headers = [*message["headers"], (b"x-request-id", self.request_id), *self.extra]
+            origin = self.head.get(b"origin")
+            headers += self.cors.headers(self.path, origin[0] if origin else None)
+            self.security_headers.complete(headers, self.path)
             message = {**message, "headers": headers}
-        await self._send(message)
+        await self.transport(message)
 
-    async def refuse(self, request: Request, refusal: Refusal, receive: Receive) -> None:
+    async def refuse(self, request: Request, refusal: errors.Refusal, receive: Receive) -> None:
         """Say no, unless an answer has begun: then the server closes the connection."""
         self.deadline = None
         if self.started:

@@ -53,7 +53,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._phase = IDLE
         self._refused = False
-        self._ended = False  # nothing more is written
+        self.ended = False  # our side of the connection; nothing more is written
         self._refusal = 400
         self._unfinished = 0  # bytes of this head that came after its first packet
         self._collected = 0  # bytes of body in this packet
@@ -272,20 +272,15 @@ class StrictHttpProtocol(HttpToolsProtocol):
             cycle.transport = _Lingering(self)  # type: ignore[assignment]  # what a cycle uses of it
         super()._start_asgi_task(cycle, app)
 
-    @property
-    def ended(self) -> bool:
-        """Whether our side of the connection has ended."""
-        return self._ended
-
     def linger(self) -> None:
         """End our side, and read on for a moment: a close with unread bytes would be a reset."""
         self._refused = True
         self._stop_clock()
         # Its body may have ended meanwhile, and a request behind it waits for an answer.
         self.pipeline.clear()
-        if self.transport.is_closing() or self._ended:
+        if self.transport.is_closing() or self.ended:
             return
-        self._ended = True
+        self.ended = True
         self.transport.write_eof()
         self.flow.resume_reading()
         self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
@@ -308,9 +303,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._stop_clock()
         self._unset_keepalive_if_required()
         self.pipeline.clear()
-        if self.transport.is_closing():
-            return
-        if self._ended:
+        if self.transport.is_closing() or self.ended:
             return
         serving = self._serving
         if serving is not None and not serving.response_complete:

@@ -11,22 +11,12 @@ import re
 import structlog
 from starlette.types import Scope
 
-from authsvc.http.wire.head import Headers
+from authsvc.http.wire.head import ONCE, Headers
 from authsvc.protocol.errors import BadRequest, UnknownHost
 from authsvc.settings import LOOPBACK_NAMES, Settings
 
 MAX_URL = 8 * 1024  # bytes of path and query
 MAX_HEADERS = 100
-# A second one of these would be read by one component and overlooked by another.
-ONCE = (
-    b"authorization",
-    b"content-length",
-    b"content-type",
-    b"host",
-    b"origin",
-    b"referer",
-    b"sec-fetch-site",
-)
 # Probes and scrapers ask a container by its address, by its pod's name, or in HTTP/1.0 without
 # any Host (HAProxy's `option httpchk`). Nothing in these answers depends on it.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})

@@ -6,17 +6,21 @@ from starlette.types import Scope
 
 Headers = dict[bytes, list[bytes]]
 
+# A second one of these would be read by one component and overlooked by another.
+ONCE = (
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"host",
+    b"origin",
+    b"referer",
+    b"sec-fetch-site",
+)
 INTERESTING = frozenset(
     {
+        *ONCE,
         b"access-control-request-headers",
         b"access-control-request-method",
-        b"authorization",
-        b"content-length",
-        b"content-type",
-        b"host",
-        b"origin",
-        b"referer",
-        b"sec-fetch-site",
         b"transfer-encoding",
         b"x-forwarded-for",
         b"x-forwarded-proto",
