@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys
 from authsvc.store import session_clock
-from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock, names, read
 from authsvc.store.tables import ClientRow, clients
 
 
@@ -37,9 +37,7 @@ class Found:
 
 async def find_for_authentication(connection: HotConnection, client_id: str) -> Found:
     """The client with its digests."""
-    row = await _find().fetchrow(connection, id=client_id)
-    if row is None:  # unreachable: the one row of `clock` is always there
-        raise AssertionError
+    [row] = await _find().fetch(connection, id=client_id)  # `clock` always has its one row
     there = row["client_id"] is not None
     client = _client(row) if there and row["disabled_at"] is None else None
     return Found(
@@ -195,45 +193,20 @@ async def set_disabled(session: AsyncSession, client_id: str, *, disabled: bool)
 
 
 def _client(row: Row) -> Client:
-    return Client(
-        client_id=row["client_id"],
-        name=row["name"],
-        auth_method=AuthMethod(row["auth_method"]),
-        grant_types=tuple(row["grant_types"]),
-        scopes=tuple(row["scopes"]),
-        resources=tuple(row["resources"]),
-        audiences=tuple(row["audiences"]),
-        assertion_alg=row["assertion_alg"],
-        jwks=row["jwks"],
-        jwks_uri=row["jwks_uri"],
-        disabled_at=row["disabled_at"],
-    )
+    lists = ("grant_types", "scopes", "resources", "audiences")
+    arrays = {name: tuple(row[name]) for name in lists}
+    return read(Client, row, auth_method=AuthMethod(row["auth_method"]), **arrays)
 
 
 @cache
 def _find() -> HotStatement:
     one_row = clock()
     c = clients.c
-    previous = case(
-        (c.previous_secret_expires_at > one_row.c.now, c.previous_secret_digest), else_=null()
-    )
-    columns = [
-        c.client_id,
-        c.name,
-        c.auth_method,
-        c.grant_types,
-        c.scopes,
-        c.resources,
-        c.audiences,
-        c.assertion_alg,
-        c.jwks,
-        c.jwks_uri,
-        c.disabled_at,
-        c.secret_digest,
-        previous.label("valid_previous_digest"),
-    ]
+    valid = c.previous_secret_expires_at > one_row.c.now
+    previous = case((valid, c.previous_secret_digest), else_=null()).label("valid_previous_digest")
+    columns = (*(c[name] for name in names(Client)), c.secret_digest)
     joined = one_row.outerjoin(clients, c.client_id == bindparam("id", type_=Text))
-    return HotStatement(select(*columns).select_from(joined))
+    return HotStatement(select(*columns, previous).select_from(joined))
 
 
 @cache

@@ -30,7 +30,7 @@ from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.protocol.grants import Grant
 from authsvc.protocol.refresh import Delivery, FamilyState, RefreshToken
 from authsvc.store.audit import COLUMNS, audit_from
-from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock, names, read
 from authsvc.store.revocations import entries_coalesced, sessions_announced
 from authsvc.store.tables import audit_records, refresh_families, users
 
@@ -88,18 +88,7 @@ async def load(connection: HotConnection, family_id: UUID) -> tuple[Family, Fami
     row = await _load().fetchrow(connection, family_id=family_id)
     if row is None:
         return None
-    return family_of(row), FamilyState(
-        generation=row["generation"],
-        rotated_at=row["rotated_at"],
-        attempt_digest=row["attempt_digest"],
-        earlier_attempts=row["previous_attempt_digest"],
-        idle_expires_at=row["idle_expires_at"],
-        absolute_expires_at=row["absolute_expires_at"],
-        revoked_at=row["revoked_at"],
-        user_disabled_at=row["disabled_at"],
-        epoch=row["epoch"],
-        user_epoch=row["session_epoch"],
-    )
+    return family_of(row), read(FamilyState, row)
 
 
 async def revoke_family(
@@ -180,44 +169,17 @@ def of_epoch() -> ColumnElement[bool]:
 
 def family_of(row: Row) -> Family:
     """A row of FAMILY_COLUMNS, the user's `roles` and `ver`, and `now`."""
-    return Family(
-        id=row["id"],
-        user_id=row["user_id"],
-        client_id=row["client_id"],
+    return read(
+        Family,
+        row,
         delivery=Delivery(row["delivery"]),
-        remember=row["remember"],
-        generation=row["generation"],
-        mac_key_id=row["mac_key_id"],
-        created_at=row["created_at"],
-        auth_time=row["auth_time"],
         amr=tuple(row["amr"]),
-        scope=row["scope"],
-        audience=row["audience"],
         roles=tuple(row["roles"]),
-        ver=row["ver"],
-        idle_expires_at=row["idle_expires_at"],
-        absolute_expires_at=row["absolute_expires_at"],
-        now=row["now"],
     )
 
 
 f, u = refresh_families.c, users.c
-FAMILY_COLUMNS = (
-    f.id,
-    f.user_id,
-    f.client_id,
-    f.delivery,
-    f.remember,
-    f.generation,
-    f.mac_key_id,
-    f.created_at,
-    f.auth_time,
-    f.amr,
-    f.scope,
-    f.audience,
-    f.idle_expires_at,
-    f.absolute_expires_at,
-)
+FAMILY_COLUMNS = tuple(f[name] for name in names(Family) if name not in {"roles", "ver", "now"})
 
 
 @cache
@@ -228,11 +190,11 @@ def _load() -> HotStatement:
             *FAMILY_COLUMNS,
             f.rotated_at,
             f.attempt_digest,
-            f.previous_attempt_digest,
+            f.previous_attempt_digest.label("earlier_attempts"),
             f.revoked_at,
             f.epoch,
-            u.session_epoch,
-            u.disabled_at,
+            u.session_epoch.label("user_epoch"),
+            u.disabled_at.label("user_disabled_at"),
             u.roles,
             u.ver,
             now,

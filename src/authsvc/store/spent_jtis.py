@@ -98,9 +98,7 @@ async def revoke_access_token(
     Returns:
         False if it was revoked already.
     """
-    so_far = await _so_far().fetchrow(connection, client=client_id, until=issued_at + LIFE)
-    if so_far is None:  # unreachable: it is one row of counts
-        raise AssertionError
+    [so_far] = await _so_far().fetch(connection, client=client_id, until=issued_at + LIFE)
     if so_far["covered"]:
         return False
     too_many = so_far["live"] >= MAX_LIVE

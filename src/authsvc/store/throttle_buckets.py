@@ -50,9 +50,7 @@ async def take(connection: HotConnection, key: bytes, bucket: Bucket) -> timedel
     Returns:
         None, or how long it takes until there is room; then nothing was taken.
     """
-    row = await _take().fetchrow(connection, key=key, leak=bucket.leak, burst=bucket.burst)
-    if row is None:  # unreachable: the statement always returns a row
-        raise AssertionError
+    [row] = await _take().fetch(connection, key=key, leak=bucket.leak, burst=bucket.burst)
     if row["taken"]:
         return None
     wait: timedelta | None = row["wait"]  # of the snapshot: others may have been quicker

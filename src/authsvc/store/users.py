@@ -16,7 +16,7 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.store import session_clock
-from authsvc.store.hot_statement import HotConnection, HotStatement, clock
+from authsvc.store.hot_statement import HotConnection, HotStatement, clock, read
 from authsvc.store.revocations import entries_from, of_versions
 from authsvc.store.tables import User, refresh_families, users
 
@@ -41,15 +41,7 @@ async def find_by_session(
     row = await _find_by_session().fetchrow(connection, user=user_id, session=session_id)
     if row is None:
         return None
-    return Account(
-        id=row["id"],
-        email=row["email"],
-        roles=tuple(row["roles"]),
-        created_at=row["created_at"],
-        password_hash=row["password_hash"],
-        session_id=session_id,
-        session_created_at=row["session_created_at"],
-    )
+    return read(Account, row, roles=tuple(row["roles"]), session_id=session_id)
 
 
 async def replace_hash(
