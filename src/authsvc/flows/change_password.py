@@ -39,16 +39,14 @@ async def change_password(
     check_password(new_password, email=account.email, blocked=blocked, loc=loc)
     for _ in range(TRIES):
         try:
-            verified = await verify_password(
-                runtime,
-                attempt=replace(attempt, email=account.email),
+            proof, admission = await verify_password(
+                runtime, attempt=replace(attempt, email=account.email)
             )
         except InvalidCredentials as exc:
             raise CurrentPasswordWrong(exc.detail) from exc
-        await pay_back(runtime.db, verified.admission)
+        await pay_back(runtime.db, admission)
         new_hash = await runtime.hasher.hash(new_password)
-        old_hash = verified.proof.password_hash
-        if await _store(runtime.db, account, attempt, old_hash, new_hash):
+        if await _store(runtime.db, account, attempt, proof.password_hash, new_hash):
             return
     raise CurrentPasswordWrong("changed_meanwhile")
 

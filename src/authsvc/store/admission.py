@@ -7,7 +7,7 @@ statement locks a way's bucket first and the account's day after it: two of them
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from uuid import UUID
@@ -83,11 +83,6 @@ class Admission:
     leak: timedelta
     lost: int
     by_stranger: bool
-
-    @property
-    def of_this_attempt(self) -> Admission:
-        """What it took itself: given back if nothing was tried."""
-        return replace(self, lost=1)
 
 
 @dataclass(frozen=True, slots=True)

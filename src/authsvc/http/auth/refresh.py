@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
+from authsvc.flows.refresh import RefreshRequest
 from authsvc.flows.refresh import refresh as refresh_flow
 from authsvc.http.request.caller import caller
 from authsvc.http.request.credentials import open_refresh_token, refresh_credential
@@ -99,19 +100,14 @@ async def refresh(request: Request) -> JSONResponse:
     presented = refresh_credential(request, service, in_body=body.refresh_token)
     key = _idempotency_key(request)
     try:
-        session = await refresh_flow(
-            service.db,
-            service.group_commit,
-            service.issuer,
-            service.keys,
+        asked = RefreshRequest(
             token=open_refresh_token(request, service, presented, now=came),
             idempotency_key=key,
-            lifetimes=service.lifetimes,
             caller=caller(request),
-            now=came,
             under_way=lambda: service.clock.now() - came,
             abandoned=request.is_disconnected,
         )
+        session = await refresh_flow(service, asked, now=came)
     except Refusal as refusal:
         cause = refusal.detail if refusal.detail in REFRESH_OUTCOMES else refusal.code
         refresh_total.labels(outcome=cause).inc()
