@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from authsvc.protocol.audit import Caller, RevokeReason
-from authsvc.protocol.errors import FieldError, NotFound, ValidationFailed
-from authsvc.store import sessions, users
+from authsvc.protocol.errors import FieldError, ValidationFailed
+from authsvc.store import sessions
 from authsvc.store.database import Database, uninterrupted
-from authsvc.store.tables import RefreshFamily
+from authsvc.store.rows import existing
+from authsvc.store.tables import RefreshFamily, User
 
 BATCH = 1000  # families a transaction: well within the statement timeout of 2 s
 MAX_REASON = 200  # characters; it stands in every row that it ended
@@ -33,9 +34,7 @@ async def list_all_sessions(
         NotFound: There is no session `after` (any more).
     """
     async with db.transaction() as session:
-        seen = await sessions.find(session, after) if after else None
-        if after and seen is None:
-            raise NotFound("session")
+        seen = await existing(session, RefreshFamily, after, name="session") if after else None
         return await sessions.list_page(session, limit=limit, user_id=user_id, after=seen)
 
 
@@ -64,8 +63,7 @@ async def revoke_session(
     async with db.transaction() as session:
         if await sessions.revoke_one(session, session_id, reason=reason, caller=caller):
             return True
-        if await sessions.find(session, session_id) is None:
-            raise NotFound("session")
+        await existing(session, RefreshFamily, session_id, name="session")
     return False
 
 
@@ -86,9 +84,7 @@ async def revoke_user_sessions(
     """
     check_reason(reason)
     async with db.transaction() as session:
-        # The user's row first, the families in a later statement: see `users.lock`.
-        if await users.lock(session, user_id) is None:
-            raise NotFound("user")
+        await existing(session, User, user_id, name="user", lock=True)
         return await sessions.revoke_many(session, reason=reason, caller=caller, user_id=user_id)
 
 

@@ -12,7 +12,7 @@ from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import Caller, RevokeReason
 from authsvc.protocol.errors import Unauthenticated
 from authsvc.protocol.refresh import RefreshToken
-from authsvc.store import refresh_families, sessions, users
+from authsvc.store import refresh_families, sessions
 from authsvc.store.database import Database, uninterrupted
 from authsvc_client.tokens.secret import Secret
 
@@ -72,7 +72,7 @@ async def logout(
         live = await _live(db, issuer, presented, now)
     spared = frozenset(live) if scope is Scope.OTHERS else frozenset()
     for user_id in sorted(set(live.values())):
-        await _end_all(db, user_id, tuple(spared), scope, caller)
+        await _end_all(db, user_id, tuple(spared), caller)
     for family_id in sorted(presented.session_ids - spared):
         async with db.autocommit() as connection:
             await refresh_families.revoke_family(
@@ -113,17 +113,12 @@ async def _end_all(
     db: Database,
     user_id: UUID,
     keep: tuple[UUID, ...],
-    scope: Scope,
     caller: Caller,
 ) -> None:
     async with db.transaction() as session:
-        # The user's row first, the families in a later statement: see `users.lock`.
-        await users.lock(session, user_id)
         await sessions.revoke_many(
             session,
-            reason=(
-                RevokeReason.LOGOUT_OTHERS if scope is Scope.OTHERS else RevokeReason.LOGOUT_ALL
-            ),
+            reason=RevokeReason.LOGOUT_OTHERS if keep else RevokeReason.LOGOUT_ALL,
             caller=caller,
             user_id=user_id,
             keep=keep,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import Text, bindparam, case, null, select
+from sqlalchemy import Text, Update, bindparam, case, null, select
 from sqlalchemy import literal as value
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, update
@@ -15,9 +15,12 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys
+from authsvc.protocol.errors import NotFound
 from authsvc.store import session_clock
 from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock, names, read
 from authsvc.store.tables import ClientRow, clients
+
+ARRAYS = ("grant_types", "scopes", "resources", "audiences")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,8 @@ async def create(
             assertion_alg=client.assertion_alg,
             jwks=client.jwks,
             jwks_uri=client.jwks_uri,
-            grant_types=list(client.grant_types),
-            scopes=list(client.scopes),
-            resources=list(client.resources),
-            audiences=list(client.audiences),
             created_at=moment,
+            **_arrays(client),
         )
         .on_conflict_do_nothing(index_elements=["client_id"])
         .returning(ClientRow)
@@ -88,33 +88,25 @@ async def create(
     return (await session.exec(statement)).scalar_one_or_none()
 
 
-async def find(session: AsyncSession, client_id: str) -> ClientRow | None:
-    """The client of this id."""
-    return await session.get(ClientRow, client_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Locked:
+async def lock(session: AsyncSession, client_id: str) -> tuple[Client, bool]:
     """
-    A client's row, locked until the transaction ends.
+    The client of this id, locked until the transaction ends.
 
-    Args:
-        previous_secret_is_valid: Whether the secret before the current one is still good.
+    Returns:
+        With it, whether the secret before the current one is still good.
+
+    Raises:
+        NotFound: There is none.
     """
-
-    client: Client
-    previous_secret_is_valid: bool
-
-
-async def lock(session: AsyncSession, client_id: str) -> Locked | None:
-    """The client of this id, locked until the transaction ends."""
     moment = session_clock.now(session)
     overlap = col(ClientRow.previous_secret_expires_at) > moment
     statement = (
         model_select(ClientRow, overlap).where(ClientRow.client_id == client_id).with_for_update()
     )
     found = (await session.exec(statement)).one_or_none()
-    return None if found is None else Locked(_client(found[0].model_dump()), bool(found[1]))
+    if found is None:
+        raise NotFound("client")
+    return _client(found[0].model_dump()), bool(found[1])
 
 
 async def list_all(session: AsyncSession, *, limit: int, after: str = "") -> Sequence[ClientRow]:
@@ -140,8 +132,8 @@ async def rotate_secret(
     """
     moment = session_clock.now(session)
     statement = (
-        update(ClientRow)
-        .where(col(ClientRow.client_id) == client_id, col(ClientRow.secret_digest).is_not(None))
+        _of(client_id)
+        .where(col(ClientRow.secret_digest).is_not(None))
         .values(
             previous_secret_digest=col(ClientRow.secret_digest),
             previous_secret_expires_at=moment + value(overlap),
@@ -155,46 +147,35 @@ async def rotate_secret(
 
 async def set_keys(session: AsyncSession, client_id: str, keys: ClientKeys) -> None:
     """Replace the keys of a `private_key_jwt` client."""
-    statement = (
-        update(ClientRow)
-        .where(col(ClientRow.client_id) == client_id)
-        .values(assertion_alg=keys.alg, jwks=keys.jwks, jwks_uri=keys.jwks_uri)
-    )
-    await session.exec(statement)
+    values = {"assertion_alg": keys.alg, "jwks": keys.jwks, "jwks_uri": keys.jwks_uri}
+    await session.exec(_of(client_id).values(**values))
 
 
 async def set_lists(session: AsyncSession, client: Client) -> None:
     """Store the allow-lists of a client, and its grants."""
-    statement = (
-        update(ClientRow)
-        .where(col(ClientRow.client_id) == client.client_id)
-        .values(
-            grant_types=list(client.grant_types),
-            scopes=list(client.scopes),
-            resources=list(client.resources),
-            audiences=list(client.audiences),
-        )
-    )
-    await session.exec(statement)
+    await session.exec(_of(client.client_id).values(**_arrays(client)))
 
 
 async def set_disabled(session: AsyncSession, client_id: str, *, disabled: bool) -> bool:
     """Disable or enable; returns whether that changed anything."""
     statement = (
-        update(ClientRow)
-        .where(
-            col(ClientRow.client_id) == client_id,
-            col(ClientRow.disabled_at).is_(None) == disabled,
-        )
+        _of(client_id)
+        .where(col(ClientRow.disabled_at).is_(None) == disabled)
         .values(disabled_at=session_clock.now(session) if disabled else None)
-        .returning(col(ClientRow.client_id))
     )
-    return (await session.exec(statement)).one_or_none() is not None
+    return bool((await session.exec(statement)).rowcount)
+
+
+def _of(client_id: str) -> Update:
+    return update(ClientRow).where(col(ClientRow.client_id) == client_id)
+
+
+def _arrays(client: Client) -> dict[str, list[str]]:
+    return {name: list(getattr(client, name)) for name in ARRAYS}
 
 
 def _client(row: Row) -> Client:
-    lists = ("grant_types", "scopes", "resources", "audiences")
-    arrays = {name: tuple(row[name]) for name in lists}
+    arrays = {name: tuple(row[name]) for name in ARRAYS}
     return read(Client, row, auth_method=AuthMethod(row["auth_method"]), **arrays)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import CTE, bindparam, func, select
+from sqlalchemy import CTE, ColumnElement, Text, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.elements import ClauseElement
@@ -83,6 +83,11 @@ def read(kind: type[T], row: Row, **given: object) -> T:
 def names(kind: type[Any]) -> tuple[str, ...]:
     """The fields of a dataclass, in their order."""
     return tuple(kind.__match_args__)
+
+
+def constant(value: str) -> ColumnElement[str]:
+    """A text of ours, such as an event or a kind, as a part of the statement."""
+    return literal_column(f"'{value}'", Text)
 
 
 def clock() -> CTE:
