@@ -19,7 +19,7 @@ from authsvc.protocol.errors import NotFound
 from authsvc.protocol.password_policy import check_password
 from authsvc.protocol.roles import check_roles
 from authsvc.store import audit, endings, sessions, users
-from authsvc.store.database import Database, uninterrupted
+from authsvc.store.database import Database, Session, in_transaction
 from authsvc.store.rows import existing
 from authsvc.store.tables import User
 from authsvc_client.tokens.secret import Secret
@@ -100,9 +100,9 @@ async def create_account(
     )
 
 
-@uninterrupted
+@in_transaction
 async def disable_account(
-    db: Database,
+    session: Session,
     user_id: UUID,
     *,
     caller: Caller | None = None,
@@ -113,21 +113,20 @@ async def disable_account(
     Raises:
         NotFound: There is no such account.
     """
-    async with db.transaction() as session:
-        changed = await users.set_disabled(session, user_id, disabled=True)
-        if not changed:
-            await existing(session, User, user_id, name="user")
-        ended = await sessions.revoke_many(
-            session, reason=RevokeReason.USER_DISABLED, caller=caller, user_id=user_id
-        )
-        if changed:
-            await audit.record(session, AuditEvent.USER_DISABLED, user_id=user_id, caller=caller)
+    changed = await users.set_disabled(session, user_id, disabled=True)
+    if not changed:
+        await existing(session, User, user_id, name="user")
+    ended = await sessions.revoke_many(
+        session, reason=RevokeReason.USER_DISABLED, caller=caller, user_id=user_id
+    )
+    if changed:
+        await audit.record(session, AuditEvent.USER_DISABLED, user_id=user_id, caller=caller)
     return Changed(changed, ended)
 
 
-@uninterrupted
+@in_transaction
 async def enable_account(
-    db: Database,
+    session: Session,
     user_id: UUID,
     *,
     caller: Caller | None = None,
@@ -138,18 +137,17 @@ async def enable_account(
     Raises:
         NotFound: There is no such account.
     """
-    async with db.transaction() as session:
-        changed = await users.set_disabled(session, user_id, disabled=False)
-        if not changed:
-            await existing(session, User, user_id, name="user")
-        else:
-            await audit.record(session, AuditEvent.USER_ENABLED, user_id=user_id, caller=caller)
+    changed = await users.set_disabled(session, user_id, disabled=False)
+    if not changed:
+        await existing(session, User, user_id, name="user")
+    else:
+        await audit.record(session, AuditEvent.USER_ENABLED, user_id=user_id, caller=caller)
     return Changed(changed)
 
 
-@uninterrupted
+@in_transaction
 async def delete_account(
-    db: Database,
+    session: Session,
     user_id: UUID,
     *,
     caller: Caller | None = None,
@@ -160,20 +158,19 @@ async def delete_account(
     Raises:
         NotFound: There is no such account.
     """
-    async with db.transaction() as session:
-        await existing(session, User, user_id, name="user", lock=True)
-        ended = await sessions.revoke_many(
-            session, reason=RevokeReason.USER_DELETED, caller=caller, user_id=user_id
-        )
-        await users.remove(session, user_id)
-        await endings.forget_user(session, user_id)
-        await audit.record(session, AuditEvent.USER_DELETED, user_id=user_id, caller=caller)
+    await existing(session, User, user_id, name="user", lock=True)
+    ended = await sessions.revoke_many(
+        session, reason=RevokeReason.USER_DELETED, caller=caller, user_id=user_id
+    )
+    await users.remove(session, user_id)
+    await endings.forget_user(session, user_id)
+    await audit.record(session, AuditEvent.USER_DELETED, user_id=user_id, caller=caller)
     return Changed(changed=True, ended=ended)
 
 
-@uninterrupted
+@in_transaction
 async def set_account_roles(
-    db: Database,
+    session: Session,
     user_id: UUID,
     roles: Sequence[str],
     *,
@@ -190,18 +187,17 @@ async def set_account_roles(
     """
     check_roles(roles)
     wanted = sorted(set(roles))
-    async with db.transaction() as session:
-        before = (await existing(session, User, user_id, name="user", lock=True)).roles
-        if before == wanted:
-            return Changed(changed=False)
-        await users.set_roles(session, user_id, wanted)
-        await audit.record(
-            session,
-            AuditEvent.ROLES_CHANGED,
-            user_id=user_id,
-            caller=caller,
-            details={"before": before, "after": wanted},
-        )
+    before = (await existing(session, User, user_id, name="user", lock=True)).roles
+    if before == wanted:
+        return Changed(changed=False)
+    await users.set_roles(session, user_id, wanted)
+    await audit.record(
+        session,
+        AuditEvent.ROLES_CHANGED,
+        user_id=user_id,
+        caller=caller,
+        details={"before": before, "after": wanted},
+    )
     return Changed(changed=True)
 
 
@@ -226,20 +222,19 @@ async def set_account_password(
     return await _store_password(db, user.id, new_hash, caller)
 
 
-@uninterrupted
+@in_transaction
 async def _store_password(
-    db: Database,
+    session: Session,
     user_id: UUID,
     new_hash: str,
     caller: Caller | None,
 ) -> Changed:
-    async with db.transaction() as session:
-        if not await users.set_password(session, user_id, new_hash=new_hash):
-            raise NotFound("user")
-        ended = await sessions.revoke_many(
-            session, reason=RevokeReason.PASSWORD_CHANGED, caller=caller, user_id=user_id
-        )
-        await audit.record(session, AuditEvent.PASSWORD_CHANGED, user_id=user_id, caller=caller)
+    if not await users.set_password(session, user_id, new_hash=new_hash):
+        raise NotFound("user")
+    ended = await sessions.revoke_many(
+        session, reason=RevokeReason.PASSWORD_CHANGED, caller=caller, user_id=user_id
+    )
+    await audit.record(session, AuditEvent.PASSWORD_CHANGED, user_id=user_id, caller=caller)
     return Changed(changed=True, ended=ended)
 
 

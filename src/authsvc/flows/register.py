@@ -10,7 +10,7 @@ from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.protocol.errors import EmailTaken
 from authsvc.protocol.password_policy import check_password
 from authsvc.store import audit, throttle_buckets, users
-from authsvc.store.database import Database, uninterrupted
+from authsvc.store.database import Session, in_transaction
 from authsvc.store.tables import User
 from authsvc.store.throttle_buckets import Counted, bucket_key
 
@@ -46,9 +46,9 @@ async def register(
     )
 
 
-@uninterrupted
+@in_transaction
 async def store_account(
-    db: Database,
+    session: Session,
     event: AuditEvent,
     *,
     email: str,
@@ -63,9 +63,8 @@ async def store_account(
     Raises:
         EmailTaken: There is an account with this address.
     """
-    async with db.transaction() as session:
-        user = await users.create(session, email=email, password_hash=password_hash, roles=roles)
-        if user is None:
-            raise EmailTaken
-        await audit.record(session, event, user_id=user.id, caller=caller, details=details)
+    user = await users.create(session, email=email, password_hash=password_hash, roles=roles)
+    if user is None:
+        raise EmailTaken
+    await audit.record(session, event, user_id=user.id, caller=caller, details=details)
     return user
