@@ -18,9 +18,11 @@ from uuid import UUID
 
 import asyncpg
 
-from authsvc.flows import refresh as flow
+from authsvc.flows.refresh import RefreshRequest, refresh
+from authsvc.flows.runtime import Runtime
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
+from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.protocol.errors import DatabaseUnavailable, InvalidRefreshToken
 from authsvc.protocol.refresh import GENERATIONS_WITH_A_KEY, Delivery, Lifetimes
@@ -68,13 +70,21 @@ class Street:
     user_id: UUID = field(init=False)
 
     def __post_init__(self) -> None:
-        self.issuer = Issuer(
-            self.keys,
-            issuer="https://auth.example.com",
-            audience="authsvc",
-            access_ttl=timedelta(seconds=900),
+        self.runtime = Runtime(
+            db=self.db,
+            group_commit=GroupCommit(self.db.autocommit),
+            keys=self.keys,
+            issuer=Issuer(
+                self.keys,
+                issuer="https://auth.example.com",
+                audience="authsvc",
+                access_ttl=timedelta(seconds=900),
+            ),
+            hasher=PasswordHasher(8, 1, 1, threads=1, memory_budget_mib=1, queue_seconds=1),
+            limits=None,
+            blocked_passwords=frozenset(),
+            lifetimes=LIFETIMES,
         )
-        self.group_commit = GroupCommit(self.db.autocommit)
 
     async def enter(self) -> None:
         """Whom all families belong to."""
@@ -171,19 +181,14 @@ class Street:
             return abandoned
 
         try:
-            session = await flow.refresh(
-                self.db,
-                self.group_commit,
-                self.issuer,
-                self.keys,
+            asked = RefreshRequest(
                 token=self.keys.open_refresh_token(token, now=self.now),
                 idempotency_key=key,
-                lifetimes=LIFETIMES,
                 caller=caller,
-                now=self.now,
                 under_way=lambda: timedelta(0),
                 abandoned=is_abandoned,
             )
+            session = await refresh(self.runtime, asked, now=self.now)
         except InvalidRefreshToken:
             return "refused"
         except DatabaseUnavailable:

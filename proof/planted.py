@@ -107,7 +107,7 @@ def revocation_rolled_back() -> None:
     """One transaction around the revocation and the refusal."""
 
     async def revoke(self: _Rotation, family_id: UUID) -> None:
-        async with self.db.transaction() as session:
+        async with self.runtime.db.transaction() as session:
             await sessions.revoke_one(
                 session, family_id, reason=RevokeReason.REUSE, caller=self.request.caller
             )
@@ -167,7 +167,7 @@ def retry_forks() -> None:
     ) -> Decided | None:
         if found is not Verdict.RETRY:
             return await act(self, found, family, state)
-        async with self.db.autocommit() as connection:
+        async with self.runtime.db.autocommit() as connection:
             forked = await _advance(connection, family, self.request)
         return Decided(forked, Outcome.ROTATED)
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from authsvc.protocol.errors import DatabaseUnavailable, Overloaded
 from authsvc.store import users
 from authsvc.store.database import Database
+from authsvc.store.tables import User
 from tests.conftest import Statements
 from tests.http.conftest import (
     EMAIL,
@@ -272,7 +273,7 @@ async def test_a_login_brings_an_old_hash_to_todays_parameters(
     await log_in(client)
 
     async with db.transaction() as session:
-        user = await users.find(session, UUID(alice["id"]))
+        user = await session.get(User, UUID(alice["id"]))
     assert user is not None
     assert "m=8,t=1,p=1" in user.password_hash
 

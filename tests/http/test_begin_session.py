@@ -14,9 +14,9 @@ from fastapi import FastAPI
 from authsvc.flows.session import Outcome, begin, issue
 from authsvc.http.request.service import Service
 from authsvc.protocol.refresh import Delivery
-from authsvc.store import users
 from authsvc.store.admission import Place
 from authsvc.store.logins import NewSession, PasswordVerified
+from authsvc.store.tables import User
 from tests.conftest import CALLER, START
 from tests.http.conftest import EMAIL, refresh
 
@@ -38,7 +38,7 @@ async def began(service: Service, proof: PasswordVerified, **said: Any) -> str |
     )
     if family is None:
         return None
-    session = issue(family, Outcome.ROTATED, issuer=service.issuer, keys=service.keys, now=START)
+    session = issue(service, family, Outcome.ROTATED, now=START)
     assert said.items() <= told(session.access_token).items()
     return session.refresh_token
 
@@ -56,7 +56,7 @@ def told(access_token: str) -> dict[str, Any]:
 
 async def proof_of(service: Service, user_id: str) -> PasswordVerified:
     async with service.db.transaction() as session:
-        user = await users.find(session, UUID(user_id))
+        user = await session.get(User, UUID(user_id))
     assert user is not None
     return PasswordVerified(user.id, user.password_hash)
 

@@ -20,6 +20,7 @@ from authsvc.store.database import Database
 from authsvc.store.hot_statement import HotConnection
 from authsvc.store.refresh_families import Family
 from authsvc.store.rotation import RotationRequest
+from authsvc.store.tables import RefreshFamily
 from tests.conftest import CALLER, LIFETIMES, START, Statements
 from tests.support.accounts import add_user, log_in, login
 from tests.support.crowd import MANY, copy_session
@@ -245,7 +246,7 @@ async def test_a_login_above_the_limit_ends_the_one_that_was_idle_for_longest(
 
     async with db.transaction() as session:
         found = {family.id for family in await sessions.list_live(session, user_id)}
-        ended = await sessions.find(session, second.id)
+        ended = await session.get(RefreshFamily, second.id)
     assert {first.id, third.id, fourth.id} == found
     assert ended is not None
     assert "too_many" == ended.revoke_reason

@@ -11,14 +11,16 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from authsvc.flows.register import store_account
 from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.protocol.email_address import normal_form
-from authsvc.protocol.errors import EmailTaken, NotFound
+from authsvc.protocol.errors import NotFound
 from authsvc.protocol.password_policy import check_password
 from authsvc.protocol.roles import check_roles
 from authsvc.store import audit, endings, sessions, users
-from authsvc.store.database import Database, uninterrupted
+from authsvc.store.database import Database, Session, in_transaction
+from authsvc.store.rows import existing
 from authsvc.store.tables import User
 from authsvc_client.tokens.secret import Secret
 
@@ -49,9 +51,8 @@ async def find_account(db: Database, identifier: str) -> User:
     email = None if user_id else normal_form(identifier)
     async with db.transaction() as session:
         if user_id is not None:
-            user = await users.find(session, user_id)
-        else:
-            user = await users.find_by_email(session, email or "")
+            return await existing(session, User, user_id, name="user")
+        user = await users.find_by_email(session, email or "")
     if user is None:
         raise NotFound("user")
     return user
@@ -88,35 +89,20 @@ async def create_account(
     address = normal_form(email)
     check_roles(roles)
     check_password(password, email=address, blocked=blocked)
-    password_hash = await hasher.hash(password)
-    return await _create(db, address, password_hash, roles, caller)
+    return await store_account(
+        db,
+        AuditEvent.USER_CREATED,
+        email=address,
+        password_hash=await hasher.hash(password),
+        roles=roles,
+        caller=caller,
+        details={"roles": sorted(set(roles))},
+    )
 
 
-@uninterrupted
-async def _create(
-    db: Database,
-    email: str,
-    password_hash: str,
-    roles: Sequence[str],
-    caller: Caller | None,
-) -> User:
-    async with db.transaction() as session:
-        user = await users.create(session, email=email, password_hash=password_hash, roles=roles)
-        if user is None:
-            raise EmailTaken
-        await audit.record(
-            session,
-            AuditEvent.USER_CREATED,
-            user_id=user.id,
-            caller=caller,
-            details={"roles": user.roles},
-        )
-    return user
-
-
-@uninterrupted
+@in_transaction
 async def disable_account(
-    db: Database,
+    session: Session,
     user_id: UUID,
     *,
     caller: Caller | None = None,
@@ -127,24 +113,20 @@ async def disable_account(
     Raises:
         NotFound: There is no such account.
     """
-    async with db.transaction() as session:
-        changed = await users.set_disabled(session, user_id, disabled=True)
-        if not changed and await users.find(session, user_id) is None:
-            raise NotFound("user")
-        ended = await sessions.revoke_many(
-            session,
-            reason=RevokeReason.USER_DISABLED,
-            caller=caller,
-            user_id=user_id,
-        )
-        if changed:
-            await audit.record(session, AuditEvent.USER_DISABLED, user_id=user_id, caller=caller)
+    changed = await users.set_disabled(session, user_id, disabled=True)
+    if not changed:
+        await existing(session, User, user_id, name="user")
+    ended = await sessions.revoke_many(
+        session, reason=RevokeReason.USER_DISABLED, caller=caller, user_id=user_id
+    )
+    if changed:
+        await audit.record(session, AuditEvent.USER_DISABLED, user_id=user_id, caller=caller)
     return Changed(changed, ended)
 
 
-@uninterrupted
+@in_transaction
 async def enable_account(
-    db: Database,
+    session: Session,
     user_id: UUID,
     *,
     caller: Caller | None = None,
@@ -155,18 +137,17 @@ async def enable_account(
     Raises:
         NotFound: There is no such account.
     """
-    async with db.transaction() as session:
-        changed = await users.set_disabled(session, user_id, disabled=False)
-        if not changed and await users.find(session, user_id) is None:
-            raise NotFound("user")
-        if changed:
-            await audit.record(session, AuditEvent.USER_ENABLED, user_id=user_id, caller=caller)
+    changed = await users.set_disabled(session, user_id, disabled=False)
+    if not changed:
+        await existing(session, User, user_id, name="user")
+    else:
+        await audit.record(session, AuditEvent.USER_ENABLED, user_id=user_id, caller=caller)
     return Changed(changed)
 
 
-@uninterrupted
+@in_transaction
 async def delete_account(
-    db: Database,
+    session: Session,
     user_id: UUID,
     *,
     caller: Caller | None = None,
@@ -177,24 +158,19 @@ async def delete_account(
     Raises:
         NotFound: There is no such account.
     """
-    async with db.transaction() as session:
-        if await users.lock(session, user_id) is None:
-            raise NotFound("user")
-        ended = await sessions.revoke_many(
-            session,
-            reason=RevokeReason.USER_DELETED,
-            caller=caller,
-            user_id=user_id,
-        )
-        await users.remove(session, user_id)
-        await endings.forget_user(session, user_id)
-        await audit.record(session, AuditEvent.USER_DELETED, user_id=user_id, caller=caller)
+    await existing(session, User, user_id, name="user", lock=True)
+    ended = await sessions.revoke_many(
+        session, reason=RevokeReason.USER_DELETED, caller=caller, user_id=user_id
+    )
+    await users.remove(session, user_id)
+    await endings.forget_user(session, user_id)
+    await audit.record(session, AuditEvent.USER_DELETED, user_id=user_id, caller=caller)
     return Changed(changed=True, ended=ended)
 
 
-@uninterrupted
+@in_transaction
 async def set_account_roles(
-    db: Database,
+    session: Session,
     user_id: UUID,
     roles: Sequence[str],
     *,
@@ -211,21 +187,17 @@ async def set_account_roles(
     """
     check_roles(roles)
     wanted = sorted(set(roles))
-    async with db.transaction() as session:
-        user = await users.lock(session, user_id)
-        if user is None:
-            raise NotFound("user")
-        if user.roles == wanted:
-            return Changed(changed=False)
-        before = user.roles
-        await users.set_roles(session, user_id, wanted)
-        await audit.record(
-            session,
-            AuditEvent.ROLES_CHANGED,
-            user_id=user_id,
-            caller=caller,
-            details={"before": before, "after": wanted},
-        )
+    before = (await existing(session, User, user_id, name="user", lock=True)).roles
+    if before == wanted:
+        return Changed(changed=False)
+    await users.set_roles(session, user_id, wanted)
+    await audit.record(
+        session,
+        AuditEvent.ROLES_CHANGED,
+        user_id=user_id,
+        caller=caller,
+        details={"before": before, "after": wanted},
+    )
     return Changed(changed=True)
 
 
@@ -250,23 +222,19 @@ async def set_account_password(
     return await _store_password(db, user.id, new_hash, caller)
 
 
-@uninterrupted
+@in_transaction
 async def _store_password(
-    db: Database,
+    session: Session,
     user_id: UUID,
     new_hash: str,
     caller: Caller | None,
 ) -> Changed:
-    async with db.transaction() as session:
-        if not await users.set_password(session, user_id, new_hash=new_hash):
-            raise NotFound("user")
-        ended = await sessions.revoke_many(
-            session,
-            reason=RevokeReason.PASSWORD_CHANGED,
-            caller=caller,
-            user_id=user_id,
-        )
-        await audit.record(session, AuditEvent.PASSWORD_CHANGED, user_id=user_id, caller=caller)
+    if not await users.set_password(session, user_id, new_hash=new_hash):
+        raise NotFound("user")
+    ended = await sessions.revoke_many(
+        session, reason=RevokeReason.PASSWORD_CHANGED, caller=caller, user_id=user_id
+    )
+    await audit.record(session, AuditEvent.PASSWORD_CHANGED, user_id=user_id, caller=caller)
     return Changed(changed=True, ended=ended)
 
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 from authsvc.protocol.audit import AuditFilter
-from authsvc.protocol.errors import NotFound
 from authsvc.store import audit
 from authsvc.store.database import Database
+from authsvc.store.rows import existing
 from authsvc.store.tables import AuditRecord
 
 BATCH = 1000  # records a statement of an export: well within the statement timeout of 2 s
@@ -27,9 +27,7 @@ async def list_records(
         NotFound: There is no record `after` (any more).
     """
     async with db.transaction() as session:
-        seen = await audit.find(session, after) if after else None
-        if after and seen is None:
-            raise NotFound("audit_record")
+        seen = await existing(session, AuditRecord, after, name="audit_record") if after else None
         return await audit.list_page(
             session, wanted=wanted, limit=limit, after=seen, newest_first=True
         )

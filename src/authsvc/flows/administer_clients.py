@@ -11,7 +11,6 @@ from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.protocol.client_keys import check_keys
 from authsvc.protocol.clients import (
     CLIENT_ID,
-    AuthMethod,
     Client,
     ClientKeys,
     Listed,
@@ -21,7 +20,8 @@ from authsvc.protocol.clients import (
 )
 from authsvc.protocol.errors import NotFound
 from authsvc.store import audit, clients
-from authsvc.store.database import Database, uninterrupted
+from authsvc.store.database import Database, Session, in_transaction
+from authsvc.store.rows import existing
 from authsvc.store.tables import ClientRow
 from authsvc_client.tokens.secret import Secret
 
@@ -63,10 +63,7 @@ async def find_client(db: Database, client_id: str) -> ClientRow:
     """
     _require_form(client_id)
     async with db.transaction() as session:
-        client = await clients.find(session, client_id)
-    if client is None:
-        raise NotFound("client")
-    return client
+        return await existing(session, ClientRow, client_id, name="client")
 
 
 async def list_clients(db: Database, *, limit: int, after: str = "") -> Sequence[ClientRow]:
@@ -82,9 +79,9 @@ async def list_clients(db: Database, *, limit: int, after: str = "") -> Sequence
         return await clients.list_all(session, limit=limit, after=after)
 
 
-@uninterrupted
+@in_transaction
 async def create_client(
-    db: Database,
+    session: Session,
     client: Client,
     *,
     loopback: bool = False,
@@ -111,33 +108,27 @@ async def create_client(
             "(--audience); without either it could do nothing.",
         )
     secret = client_secrets.new_client_secret() if client.auth_method.by_secret else None
-    async with db.transaction() as session:
-        row = await clients.create(
-            session,
-            client,
-            secret_digest=client_secrets.digest(secret) if secret else None,
-        )
-        if row is None:
-            raise invalid_member(
-                "client_id", "There is a client of this id already; choose another."
-            )
-        await audit.record(
-            session,
-            AuditEvent.CLIENT_CREATED,
-            user_id=None,
-            caller=caller,
-            details={
-                "client_id": client.client_id,
-                "auth_method": client.auth_method,
-                **{listed: list(values) for listed, values in client.lists.items()},
-            },
-        )
+    row = await clients.create(
+        session,
+        client,
+        secret_digest=client_secrets.digest(secret) if secret else None,
+    )
+    if row is None:
+        raise invalid_member("client_id", "There is a client of this id already; choose another.")
+    await audit.record_client(
+        session,
+        AuditEvent.CLIENT_CREATED,
+        client.client_id,
+        caller=caller,
+        auth_method=client.auth_method,
+        **{name: list(values) for name, values in client.lists.items()},
+    )
     return Created(row, secret)
 
 
-@uninterrupted
+@in_transaction
 async def rotate_client_secret(
-    db: Database,
+    session: Session,
     client_id: str,
     *,
     overlap: timedelta,
@@ -152,33 +143,25 @@ async def rotate_client_secret(
     """
     _require_form(client_id)
     secret = client_secrets.new_client_secret()
-    async with db.transaction() as session:
-        client = await clients.lock(session, client_id)
-        if client is None:
-            raise NotFound("client")
-        old_until = await clients.rotate_secret(
-            session,
-            client_id,
-            new_digest=client_secrets.digest(secret),
-            overlap=overlap,
-        )
-        if old_until is None:
-            raise invalid_member(
-                "client_id", "This client has keys instead of a secret; see set-keys."
-            )
-        await audit.record(
-            session,
-            AuditEvent.CLIENT_SECRET_ROTATED,
-            user_id=None,
-            caller=caller,
-            details={"client_id": client_id, "old_until": old_until.isoformat()},
-        )
-    return Rotated(secret, old_until, client.previous_secret_is_valid)
+    _, ended_early = await clients.lock(session, client_id)
+    old_until = await clients.rotate_secret(
+        session, client_id, new_digest=client_secrets.digest(secret), overlap=overlap
+    )
+    if old_until is None:
+        raise invalid_member("client_id", "This client has keys instead of a secret; see set-keys.")
+    await audit.record_client(
+        session,
+        AuditEvent.CLIENT_SECRET_ROTATED,
+        client_id,
+        caller=caller,
+        old_until=old_until.isoformat(),
+    )
+    return Rotated(secret, old_until, ended_early)
 
 
-@uninterrupted
+@in_transaction
 async def set_client_keys(
-    db: Database,
+    session: Session,
     client_id: str,
     keys: ClientKeys,
     *,
@@ -196,33 +179,23 @@ async def set_client_keys(
         ValidationFailed: It has a secret, or the keys will not do.
     """
     _require_form(client_id)
-    async with db.transaction() as session:
-        found = await clients.lock(session, client_id)
-        if found is None:
-            raise NotFound("client")
-        method = AuthMethod(found.client.auth_method)
-        if method.by_secret:
-            raise invalid_member(
-                "client_id", "This client has a secret and no keys; see rotate-secret."
-            )
-        changed = replace(
-            found.client, assertion_alg=keys.alg, jwks=keys.jwks, jwks_uri=keys.jwks_uri
+    client, _ = await clients.lock(session, client_id)
+    if client.auth_method.by_secret:
+        raise invalid_member(
+            "client_id", "This client has a secret and no keys; see rotate-secret."
         )
-        check_client(changed, loopback=loopback)
-        check_keys(changed)
-        await clients.set_keys(session, client_id, keys)
-        await audit.record(
-            session,
-            AuditEvent.CLIENT_KEYS_CHANGED,
-            user_id=None,
-            caller=caller,
-            details={"client_id": client_id, "alg": keys.alg},
-        )
+    changed = replace(client, assertion_alg=keys.alg, jwks=keys.jwks, jwks_uri=keys.jwks_uri)
+    check_client(changed, loopback=loopback)
+    check_keys(changed)
+    await clients.set_keys(session, client_id, keys)
+    await audit.record_client(
+        session, AuditEvent.CLIENT_KEYS_CHANGED, client_id, caller=caller, alg=keys.alg
+    )
 
 
-@uninterrupted
+@in_transaction
 async def set_client_list(
-    db: Database,
+    session: Session,
     client_id: str,
     listed: Listed,
     values: Sequence[str],
@@ -241,34 +214,28 @@ async def set_client_list(
     """
     _require_form(client_id)
     wanted = tuple(sorted(set(values)))
-    async with db.transaction() as session:
-        found = await clients.lock(session, client_id)
-        if found is None:
-            raise NotFound("client")
-        before = found.client.lists[listed]
-        if tuple(sorted(before)) == wanted:
-            return False
-        changed = found.client.with_list(listed, wanted)
-        check_client(replace(changed, jwks_uri=None))  # which was looked at when it was given
-        await clients.set_lists(session, changed)
-        await audit.record(
-            session,
-            AuditEvent.CLIENT_CHANGED,
-            user_id=None,
-            caller=caller,
-            details={
-                "client_id": client_id,
-                "member": listed,
-                "before": list(before),
-                "after": list(wanted),
-            },
-        )
+    client, _ = await clients.lock(session, client_id)
+    before = client.lists[listed]
+    if tuple(sorted(before)) == wanted:
+        return False
+    changed = client.with_list(listed, wanted)
+    check_client(replace(changed, jwks_uri=None))  # which was looked at when it was given
+    await clients.set_lists(session, changed)
+    await audit.record_client(
+        session,
+        AuditEvent.CLIENT_CHANGED,
+        client_id,
+        caller=caller,
+        member=listed,
+        before=list(before),
+        after=list(wanted),
+    )
     return True
 
 
-@uninterrupted
+@in_transaction
 async def set_client_disabled(
-    db: Database,
+    session: Session,
     client_id: str,
     *,
     disabled: bool,
@@ -284,18 +251,12 @@ async def set_client_disabled(
         NotFound: There is no such client.
     """
     _require_form(client_id)
-    async with db.transaction() as session:
-        changed = await clients.set_disabled(session, client_id, disabled=disabled)
-        if not changed and await clients.find(session, client_id) is None:
-            raise NotFound("client")
-        if changed:
-            await audit.record(
-                session,
-                AuditEvent.CLIENT_DISABLED if disabled else AuditEvent.CLIENT_ENABLED,
-                user_id=None,
-                caller=caller,
-                details={"client_id": client_id},
-            )
+    changed = await clients.set_disabled(session, client_id, disabled=disabled)
+    if not changed:
+        await existing(session, ClientRow, client_id, name="client")
+    else:
+        event = AuditEvent.CLIENT_DISABLED if disabled else AuditEvent.CLIENT_ENABLED
+        await audit.record_client(session, event, client_id, caller=caller)
     return changed
 
 

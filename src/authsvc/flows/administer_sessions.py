@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from authsvc.protocol.audit import Caller, RevokeReason
-from authsvc.protocol.errors import NotFound, ValidationFailed
-from authsvc.store import sessions, users
-from authsvc.store.database import Database, uninterrupted
-from authsvc.store.tables import RefreshFamily
+from authsvc.protocol.errors import ValidationFailed
+from authsvc.store import sessions
+from authsvc.store.database import Database, Session, in_transaction
+from authsvc.store.rows import existing
+from authsvc.store.tables import RefreshFamily, User
 
 BATCH = 1000  # families a transaction: well within the statement timeout of 2 s
 MAX_REASON = 200  # characters; it stands in every row that it ended
@@ -33,9 +34,7 @@ async def list_all_sessions(
         NotFound: There is no session `after` (any more).
     """
     async with db.transaction() as session:
-        seen = await sessions.find(session, after) if after else None
-        if after and seen is None:
-            raise NotFound("session")
+        seen = await existing(session, RefreshFamily, after, name="session") if after else None
         return await sessions.list_page(session, limit=limit, user_id=user_id, after=seen)
 
 
@@ -45,9 +44,9 @@ async def count_sessions(db: Database, user_id: UUID) -> int:
         return await sessions.count_live(session, user_id)
 
 
-@uninterrupted
+@in_transaction
 async def revoke_session(
-    db: Database,
+    session: Session,
     session_id: UUID,
     *,
     reason: str = RevokeReason.ADMINISTRATOR,
@@ -61,17 +60,15 @@ async def revoke_session(
         ValidationFailed: The reason.
     """
     check_reason(reason)
-    async with db.transaction() as session:
-        if await sessions.revoke_one(session, session_id, reason=reason, caller=caller):
-            return True
-        if await sessions.find(session, session_id) is None:
-            raise NotFound("session")
+    if await sessions.revoke_one(session, session_id, reason=reason, caller=caller):
+        return True
+    await existing(session, RefreshFamily, session_id, name="session")
     return False
 
 
-@uninterrupted
+@in_transaction
 async def revoke_user_sessions(
-    db: Database,
+    session: Session,
     user_id: UUID,
     *,
     reason: str = RevokeReason.ADMINISTRATOR,
@@ -85,11 +82,8 @@ async def revoke_user_sessions(
         ValidationFailed: The reason.
     """
     check_reason(reason)
-    async with db.transaction() as session:
-        # The user's row first, the families in a later statement: see `users.lock`.
-        if await users.lock(session, user_id) is None:
-            raise NotFound("user")
-        return await sessions.revoke_many(session, reason=reason, caller=caller, user_id=user_id)
+    await existing(session, User, user_id, name="user", lock=True)
+    return await sessions.revoke_many(session, reason=reason, caller=caller, user_id=user_id)
 
 
 async def revoke_everybody(
@@ -112,25 +106,13 @@ async def revoke_everybody(
         ValidationFailed: The reason.
     """
     check_reason(reason)
-    ended, after = await _revoke_batch(db, None, reason, caller)
+    revoke_next = in_transaction(sessions.revoke_next)
+    ended, after = await revoke_next(db, batch=BATCH, after=None, reason=reason, caller=caller)
     while after is not None:
         on_progress(ended)
-        more, after = await _revoke_batch(db, after, reason, caller)
+        more, after = await revoke_next(db, batch=BATCH, after=after, reason=reason, caller=caller)
         ended += more
     return ended
-
-
-@uninterrupted
-async def _revoke_batch(
-    db: Database,
-    after: UUID | None,
-    reason: str,
-    caller: Caller | None,
-) -> tuple[int, UUID | None]:
-    async with db.transaction() as session:
-        return await sessions.revoke_next(
-            session, batch=BATCH, after=after, reason=reason, caller=caller
-        )
 
 
 def check_reason(reason: str) -> None:

@@ -11,7 +11,6 @@ from authsvc.protocol.client_assertion import key_id, verify_assertion
 from authsvc.protocol.client_auth import PresentedClient
 from authsvc.protocol.client_keys import BadKeySet, ClientKey, find_key, read_jwks
 from authsvc.protocol.clients import AuthMethod, Client
-from authsvc.protocol.errors import TooManyAttempts
 from authsvc.protocol.oauth_errors import InvalidClient
 from authsvc.protocol.throttle import Limits
 from authsvc.remote.client_jwks import RemoteKeys
@@ -71,17 +70,11 @@ async def authenticate_client(
     except InvalidClient as refusal:
         cause = refusal.detail
     async with db.autocommit() as connection:
-        wait = (
-            None
-            if limits is None
-            else await throttle_buckets.take(
-                connection,
-                bucket_key(Counted.CLIENT_FAILURES, attempt.network),
-                limits.client_failures,
+        if limits is not None:
+            key = bucket_key(Counted.CLIENT_FAILURES, attempt.network)
+            await throttle_buckets.take(
+                connection, key, limits.client_failures, refusal="client_failures"
             )
-        )
-        if wait is not None:
-            raise TooManyAttempts("client_failures", retry_after=wait)
         await throttle_buckets.record_failure(
             connection,
             None,
@@ -110,11 +103,29 @@ async def _verified(
         raise InvalidClient("client_disabled" if found.disabled else "unknown_client")
     if presented.method is not client.auth_method:
         raise InvalidClient("other_method")
-    if client.auth_method is AuthMethod.PRIVATE_KEY_JWT:
-        key = await _key(client, key_id(presented.credential), remote_keys, now)
-        await _verify_assertion(db, presented, client, key=key, issuer=issuer, now=now)
-    elif not right:
-        raise InvalidClient("wrong_secret")
+    if client.auth_method is not AuthMethod.PRIVATE_KEY_JWT:
+        if not right:
+            raise InvalidClient("wrong_secret")
+        return client
+    key = await _key(client, key_id(presented.credential), remote_keys, now)
+    # Signature and claims first: a forged assertion must not use up the `jti` of a real one.
+    assertion = verify_assertion(
+        presented.credential,
+        client_id=client.client_id,
+        alg=client.assertion_alg or "",
+        key=key,
+        issuer=issuer,
+        now=now,
+    )
+    async with db.autocommit() as connection:
+        fresh = await spent_jtis.consume_assertion(
+            connection,
+            client_id=client.client_id,
+            jti=assertion.jti,
+            expires_at=assertion.expires_at,
+        )
+    if not fresh:
+        raise InvalidClient("assertion_replayed")
     return client
 
 
@@ -133,32 +144,3 @@ async def _key(
     if key is None:
         raise InvalidClient("unknown_kid")
     return key
-
-
-async def _verify_assertion(
-    db: Database,
-    presented: PresentedClient,
-    client: Client,
-    *,
-    key: ClientKey,
-    issuer: str,
-    now: datetime,
-) -> None:
-    """Signature and claims first: a forged assertion must not use up the `jti` of a real one."""
-    assertion = verify_assertion(
-        presented.credential,
-        client_id=client.client_id,
-        alg=client.assertion_alg or "",
-        key=key,
-        issuer=issuer,
-        now=now,
-    )
-    async with db.autocommit() as connection:
-        fresh = await spent_jtis.consume_assertion(
-            connection,
-            client_id=client.client_id,
-            jti=assertion.jti,
-            expires_at=assertion.expires_at,
-        )
-    if not fresh:
-        raise InvalidClient("assertion_replayed")

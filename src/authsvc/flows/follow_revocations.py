@@ -14,7 +14,7 @@ import hashlib
 from bisect import insort
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from authsvc.keys.feed_signer import FeedSigner
@@ -43,27 +43,20 @@ SLICE = 1000
 PRUNE_INTERVAL = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownEntry:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownEntry(Logged):
     """
     An entry in memory.
 
     Args:
-        xid, owner, replaces: As in `Logged`.
         seen_at: The database's clock at the look that first showed it.
         text: As the feed says it; encoded once.
         text_of_before: As it says it to verifiers that know no entries of clients.
     """
 
-    seq: int
-    revoked_at: datetime
     seen_at: datetime
-    entry: Entry
     text: str
     text_of_before: str
-    xid: int
-    owner: bytes | None
-    replaces: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +243,9 @@ class FollowedRevocations:
                 await asyncio.sleep(0)  # there may be very many at the start; requests go first
             if logged.entry.expires_at <= seen.now:
                 self._seq = max(self._seq, logged.seq)
-            elif logged.seq not in self._numbers and not self._is_replaced(logged):
+            elif logged.seq not in self._numbers and not (
+                self._collapsed and self._collapsed.covers(logged)
+            ):
                 self._hold(logged, seen.now)
                 named = named or logged.entry.kind is Kind.KID
         # Only now: what was interrupted is looked at again.
@@ -263,23 +258,14 @@ class FollowedRevocations:
             self._begin(begun)
         return named
 
-    def _is_replaced(self, logged: Logged) -> bool:
-        return self._collapsed is not None and self._collapsed.covers(logged)
-
     def _hold(self, logged: Logged, seen_at: datetime) -> None:
         entry = logged.entry
         text = entry_text(entry)
-        of_before = entry_text_of_before(entry) if entry.kind is Kind.CLIENT else text
         listed = KnownEntry(
-            logged.seq,
-            logged.revoked_at,
-            seen_at,
-            entry,
-            text,
-            of_before,
-            xid=logged.xid,
-            owner=logged.owner,
-            replaces=logged.replaces,
+            **{each.name: getattr(logged, each.name) for each in fields(logged)},
+            seen_at=seen_at,
+            text=text,
+            text_of_before=entry_text_of_before(entry) if entry.kind is Kind.CLIENT else text,
         )
         self._numbers.add(listed.seq)
         self._set.add(entry)

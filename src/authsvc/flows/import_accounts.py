@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store import audit, users
-from authsvc.store.database import Database, uninterrupted
+from authsvc.store.database import Session, in_transaction
 from authsvc.store.users import NewUser
 
 BATCH = 500  # rows a statement: well within its timeout of 2 s
@@ -34,9 +34,9 @@ class Imported:
     skipped: tuple[str, ...] = ()
 
 
-@uninterrupted
+@in_transaction
 async def import_accounts(
-    db: Database,
+    session: Session,
     accounts: Sequence[NewUser],
     *,
     skip_existing: bool,
@@ -55,21 +55,20 @@ async def import_accounts(
         AddressesTaken: Nothing was imported.
     """
     created, taken = 0, list[str]()
-    async with db.transaction() as session:
-        for start in range(0, len(accounts), BATCH):
-            batch = accounts[start : start + BATCH]
-            new = await users.create_many(session, batch)
-            if new:
-                await audit.record_many(
-                    session,
-                    AuditEvent.USER_CREATED,
-                    user_ids=list(new.values()),
-                    caller=caller,
-                    details={"imported": True},
-                )
-            created += len(new)
-            taken += [account.email for account in batch if account.email not in new]
-            on_progress(start + len(batch))
-        if taken and not skip_existing:
-            raise AddressesTaken(taken)
+    for start in range(0, len(accounts), BATCH):
+        batch = accounts[start : start + BATCH]
+        new = await users.create_many(session, batch)
+        if new:
+            await audit.record_many(
+                session,
+                AuditEvent.USER_CREATED,
+                user_ids=list(new.values()),
+                caller=caller,
+                details={"imported": True},
+            )
+        created += len(new)
+        taken += [account.email for account in batch if account.email not in new]
+        on_progress(start + len(batch))
+    if taken and not skip_existing:
+        raise AddressesTaken(taken)
     return Imported(created, tuple(taken))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from authsvc.protocol.errors import (
 )
 from authsvc.protocol.refresh import Delivery
 from authsvc.store import refresh_families, throttle_buckets, users
-from authsvc.store.admission import Admission, Credentials, Place, find_credentials
+from authsvc.store.admission import Admission, Place, find_credentials
 from authsvc.store.logins import NewSession, PasswordVerified
 from authsvc_client.tokens.secret import Secret
 
@@ -84,17 +84,17 @@ async def login(
         DatabaseUnavailable: Nothing is known to have changed.
     """
     for _ in range(TRIES):
-        verified = await verify_password(runtime, attempt=attempt)
+        proof, admission = await verify_password(runtime, attempt=attempt)
         family = await begin(
             runtime,
-            NewSession(verified.proof, delivery, remember=remember, amr=PASSWORD_METHODS),
+            NewSession(proof, delivery, remember=remember, amr=PASSWORD_METHODS),
             place=attempt.place,
-            admission=verified.admission,
+            admission=admission,
             caller=attempt.caller,
             now=now,
         )
         if family is not None:
-            await _rehash(runtime, verified.proof, attempt.password)
+            await _rehash(runtime, proof, attempt.password)
             for family_id in superseded:
                 # Last, so that a login which fails on the way has ended nothing.
                 async with runtime.db.autocommit() as connection:
@@ -104,22 +104,19 @@ async def login(
                         reason=RevokeReason.SUPERSEDED,
                         caller=attempt.caller,
                     )
-            return issue(family, Outcome.ROTATED, issuer=runtime.issuer, keys=runtime.keys, now=now)
+            return issue(runtime, family, Outcome.ROTATED, now=now)
     # The account was disabled or its password changed while this login was in flight.
     raise InvalidCredentials("account_changed")
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """A password that was right, and what it pays back."""
-
-    proof: PasswordVerified
-    admission: Admission | None
-
-
-async def verify_password(runtime: Runtime, *, attempt: Attempt) -> Verified:
+async def verify_password(
+    runtime: Runtime, *, attempt: Attempt
+) -> tuple[PasswordVerified, Admission | None]:
     """
     Check e-mail and password under the throttling rules; the database is free meanwhile.
+
+    Returns:
+        The proof, and the admission that it pays back.
 
     Raises:
         As `login`.
@@ -133,33 +130,27 @@ async def verify_password(runtime: Runtime, *, attempt: Attempt) -> Verified:
     try:
         # No connection is held here. An unknown user costs the same hash.
         right = await runtime.hasher.verify(found.password_hash, attempt.password)
-    except BaseException:  # nothing was tried, also if the client hung up
-        await pay_back(db, admission and admission.of_this_attempt)
+    except BaseException:  # nothing was tried, also if the client hung up: this attempt's own
+        await pay_back(db, admission and replace(admission, lost=1))
         raise
-    cause = _refusal(found, right=right)
-    if cause is None and found.user_id is not None and found.password_hash is not None:
-        return Verified(PasswordVerified(found.user_id, found.password_hash), admission)
+    if found.user_id is None:
+        cause = "unknown_user"
+    elif not right or found.password_hash is None:
+        cause = "wrong_password"
+    elif found.disabled_at is not None:
+        cause = "user_disabled"
+    else:
+        return PasswordVerified(found.user_id, found.password_hash), admission
     async with db.autocommit() as connection:
         await throttle_buckets.record_failure(
             connection,
             admission.own_key if admission else None,
             event=AuditEvent.LOGIN_FAILED,
             user_id=found.user_id,
-            cause=cause or "",
+            cause=cause,
             caller=attempt.caller,
         )
-    raise InvalidCredentials(cause or "")
-
-
-def _refusal(found: Credentials, *, right: bool) -> str | None:
-    """The cause, for log and audit; None if the login may go on."""
-    if found.user_id is None:
-        return "unknown_user"
-    if not right:
-        return "wrong_password"
-    if found.disabled_at is not None:
-        return "user_disabled"
-    return None
+    raise InvalidCredentials(cause)
 
 
 async def _rehash(runtime: Runtime, proof: PasswordVerified, password: Secret) -> None:

@@ -12,8 +12,8 @@ from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import Caller, RevokeReason
 from authsvc.protocol.errors import Unauthenticated
 from authsvc.protocol.refresh import RefreshToken
-from authsvc.store import refresh_families, sessions, users
-from authsvc.store.database import Database, uninterrupted
+from authsvc.store import refresh_families, sessions
+from authsvc.store.database import Database, in_transaction
 from authsvc_client.tokens.secret import Secret
 
 
@@ -71,8 +71,10 @@ async def logout(
     if scope is not Scope.SESSION:
         live = await _live(db, issuer, presented, now)
     spared = frozenset(live) if scope is Scope.OTHERS else frozenset()
+    reason = RevokeReason.LOGOUT_OTHERS if spared else RevokeReason.LOGOUT_ALL
     for user_id in sorted(set(live.values())):
-        await _end_all(db, user_id, tuple(spared), scope, caller)
+        end_all = in_transaction(sessions.revoke_many)
+        await end_all(db, reason=reason, caller=caller, user_id=user_id, keep=tuple(spared))
     for family_id in sorted(presented.session_ids - spared):
         async with db.autocommit() as connection:
             await refresh_families.revoke_family(
@@ -106,25 +108,3 @@ async def _live(
             if state.is_live(family.now) and state.generation == token.generation:
                 live[family.id] = family.user_id
     return live
-
-
-@uninterrupted
-async def _end_all(
-    db: Database,
-    user_id: UUID,
-    keep: tuple[UUID, ...],
-    scope: Scope,
-    caller: Caller,
-) -> None:
-    async with db.transaction() as session:
-        # The user's row first, the families in a later statement: see `users.lock`.
-        await users.lock(session, user_id)
-        await sessions.revoke_many(
-            session,
-            reason=(
-                RevokeReason.LOGOUT_OTHERS if scope is Scope.OTHERS else RevokeReason.LOGOUT_ALL
-            ),
-            caller=caller,
-            user_id=user_id,
-            keep=keep,
-        )

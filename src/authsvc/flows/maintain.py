@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from authsvc.store import endings, revocations, sessions, spent_jtis, throttle_buckets
-from authsvc.store.database import Database, uninterrupted
+from authsvc.store.database import Database, in_transaction
 
 BATCH = 500  # rows a transaction: its locks are held for milliseconds
 ROUNDS = 20  # batches a visit and table: a backlog is worked off over several visits
@@ -45,14 +45,8 @@ async def prune(db: Database, *, audit_retention: timedelta) -> Pruned:
 async def _repeat(db: Database, prune_batch: Callable[..., Awaitable[int]]) -> int:
     total = 0
     for _ in range(ROUNDS):
-        deleted = await _in_transaction(db, prune_batch)
+        deleted = await in_transaction(prune_batch)(db, batch=BATCH)
         total += deleted
         if deleted < BATCH:
             break
     return total
-
-
-@uninterrupted
-async def _in_transaction(db: Database, prune_batch: Callable[..., Awaitable[int]]) -> int:
-    async with db.transaction() as session:
-        return await prune_batch(session, batch=BATCH)

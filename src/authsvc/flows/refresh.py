@@ -10,22 +10,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from authsvc.flows.runtime import Runtime
 from authsvc.flows.session import Outcome, Session, issue
-from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.protocol.errors import DatabaseUnavailable, InvalidRefreshToken, OutcomeUnknown
 from authsvc.protocol.refresh import (
     FamilyState,
-    Lifetimes,
     RefreshToken,
     Verdict,
     repeats_its_rotation,
     verdict,
 )
 from authsvc.store import refresh_families, rotation
-from authsvc.store.database import RETRY_AFTER, Database
-from authsvc.store.group_commit import GroupCommit
+from authsvc.store.database import RETRY_AFTER
 from authsvc.store.refresh_families import Family
 from authsvc.store.rotation import RotationRequest
 from authsvc_client.tokens.secret import Secret
@@ -35,57 +32,46 @@ from authsvc_client.tokens.secret import Secret
 TRIES = 4
 
 
-async def refresh(
-    db: Database,
-    group_commit: GroupCommit,
-    issuer: Issuer,
-    keys: KeyDirectory,
-    *,
-    token: RefreshToken,
-    idempotency_key: Secret | None = None,
-    lifetimes: Lifetimes,
-    caller: Caller,
-    now: datetime,
-    under_way: Callable[[], timedelta],
-    abandoned: Callable[[], Awaitable[bool]],
-) -> Session:
+@dataclass(frozen=True, slots=True)
+class RefreshRequest:
     """
-    Exchange a refresh token for a fresh pair.
+    A request for fresh tokens.
 
     Args:
         token: Authentic, and it came as its delivery demands (`http.request.credentials`).
         idempotency_key: The Idempotency-Key header.
-        now: The process's clock.
         under_way: How long ago the request came.
         abandoned: Whether the client has hung up, so that nobody will read the answer.
+    """
+
+    token: RefreshToken
+    idempotency_key: Secret | None
+    caller: Caller
+    under_way: Callable[[], timedelta]
+    abandoned: Callable[[], Awaitable[bool]]
+
+
+async def refresh(runtime: Runtime, asked: RefreshRequest, *, now: datetime) -> Session:
+    """
+    Exchange a refresh token for a fresh pair.
+
+    Args:
+        now: The process's clock.
 
     Raises:
         InvalidRefreshToken: The token does not work; a reused one has ended its family, and
             that is durable. `detail` is the cause, from a closed set.
         DatabaseUnavailable: Nothing is known to have changed; the same request may be repeated.
     """
-    decided = await _Rotation(
-        db=db,
-        group_commit=group_commit,
-        request=RotationRequest(
-            token=token,
-            successor_key_id=keys.refresh.sealing_key(now).key_id,
-            digest=_digest(idempotency_key),
-            lifetimes=lifetimes,
-            caller=caller,
-        ),
-        keyed=idempotency_key is not None,
-        under_way=under_way,
-        abandoned=abandoned,
-    ).decide()
-    return issue(
-        decided.family,
-        decided.outcome,
-        issuer=issuer,
-        keys=keys,
-        now=now,
-        healed=decided.healed,
+    request = RotationRequest(
+        token=asked.token,
+        successor_key_id=runtime.keys.refresh.sealing_key(now).key_id,
+        digest=_digest(asked.idempotency_key),
+        lifetimes=runtime.lifetimes,
+        caller=asked.caller,
     )
+    decided = await _Rotation(runtime, asked, request).decide()
+    return issue(runtime, decided.family, decided.outcome, now=now, healed=decided.healed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +87,19 @@ class Decided:
 class _Rotation:
     """One request to rotate one family."""
 
-    db: Database
-    group_commit: GroupCommit
+    runtime: Runtime
+    asked: RefreshRequest
     request: RotationRequest
-    keyed: bool
-    under_way: Callable[[], timedelta]
-    abandoned: Callable[[], Awaitable[bool]]
 
     async def decide(self) -> Decided:
         """Rotate, or find out why not and act on it."""
-        rotate = self.group_commit.rotate
+        rotate = self.runtime.group_commit.rotate
         for _ in range(TRIES):
             rotated = await self._advance(rotate)
             if rotated is not None:
                 return rotated
-            rotate = self.group_commit.alone
-            async with self.db.autocommit() as connection:
-                loaded = await refresh_families.load(connection, self.request.token.family_id)
+            rotate = self.runtime.group_commit.alone
+            loaded = await self._load()
             if loaded is None:
                 raise InvalidRefreshToken("family_absent")
             family, state = loaded
@@ -127,7 +109,7 @@ class _Rotation:
                 attempt_digest=self.request.digest,
                 retry_window=self.request.lifetimes.retry_window,
                 now=family.now,
-                under_way=self.under_way(),
+                under_way=self.asked.under_way(),
             )
             decided = await self._act(found, family, state)
             if decided is not None:
@@ -147,20 +129,13 @@ class _Rotation:
                 healed = await self._advance(self._heal)
                 return replace(healed, healed=True) if healed else None
             case Verdict.REUSED:
-                if await self.abandoned():
+                if await self.asked.abandoned():
                     await self._excuse_once("abandoned", family, state)
                 await self._revoke(family.id)
             case Verdict.OVERTAKEN:
                 raise DatabaseUnavailable(found, retry_after=RETRY_AFTER)
             case Verdict.FAR_AHEAD:
-                async with self.db.autocommit() as connection:
-                    await refresh_families.record_once(
-                        connection,
-                        AuditEvent.GENERATION_FAR_AHEAD,
-                        family,
-                        self.request.token,
-                        caller=self.request.caller,
-                    )
+                await self._record_once(AuditEvent.GENERATION_FAR_AHEAD, family)
             case Verdict.REVOKED | Verdict.EXPIRED | Verdict.USER_DISABLED:
                 pass  # nothing changes
         raise InvalidRefreshToken(found)
@@ -176,21 +151,24 @@ class _Rotation:
         Raises:
             DatabaseUnavailable: It is excused.
         """
-        if not repeats_its_rotation(state, self.request.token, self.request.digest):
-            async with self.db.autocommit() as connection:
-                first = await refresh_families.record_once(
-                    connection,
-                    AuditEvent.REFRESH_TOKEN_ABANDONED,
-                    family,
-                    self.request.token,
-                    caller=self.request.caller,
-                )
-            if not first:
-                return
+        repeats = repeats_its_rotation(state, self.request.token, self.request.digest)
+        if not repeats and not await self._record_once(AuditEvent.REFRESH_TOKEN_ABANDONED, family):
+            return
         raise DatabaseUnavailable(cause, retry_after=RETRY_AFTER)
 
+    async def _record_once(self, event: AuditEvent, family: Family) -> bool:
+        token, caller = self.request.token, self.request.caller
+        async with self.runtime.db.autocommit() as connection:
+            return await refresh_families.record_once(
+                connection, event, family, token, caller=caller
+            )
+
+    async def _load(self) -> tuple[Family, FamilyState] | None:
+        async with self.runtime.db.autocommit() as connection:
+            return await refresh_families.load(connection, self.request.token.family_id)
+
     async def _heal(self, request: RotationRequest) -> Family | None:
-        async with self.db.autocommit() as connection:
+        async with self.runtime.db.autocommit() as connection:
             return await rotation.heal(connection, request)
 
     async def _advance(
@@ -212,21 +190,21 @@ class _Rotation:
         it may as well have been its other request with the same key that rotated: the
         successor is the same, and "replayed" is true of both.
         """
-        async with self.db.autocommit() as connection:
-            loaded = await refresh_families.load(connection, self.request.token.family_id)
+        loaded = await self._load()
         if loaded is not None:
             family, state = loaded
+            keyed = self.asked.idempotency_key is not None
             if (
                 state.generation == self.request.token.generation + 1
                 and not state.ended
                 and hmac.compare_digest(state.attempt_digest or b"", self.request.digest)
             ):
-                return Decided(family, Outcome.REPLAYED if self.keyed else Outcome.ROTATED)
+                return Decided(family, Outcome.REPLAYED if keyed else Outcome.ROTATED)
         raise DatabaseUnavailable("outcome of the rotation unknown", retry_after=RETRY_AFTER)
 
     async def _revoke(self, family_id: UUID) -> None:
         """Durable before the refusal is raised; an unknown outcome is 503, and tried again."""
-        async with self.db.autocommit() as connection:
+        async with self.runtime.db.autocommit() as connection:
             await refresh_families.revoke_family(
                 connection,
                 family_id,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from authsvc.flows.login import Attempt
 from authsvc.flows.runtime import Runtime
-from authsvc.protocol.audit import AuditEvent
-from authsvc.protocol.errors import EmailTaken, TooManyAttempts
+from authsvc.protocol.audit import AuditEvent, Caller
+from authsvc.protocol.errors import EmailTaken
 from authsvc.protocol.password_policy import check_password
 from authsvc.store import audit, throttle_buckets, users
-from authsvc.store.database import Database, uninterrupted
+from authsvc.store.database import Session, in_transaction
 from authsvc.store.tables import User
 from authsvc.store.throttle_buckets import Counted, bucket_key
 
@@ -30,28 +32,39 @@ async def register(
     """
     check_password(attempt.password, email=attempt.email, blocked=runtime.blocked_passwords)
     if runtime.limits is not None:
+        key = bucket_key(Counted.REGISTRATIONS, attempt.network)
         async with runtime.db.autocommit() as connection:
-            wait = await throttle_buckets.take(
-                connection,
-                bucket_key(Counted.REGISTRATIONS, attempt.network),
-                runtime.limits.registrations,
+            await throttle_buckets.take(
+                connection, key, runtime.limits.registrations, refusal="registrations"
             )
-        if wait is not None:
-            raise TooManyAttempts("registrations", retry_after=wait)
-    password_hash = await runtime.hasher.hash(attempt.password)
-    return await _create(runtime.db, attempt, password_hash)
+    return await store_account(
+        runtime.db,
+        AuditEvent.USER_REGISTERED,
+        email=attempt.email,
+        password_hash=await runtime.hasher.hash(attempt.password),
+        caller=attempt.caller,
+    )
 
 
-@uninterrupted
-async def _create(db: Database, attempt: Attempt, password_hash: str) -> User:
-    async with db.transaction() as session:
-        user = await users.create(session, email=attempt.email, password_hash=password_hash)
-        if user is None:
-            raise EmailTaken
-        await audit.record(
-            session,
-            AuditEvent.USER_REGISTERED,
-            user_id=user.id,
-            caller=attempt.caller,
-        )
+@in_transaction
+async def store_account(
+    session: Session,
+    event: AuditEvent,
+    *,
+    email: str,
+    password_hash: str,
+    roles: Sequence[str] = (),
+    caller: Caller | None,
+    details: dict[str, object] | None = None,
+) -> User:
+    """
+    Add an account and audit it, in one transaction.
+
+    Raises:
+        EmailTaken: There is an account with this address.
+    """
+    user = await users.create(session, email=email, password_hash=password_hash, roles=roles)
+    if user is None:
+        raise EmailTaken
+    await audit.record(session, event, user_id=user.id, caller=caller, details=details)
     return user

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from authsvc.store import revocations
-from authsvc.store.database import Database, uninterrupted
+from authsvc.store.database import Session, in_transaction
 
 
-@uninterrupted
-async def announce_key(db: Database, kid: str) -> None:
+@in_transaction
+async def announce_key(session: Session, kid: str) -> None:
     """
     Announce it. This comes before its file is deleted: what is deleted cannot be named again.
 
     Raises:
         DatabaseUnavailable: It is not known to have been announced; it may be repeated.
     """
-    async with db.transaction() as session:
-        await revocations.announce_key(session, kid)
+    await revocations.announce_key(session, kid)

@@ -13,7 +13,7 @@ from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import Caller, RevokeReason
 from authsvc.protocol.clients import Client
-from authsvc.protocol.errors import InvalidRefreshToken, TooManyAttempts, Unauthenticated
+from authsvc.protocol.errors import InvalidRefreshToken, Unauthenticated
 from authsvc.protocol.grants import FIRST_PARTY
 from authsvc.protocol.oauth_errors import UnsupportedTokenType
 from authsvc.protocol.throttle import Bucket
@@ -99,13 +99,8 @@ async def revoke_client_token(
     if claims.sid is not None or claims.client_id != client.client_id:
         return Revoked.NOTHING
     async with db.autocommit() as connection:
-        wait = await throttle_buckets.take(
-            connection,
-            bucket_key(Counted.REVOCATIONS, client.client_id),
-            REVOCATIONS,
-        )
-        if wait is not None:
-            raise TooManyAttempts("revocations", retry_after=wait)
+        key = bucket_key(Counted.REVOCATIONS, client.client_id)
+        await throttle_buckets.take(connection, key, REVOCATIONS, refusal="revocations")
         revoked = await spent_jtis.revoke_access_token(
             connection,
             client_id=client.client_id,

@@ -10,6 +10,7 @@ from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.refresh import Lifetimes
 from authsvc.protocol.throttle import Limits
 from authsvc.store.database import Database
+from authsvc.store.group_commit import GroupCommit
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Runtime:
     """
 
     db: Database
+    group_commit: GroupCommit
     keys: KeyDirectory
     issuer: Issuer
     hasher: PasswordHasher

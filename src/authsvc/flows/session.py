@@ -11,8 +11,6 @@ from datetime import datetime
 from enum import StrEnum
 
 from authsvc.flows.runtime import Runtime
-from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import Caller
 from authsvc.protocol.errors import TooManyAttempts
 from authsvc.store import admission as admissions
@@ -97,13 +95,7 @@ async def pay_back(db: Database, admission: Admission | None) -> None:
 
 
 def issue(
-    family: Family,
-    outcome: Outcome,
-    *,
-    issuer: Issuer,
-    keys: KeyDirectory,
-    now: datetime,
-    healed: bool = False,
+    runtime: Runtime, family: Family, outcome: Outcome, *, now: datetime, healed: bool = False
 ) -> Session:
     """
     Sign an access token and seal the newest refresh token; no I/O.
@@ -117,7 +109,7 @@ def issue(
     return Session(
         family=family,
         outcome=outcome,
-        access_token=issuer.access_token(family.grant, now=now),
-        refresh_token=keys.seal_refresh_token(family.newest_token, now=now),
+        access_token=runtime.issuer.access_token(family.grant, now=now),
+        refresh_token=runtime.keys.seal_refresh_token(family.newest_token, now=now),
         healed=healed,
     )

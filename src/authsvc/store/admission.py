@@ -7,7 +7,7 @@ statement locks a way's bucket first and the account's day after it: two of them
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from uuid import UUID
@@ -42,7 +42,7 @@ from authsvc.protocol.throttle import (
     Limits,
     Way,
 )
-from authsvc.store.hot_statement import HotConnection, HotStatement, Row
+from authsvc.store.hot_statement import HotConnection, HotStatement, Row, read
 from authsvc.store.tables import known_networks, stranger_failures, throttle_buckets
 from authsvc.store.throttle_buckets import Counted, bucket_key, taken
 
@@ -84,11 +84,6 @@ class Admission:
     lost: int
     by_stranger: bool
 
-    @property
-    def of_this_attempt(self) -> Admission:
-        """What it took itself: given back if nothing was tried."""
-        return replace(self, lost=1)
-
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -121,7 +116,8 @@ async def find_credentials(
         limits: None: not throttled.
     """
     email, network = place.email, place.network
-    row = await _find_credentials(limits or Limits()).fetchrow(
+    # The one row of `given` is always there.
+    [row] = await _find_credentials(limits or Limits()).fetch(
         connection,
         throttled=limits is not None,
         email=email,
@@ -133,14 +129,7 @@ async def find_credentials(
         known_network=bucket_key(Counted.KNOWN_NETWORK, network, email),
         stranger=bucket_key(Counted.STRANGER, network, email),
     )
-    if row is None:  # unreachable: the one row of `given` is always there
-        raise AssertionError
-    return Credentials(
-        user_id=row["id"],
-        password_hash=row["password_hash"],
-        disabled_at=row["disabled_at"],
-        admission=_admission(row, email, limits) if limits else None,
-    )
+    return read(Credentials, row, admission=_admission(row, email, limits) if limits else None)
 
 
 def _admission(row: Row, email: str, limits: Limits) -> Admission | TooManyAttempts:
@@ -329,7 +318,7 @@ def _find_credentials(limits: Limits) -> HotStatement:
             ) < {per_day}
             RETURNING account
         )
-        SELECT given.now, account.id, account.password_hash, account.disabled_at,
+        SELECT given.now, account.id AS user_id, account.password_hash, account.disabled_at,
             best.way, best.key, best.wait, logins_wait, day_wait, own.empty_at,
             own.key IS NOT NULL AND (way < 3 OR EXISTS (SELECT FROM counted)) AS admitted
         FROM given CROSS JOIN account CROSS JOIN waits CROSS JOIN best LEFT JOIN own ON TRUE

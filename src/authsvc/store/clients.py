@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import Text, bindparam, case, null, select
+from sqlalchemy import Text, Update, bindparam, case, null, select
 from sqlalchemy import literal as value
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, update
@@ -15,9 +15,12 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.clients import AuthMethod, Client, ClientKeys
+from authsvc.protocol.errors import NotFound
 from authsvc.store import session_clock
-from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock, names, read
 from authsvc.store.tables import ClientRow, clients
+
+ARRAYS = ("grant_types", "scopes", "resources", "audiences")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,7 @@ class Found:
 
 async def find_for_authentication(connection: HotConnection, client_id: str) -> Found:
     """The client with its digests."""
-    row = await _find().fetchrow(connection, id=client_id)
-    if row is None:  # unreachable: the one row of `clock` is always there
-        raise AssertionError
+    [row] = await _find().fetch(connection, id=client_id)  # `clock` always has its one row
     there = row["client_id"] is not None
     client = _client(row) if there and row["disabled_at"] is None else None
     return Found(
@@ -78,11 +79,8 @@ async def create(
             assertion_alg=client.assertion_alg,
             jwks=client.jwks,
             jwks_uri=client.jwks_uri,
-            grant_types=list(client.grant_types),
-            scopes=list(client.scopes),
-            resources=list(client.resources),
-            audiences=list(client.audiences),
             created_at=moment,
+            **_arrays(client),
         )
         .on_conflict_do_nothing(index_elements=["client_id"])
         .returning(ClientRow)
@@ -90,33 +88,25 @@ async def create(
     return (await session.exec(statement)).scalar_one_or_none()
 
 
-async def find(session: AsyncSession, client_id: str) -> ClientRow | None:
-    """The client of this id."""
-    return await session.get(ClientRow, client_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Locked:
+async def lock(session: AsyncSession, client_id: str) -> tuple[Client, bool]:
     """
-    A client's row, locked until the transaction ends.
+    The client of this id, locked until the transaction ends.
 
-    Args:
-        previous_secret_is_valid: Whether the secret before the current one is still good.
+    Returns:
+        With it, whether the secret before the current one is still good.
+
+    Raises:
+        NotFound: There is none.
     """
-
-    client: Client
-    previous_secret_is_valid: bool
-
-
-async def lock(session: AsyncSession, client_id: str) -> Locked | None:
-    """The client of this id, locked until the transaction ends."""
     moment = session_clock.now(session)
     overlap = col(ClientRow.previous_secret_expires_at) > moment
     statement = (
         model_select(ClientRow, overlap).where(ClientRow.client_id == client_id).with_for_update()
     )
     found = (await session.exec(statement)).one_or_none()
-    return None if found is None else Locked(_client(found[0].model_dump()), bool(found[1]))
+    if found is None:
+        raise NotFound("client")
+    return _client(found[0].model_dump()), bool(found[1])
 
 
 async def list_all(session: AsyncSession, *, limit: int, after: str = "") -> Sequence[ClientRow]:
@@ -142,8 +132,8 @@ async def rotate_secret(
     """
     moment = session_clock.now(session)
     statement = (
-        update(ClientRow)
-        .where(col(ClientRow.client_id) == client_id, col(ClientRow.secret_digest).is_not(None))
+        _of(client_id)
+        .where(col(ClientRow.secret_digest).is_not(None))
         .values(
             previous_secret_digest=col(ClientRow.secret_digest),
             previous_secret_expires_at=moment + value(overlap),
@@ -157,83 +147,47 @@ async def rotate_secret(
 
 async def set_keys(session: AsyncSession, client_id: str, keys: ClientKeys) -> None:
     """Replace the keys of a `private_key_jwt` client."""
-    statement = (
-        update(ClientRow)
-        .where(col(ClientRow.client_id) == client_id)
-        .values(assertion_alg=keys.alg, jwks=keys.jwks, jwks_uri=keys.jwks_uri)
-    )
-    await session.exec(statement)
+    values = {"assertion_alg": keys.alg, "jwks": keys.jwks, "jwks_uri": keys.jwks_uri}
+    await session.exec(_of(client_id).values(**values))
 
 
 async def set_lists(session: AsyncSession, client: Client) -> None:
     """Store the allow-lists of a client, and its grants."""
-    statement = (
-        update(ClientRow)
-        .where(col(ClientRow.client_id) == client.client_id)
-        .values(
-            grant_types=list(client.grant_types),
-            scopes=list(client.scopes),
-            resources=list(client.resources),
-            audiences=list(client.audiences),
-        )
-    )
-    await session.exec(statement)
+    await session.exec(_of(client.client_id).values(**_arrays(client)))
 
 
 async def set_disabled(session: AsyncSession, client_id: str, *, disabled: bool) -> bool:
     """Disable or enable; returns whether that changed anything."""
     statement = (
-        update(ClientRow)
-        .where(
-            col(ClientRow.client_id) == client_id,
-            col(ClientRow.disabled_at).is_(None) == disabled,
-        )
+        _of(client_id)
+        .where(col(ClientRow.disabled_at).is_(None) == disabled)
         .values(disabled_at=session_clock.now(session) if disabled else None)
-        .returning(col(ClientRow.client_id))
     )
-    return (await session.exec(statement)).one_or_none() is not None
+    return bool((await session.exec(statement)).rowcount)
+
+
+def _of(client_id: str) -> Update:
+    return update(ClientRow).where(col(ClientRow.client_id) == client_id)
+
+
+def _arrays(client: Client) -> dict[str, list[str]]:
+    return {name: list(getattr(client, name)) for name in ARRAYS}
 
 
 def _client(row: Row) -> Client:
-    return Client(
-        client_id=row["client_id"],
-        name=row["name"],
-        auth_method=AuthMethod(row["auth_method"]),
-        grant_types=tuple(row["grant_types"]),
-        scopes=tuple(row["scopes"]),
-        resources=tuple(row["resources"]),
-        audiences=tuple(row["audiences"]),
-        assertion_alg=row["assertion_alg"],
-        jwks=row["jwks"],
-        jwks_uri=row["jwks_uri"],
-        disabled_at=row["disabled_at"],
-    )
+    arrays = {name: tuple(row[name]) for name in ARRAYS}
+    return read(Client, row, auth_method=AuthMethod(row["auth_method"]), **arrays)
 
 
 @cache
 def _find() -> HotStatement:
     one_row = clock()
     c = clients.c
-    previous = case(
-        (c.previous_secret_expires_at > one_row.c.now, c.previous_secret_digest), else_=null()
-    )
-    columns = [
-        c.client_id,
-        c.name,
-        c.auth_method,
-        c.grant_types,
-        c.scopes,
-        c.resources,
-        c.audiences,
-        c.assertion_alg,
-        c.jwks,
-        c.jwks_uri,
-        c.disabled_at,
-        c.secret_digest,
-        previous.label("valid_previous_digest"),
-    ]
+    valid = c.previous_secret_expires_at > one_row.c.now
+    previous = case((valid, c.previous_secret_digest), else_=null()).label("valid_previous_digest")
+    columns = (*(c[name] for name in names(Client)), c.secret_digest)
     joined = one_row.outerjoin(clients, c.client_id == bindparam("id", type_=Text))
-    return HotStatement(select(*columns).select_from(joined))
+    return HotStatement(select(*columns, previous).select_from(joined))
 
 
 @cache

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial, wraps
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 import asyncpg
@@ -38,6 +38,7 @@ from authsvc.store.refused_writes import TRIAL, RefusedWrites
 P = ParamSpec("P")
 T = TypeVar("T")
 Clock = Callable[[], datetime | None]
+Session = AsyncSession
 
 # Seconds. With CONNECT_TIMEOUT their sum stays below the request deadline of 5 s.
 ACQUIRE_TIMEOUT = 1.0
@@ -167,7 +168,7 @@ class Database:
         """
         A SQLModel session in one transaction, committed at the end.
 
-        Whatever changes something runs inside `@uninterrupted`.
+        Whatever changes something is an `in_transaction` function.
 
         Raises:
             DatabaseUnavailable: No connection, or the transaction was refused for now.
@@ -277,17 +278,23 @@ class HotLease:
                 raise refusal from exc
 
 
-def uninterrupted(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def in_transaction(
+    function: Callable[Concatenate[Session, P], Awaitable[T]],
+) -> Callable[Concatenate[Database, P], Awaitable[T]]:
     """
-    Let a security transaction finish when its request is cancelled.
+    Run a function of a session in a transaction of its own, also when its request is cancelled.
 
     A cancellation in the middle would hand back a connection in an unknown state; a caller who
     went away must not be able to undo half of a revocation.
     """
 
+    async def run(db: Database, *args: P.args, **kwargs: P.kwargs) -> T:
+        async with db.transaction() as session:
+            return await function(session, *args, **kwargs)
+
     @wraps(function)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        task = asyncio.ensure_future(function(*args, **kwargs))
+    async def wrapper(db: Database, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.ensure_future(run(db, *args, **kwargs))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -17,7 +17,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.store import audit, session_clock
-from authsvc.store.revocations import entries_from, of_versions
+from authsvc.store.pruning import delete_some
+from authsvc.store.revocations import raise_ver
 from authsvc.store.tables import (
     UnfinishedEnding,
     refresh_families,
@@ -76,18 +77,10 @@ async def leave_rest(
     Tokens with the `ver` of before are stale, those of a family that lives on included: it gets
     another one by its next refresh.
     """
-    moment = session_clock.now(session)
-    changed = (
-        update(users).values(ver=u.ver + 1).where(u.id == user_id).returning(u.id, u.ver)
-    ).cte("changed")
-    await session.exec(entries_from(of_versions(changed, moment)))
+    await raise_ver(session, user_id)
     details = {"reason": reason, "below_epoch": epoch}
     await audit.record(
-        session,
-        AuditEvent.SESSION_REVOKED,
-        user_id=user_id,
-        caller=caller,
-        details=details,
+        session, AuditEvent.SESSION_REVOKED, user_id=user_id, caller=caller, details=details
     )
     await _remember(session, user_id, epoch=epoch, reason=reason, deleted=False)
 
@@ -170,5 +163,4 @@ async def _end_rows(session: AsyncSession, ending: UnfinishedEnding, limit: int)
 
 
 async def _delete_rows(session: AsyncSession, user_id: UUID, limit: int) -> int:
-    rows = select(f.id).where(f.user_id == user_id).limit(limit).with_for_update(skip_locked=True)
-    return (await session.exec(delete(refresh_families).where(f.id.in_(rows)))).rowcount
+    return await delete_some(session, refresh_families, f.user_id == user_id, batch=limit)

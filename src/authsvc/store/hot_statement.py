@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import CTE, bindparam, func, select
+from sqlalchemy import CTE, ColumnElement, Text, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.elements import ClauseElement
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 TIMESTAMPTZ = TIMESTAMP(timezone=True)
 
@@ -67,6 +68,26 @@ class HotStatement:
     def _values(self, connection: HotConnection, binds: dict[str, object]) -> list[object]:
         binds["now"] = connection.now
         return [binds[name] for name in self._names]
+
+
+def read(kind: type[T], row: Row, **given: object) -> T:
+    """
+    A value of the columns that are named as the fields of its dataclass are.
+
+    Args:
+        given: Fields that the row has not, or not in their form.
+    """
+    return kind(**{name: row[name] for name in names(kind) if name not in given}, **given)
+
+
+def names(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a dataclass, in their order."""
+    return tuple(kind.__match_args__)
+
+
+def constant(value: str) -> ColumnElement[str]:
+    """A text of ours, such as an event or a kind, as a part of the statement."""
+    return literal_column(f"'{value}'", Text)
 
 
 def clock() -> CTE:

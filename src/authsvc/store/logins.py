@@ -27,7 +27,6 @@ from sqlalchemy import (
     literal_column,
     select,
     true,
-    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
@@ -45,9 +44,9 @@ from authsvc.store.admission import (
     paid_back,
     pay_back_binds,
 )
-from authsvc.store.audit import audit_from
-from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock
-from authsvc.store.refresh_families import FAMILY_COLUMNS, Family, family_of
+from authsvc.store.audit import CALLER, audit_from, caller_binds, json_object, record_of_each
+from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock, constant
+from authsvc.store.refresh_families import FAMILY_COLUMNS, Family, ended, family_of
 from authsvc.store.revocations import entries_coalesced, sessions_announced
 from authsvc.store.tables import refresh_families, users
 from authsvc.store.tables import throttle_buckets as buckets
@@ -157,9 +156,7 @@ async def create_family(
         "logins_leak": logins.leak if logins else NO_TIME,
         "logins_burst": logins.burst if logins else NO_TIME,
         "max_sessions": lifetimes.max_sessions,
-        "caller_ip": caller.ip,
-        "caller_agent": caller.user_agent,
-        "request_id": caller.request_id,
+        **caller_binds(caller),
     }
     while True:  # each time another login has succeeded, of which there are so many a minute
         row = await _create_family(new.proof.condition).fetchrow(connection, **values)
@@ -192,7 +189,7 @@ def _create_family(proved: Callable[[], ColumnElement[bool]]) -> HotStatement:
         .cte("seen")
     )
     admitted = _login_taken(account, seen, now)
-    ip, agent = bindparam("caller_ip", type_=Text), bindparam("caller_agent", type_=Text)
+    ip, agent, _ = CALLER
     absolute = bindparam("absolute", type_=Interval)
     values = {
         "id": bindparam("new_id", type_=Uuid),
@@ -226,17 +223,8 @@ def _create_family(proved: Callable[[], ColumnElement[bool]]) -> HotStatement:
         .returning(*FAMILY_COLUMNS)
         .cte("family")
     )
-    audited = audit_from(
-        select(
-            literal_column(f"'{AuditEvent.LOGIN_SUCCEEDED}'", Text),
-            family.c.user_id,
-            family.c.id,
-            ip,
-            agent,
-            bindparam("request_id", type_=Text),
-            func.jsonb_build_object(literal_column("'delivery'"), family.c.delivery),
-        )
-    ).cte("audited")
+    details = json_object(delivery=family.c.delivery)
+    succeeded = record_of_each(family, constant(AuditEvent.LOGIN_SUCCEEDED), details)
     displaced = _displaced(account, admitted, one_row)
     coalesced = entries_coalesced(displaced)
     # The one that it was raised to by this statement: the first token must not be stale.
@@ -245,7 +233,7 @@ def _create_family(proved: Callable[[], ColumnElement[bool]]) -> HotStatement:
         select(*family.c, account.c.roles, ver, now, _had_room(seen, now))
         .select_from(account.outerjoin(family, true()))
         .add_cte(
-            audited,
+            audit_from(succeeded).cte("audited"),
             _displacement_audited(displaced),
             sessions_announced(displaced, coalesced),
             *paid_back(exists(select(family.c.id))),
@@ -335,32 +323,17 @@ def _displaced(account: CTE, admitted: CTE, one_row: CTE) -> CTE:
         .limit(surplus.scalar_subquery())
         .cte("free")
     )
-    return (
-        update(refresh_families)
-        .values(revoked_at=now, revoke_reason=literal_column(f"'{RevokeReason.TOO_MANY}'", Text))
-        .where(f.id == free.c.id, f.revoked_at.is_(None))
-        .returning(f.id, f.user_id, f.revoked_at, f.idle_expires_at, f.last_ip, f.last_user_agent)
-        .cte("displaced")
-    )
+    reason = constant(RevokeReason.TOO_MANY)
+    return ended(f.id == free.c.id, now=now, reason=reason, name="displaced")
 
 
 def _displacement_audited(displaced: CTE) -> CTE:
     """One record for each that ended while it was alive."""
-    return audit_from(
-        select(
-            literal_column(f"'{AuditEvent.SESSION_REVOKED}'", Text),
-            displaced.c.user_id,
-            displaced.c.id,
-            bindparam("caller_ip", type_=Text),
-            bindparam("caller_agent", type_=Text),
-            bindparam("request_id", type_=Text),
-            func.jsonb_build_object(
-                literal_column("'reason'"),
-                literal_column(f"'{RevokeReason.TOO_MANY}'"),
-                literal_column("'last_ip'"),
-                displaced.c.last_ip,
-                literal_column("'last_user_agent'"),
-                displaced.c.last_user_agent,
-            ),
-        ).where(displaced.c.idle_expires_at > displaced.c.revoked_at)
-    ).cte("displacement_audited")
+    details = json_object(
+        reason=constant(RevokeReason.TOO_MANY),
+        last_ip=displaced.c.last_ip,
+        last_user_agent=displaced.c.last_user_agent,
+    )
+    records = record_of_each(displaced, constant(AuditEvent.SESSION_REVOKED), details)
+    alive = displaced.c.idle_expires_at > displaced.c.revoked_at
+    return audit_from(records.where(alive)).cte("displacement_audited")

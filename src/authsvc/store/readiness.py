@@ -18,12 +18,10 @@ async def examine(db: Database, *, production: bool) -> dict[str, str]:
     """
     checks = {"database": OK, "schema": OK}
     async with db.autocommit() as connection:
-        row = await connection.fetchrow(
+        [row] = await connection.fetch(
             f"SELECT {WRITES}, current_setting('fsync') AS fsync, "
             "current_setting('synchronous_commit') AS synchronous_commit"
         )
-    if row is None:  # unreachable: a select without a FROM
-        raise AssertionError
     if (refusal := await refusal_of(db, row)) is not None:
         checks["database"] = refusal
         if row["standby"] or row["read_only"]:

@@ -12,26 +12,23 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Text,
-    Uuid,
-    bindparam,
-    cast,
-    func,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import CTE, ColumnElement, Text, Uuid, bindparam, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from authsvc.protocol.audit import AuditEvent, Caller, RevokeReason
 from authsvc.protocol.grants import Grant
 from authsvc.protocol.refresh import Delivery, FamilyState, RefreshToken
-from authsvc.store.audit import COLUMNS, audit_from
-from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
-from authsvc.store.revocations import entries_coalesced, sessions_announced
+from authsvc.store.audit import (
+    CALLER,
+    COLUMNS,
+    audit_from,
+    caller_binds,
+    json_object,
+    record_of_each,
+)
+from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock, names, read
+from authsvc.store.revocations import sessions_announced
 from authsvc.store.tables import audit_records, refresh_families, users
 
 
@@ -88,18 +85,7 @@ async def load(connection: HotConnection, family_id: UUID) -> tuple[Family, Fami
     row = await _load().fetchrow(connection, family_id=family_id)
     if row is None:
         return None
-    return family_of(row), FamilyState(
-        generation=row["generation"],
-        rotated_at=row["rotated_at"],
-        attempt_digest=row["attempt_digest"],
-        earlier_attempts=row["previous_attempt_digest"],
-        idle_expires_at=row["idle_expires_at"],
-        absolute_expires_at=row["absolute_expires_at"],
-        revoked_at=row["revoked_at"],
-        user_disabled_at=row["disabled_at"],
-        epoch=row["epoch"],
-        user_epoch=row["session_epoch"],
-    )
+    return family_of(row), read(FamilyState, row)
 
 
 async def revoke_family(
@@ -128,9 +114,7 @@ async def revoke_family(
         owner=user_id,
         reason=reason,
         event=AuditEvent.REFRESH_TOKEN_REUSED if reused else AuditEvent.SESSION_REVOKED,
-        caller_ip=caller.ip,
-        caller_agent=caller.user_agent,
-        request_id=caller.request_id,
+        **caller_binds(caller),
         details=json.dumps(
             {"reason": reason} | ({"presented_generation": presented_generation} if reused else {})
         ),
@@ -162,9 +146,7 @@ async def record_once(
         event=event,
         family_id=family.id,
         owner=family.user_id,
-        caller_ip=caller.ip,
-        caller_agent=caller.user_agent,
-        request_id=caller.request_id,
+        **caller_binds(caller),
         details=json.dumps(
             {"generation": family.generation, "presented_generation": token.generation}
         ),
@@ -178,46 +160,55 @@ def of_epoch() -> ColumnElement[bool]:
     return f.epoch == current.scalar_subquery()
 
 
+def ended(
+    *conditions: ColumnElement[bool],
+    now: ColumnElement[datetime],
+    reason: ColumnElement[str],
+    name: str = "revoked",
+) -> CTE:
+    """The update that ends families which no other has ended, and what is told of each."""
+    return (
+        update(refresh_families)
+        .values(revoked_at=now, revoke_reason=reason)
+        .where(*conditions, f.revoked_at.is_(None))
+        .returning(
+            f.id,
+            f.user_id,
+            f.generation,
+            f.rotated_at,
+            f.idle_expires_at,
+            f.revoked_at,
+            f.last_ip,
+            f.last_user_agent,
+        )
+        .cte(name)
+    )
+
+
+def is_alive(now: ColumnElement[datetime]) -> tuple[ColumnElement[bool], ...]:
+    """Rule 2 of CONTRACT §5.3, with the join to the family's user, but for a disabled user."""
+    return (
+        f.revoked_at.is_(None),
+        f.idle_expires_at > now,
+        f.absolute_expires_at > now,
+        u.id == f.user_id,
+        u.session_epoch == f.epoch,
+    )
+
+
 def family_of(row: Row) -> Family:
     """A row of FAMILY_COLUMNS, the user's `roles` and `ver`, and `now`."""
-    return Family(
-        id=row["id"],
-        user_id=row["user_id"],
-        client_id=row["client_id"],
+    return read(
+        Family,
+        row,
         delivery=Delivery(row["delivery"]),
-        remember=row["remember"],
-        generation=row["generation"],
-        mac_key_id=row["mac_key_id"],
-        created_at=row["created_at"],
-        auth_time=row["auth_time"],
         amr=tuple(row["amr"]),
-        scope=row["scope"],
-        audience=row["audience"],
         roles=tuple(row["roles"]),
-        ver=row["ver"],
-        idle_expires_at=row["idle_expires_at"],
-        absolute_expires_at=row["absolute_expires_at"],
-        now=row["now"],
     )
 
 
 f, u = refresh_families.c, users.c
-FAMILY_COLUMNS = (
-    f.id,
-    f.user_id,
-    f.client_id,
-    f.delivery,
-    f.remember,
-    f.generation,
-    f.mac_key_id,
-    f.created_at,
-    f.auth_time,
-    f.amr,
-    f.scope,
-    f.audience,
-    f.idle_expires_at,
-    f.absolute_expires_at,
-)
+FAMILY_COLUMNS = tuple(f[name] for name in names(Family) if name not in {"roles", "ver", "now"})
 
 
 @cache
@@ -228,11 +219,11 @@ def _load() -> HotStatement:
             *FAMILY_COLUMNS,
             f.rotated_at,
             f.attempt_digest,
-            f.previous_attempt_digest,
+            f.previous_attempt_digest.label("earlier_attempts"),
             f.revoked_at,
             f.epoch,
-            u.session_epoch,
-            u.disabled_at,
+            u.session_epoch.label("user_epoch"),
+            u.disabled_at.label("user_disabled_at"),
             u.roles,
             u.ver,
             now,
@@ -244,50 +235,25 @@ def _load() -> HotStatement:
 def _revoke() -> HotStatement:
     now = clock().c.now
     owner = bindparam("owner", type_=Uuid)
-    revoked = (
-        update(refresh_families)
-        .values(revoked_at=now, revoke_reason=bindparam("reason", type_=Text))
-        .where(
-            f.id == bindparam("family_id", type_=Uuid),
-            f.user_id == func.coalesce(owner, f.user_id),
-            f.revoked_at.is_(None),
-            of_epoch(),
-        )
-        .returning(
-            f.id,
-            f.user_id,
-            f.generation,
-            f.rotated_at,
-            f.idle_expires_at,
-            f.revoked_at,
-            f.last_ip,
-            f.last_user_agent,
-        )
-        .cte("revoked")
+    revoked = ended(
+        f.id == bindparam("family_id", type_=Uuid),
+        f.user_id == func.coalesce(owner, f.user_id),
+        of_epoch(),
+        now=now,
+        reason=bindparam("reason", type_=Text),
     )
+    details = json_object(
+        generation=revoked.c.generation,
+        seconds_since_rotation=func.round(
+            func.extract("epoch", revoked.c.revoked_at - revoked.c.rotated_at)
+        ),
+        last_ip=revoked.c.last_ip,
+        last_user_agent=revoked.c.last_user_agent,
+    ).op("||")(cast(bindparam("details", type_=Text), JSONB))
     return HotStatement(
-        audit_from(
-            select(
-                bindparam("event", type_=Text),
-                revoked.c.user_id,
-                revoked.c.id,
-                bindparam("caller_ip", type_=Text),
-                bindparam("caller_agent", type_=Text),
-                bindparam("request_id", type_=Text),
-                func.jsonb_build_object(
-                    literal_column("'generation'"),
-                    revoked.c.generation,
-                    literal_column("'seconds_since_rotation'"),
-                    func.round(func.extract("epoch", revoked.c.revoked_at - revoked.c.rotated_at)),
-                    literal_column("'last_ip'"),
-                    revoked.c.last_ip,
-                    literal_column("'last_user_agent'"),
-                    revoked.c.last_user_agent,
-                ).op("||")(cast(bindparam("details", type_=Text), JSONB)),
-            )
-        )
+        audit_from(record_of_each(revoked, bindparam("event", type_=Text), details))
         .returning(audit_records.c.family_id)
-        .add_cte(sessions_announced(revoked, entries_coalesced(revoked)))
+        .add_cte(sessions_announced(revoked))
     )
 
 
@@ -301,9 +267,7 @@ def _record_once() -> HotStatement:
                 bindparam("event", type_=Text),
                 bindparam("owner", type_=Uuid),
                 bindparam("family_id", type_=Uuid),
-                bindparam("caller_ip", type_=Text),
-                bindparam("caller_agent", type_=Text),
-                bindparam("request_id", type_=Text),
+                *CALLER,
                 cast(bindparam("details", type_=Text), JSONB),
             ),
         )

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.protocol.revocation_feed import CLIENT_VER
 from authsvc.store.database import RETRY_AFTER
-from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock
+from authsvc.store.hot_statement import HotConnection, HotStatement, Row, clock, constant, read
 from authsvc.store.revocations import containing, horizon, is_contained
 from authsvc.store.tables import revocations
 from authsvc_client.tokens import base64url
@@ -109,17 +109,14 @@ def _look(rows: Sequence[Row]) -> Look:
     first = rows[0]  # of the clock: it is there whatever else is
     if first["standby"]:
         raise DatabaseUnavailable("a standby", retry_after=RETRY_AFTER)
+    found = [_logged(row) for row in rows if row["seq"] is not None]
     name = f"{first['started_at'].timestamp()} {first['filenode']}"
     return Look(
         epoch=base64url.encode(hashlib.sha256(name.encode()).digest()[:EPOCH_BYTES]),
         now=first["now"],
         horizon=first["horizon"],
-        logged=tuple(sorted(map(_logged, _present(rows)), key=lambda found: found.seq)),
+        logged=tuple(sorted(found, key=lambda logged: logged.seq)),
     )
-
-
-def _present(rows: Sequence[Row]) -> Sequence[Row]:
-    return [row for row in rows if row["seq"] is not None]
 
 
 def _logged(row: Row) -> Logged:
@@ -132,9 +129,7 @@ def _logged(row: Row) -> Logged:
         entry = of_client_before(row["digest"], revoked_at, until=until)
     else:
         entry = Entry(kind, until, row["digest"], row["least_ver"])
-    return Logged(
-        row["seq"], revoked_at, entry, xid=row["xid"], owner=row["owner"], replaces=row["replaces"]
-    )
+    return read(Logged, row, entry=entry)
 
 
 r = revocations.c
@@ -158,7 +153,7 @@ def _newest() -> HotStatement:
     begun = select(func.to_timestamp(seconds)).scalar_subquery()
     by = containing(begun)
     counted = and_(
-        r.kind.in_([literal_column(f"'{kind}'") for kind in Kind if kind.of_tokens]),
+        r.kind.in_([constant(kind) for kind in Kind if kind.of_tokens]),
         r.least_ver.is_distinct_from(literal_column(str(CLIENT_VER))),
         r.revoked_at < begun,
     )

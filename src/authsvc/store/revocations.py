@@ -11,6 +11,7 @@ sessions that live on are refreshed early, once in so many revocations.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import (
     CTE,
@@ -39,7 +40,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.revocation_feed import CLIENT_VER
 from authsvc.store import session_clock
-from authsvc.store.hot_statement import clock
+from authsvc.store.hot_statement import clock, constant
 from authsvc.store.tables import revocations, users
 from authsvc_client.tokens.revocations import DIGEST_BYTES, LIFE, Kind, digest
 
@@ -136,21 +137,19 @@ def entries_coalesced(ended: CTE) -> CTE:
     )
 
 
-def sessions_announced(ended: CTE, coalesced: CTE) -> CTE:
+def sessions_announced(ended: CTE, coalesced: CTE | None = None) -> CTE:
     """
     One `sid` entry for each family that ended and may have tokens alive.
 
     Args:
         ended: Returns id, user_id, revoked_at and idle_expires_at of each.
-        coalesced: `entries_coalesced`; of these users there is one entry instead.
+        coalesced: `entries_coalesced`, if the statement asks it for more; of these users there
+            is one entry instead.
     """
-    sessions = select(
-        kind(Kind.SID),
-        digest_of(ended.c.id),
-        NO_VER,
-        ended.c.revoked_at,
-        digest_of(ended.c.user_id),
-        NO_NUMBER,
+    if coalesced is None:
+        coalesced = entries_coalesced(ended)
+    sessions = _entry(
+        Kind.SID, digest_of(ended.c.id), ended.c.revoked_at, owner=digest_of(ended.c.user_id)
     ).where(_may_have_tokens(ended), ended.c.user_id.not_in(select(coalesced.c.id)))
     versions = of_versions(coalesced, coalesced.c.revoked_at)
     return entries_from(union_all(sessions, versions)).cte("announced")
@@ -164,7 +163,7 @@ def few_announced(ended: CTE, *, fewer_than: int) -> CTE:
         .where(counted < literal_column(str(fewer_than), Integer))
         .cte("few")
     )
-    return sessions_announced(few, entries_coalesced(few))
+    return sessions_announced(few)
 
 
 def _may_have_tokens(ended: CTE) -> ColumnElement[bool]:
@@ -183,7 +182,7 @@ def of_versions(changed: CTE, revoked_at: ColumnElement[datetime]) -> Select[*tu
         changed: Returns id and ver of each user whose `ver` was raised.
     """
     sub = digest_of(changed.c.id)
-    return select(kind(Kind.VER), sub, changed.c.ver, revoked_at, sub, horizon())
+    return _entry(Kind.VER, sub, revoked_at, ver=changed.c.ver, owner=sub, replaces=horizon())
 
 
 def everybody_announced(ended: CTE) -> CTE:
@@ -193,16 +192,9 @@ def everybody_announced(ended: CTE) -> CTE:
     Args:
         ended: Returns revoked_at of each.
     """
-    return entries_from(
-        select(
-            kind(Kind.ISSUED_BEFORE),
-            NO_DIGEST,
-            NO_VER,
-            func.max(ended.c.revoked_at),
-            NO_DIGEST,
-            NO_NUMBER,
-        ).having(func.count() > literal_column("0"))
-    ).cte("announced")
+    moment = func.max(ended.c.revoked_at)
+    one = _entry(Kind.ISSUED_BEFORE, NO_DIGEST, moment).having(func.count() > literal_column("0"))
+    return entries_from(one).cte("announced")
 
 
 def token_announced(spent: CTE) -> CTE:
@@ -213,16 +205,8 @@ def token_announced(spent: CTE) -> CTE:
         spent: Returns the whole SHA-256 of the `jti` as digest.
     """
     one_row = clock()
-    return entries_from(
-        select(
-            kind(Kind.JTI),
-            _truncated(spent.c.digest),
-            NO_VER,
-            one_row.c.now,
-            NO_DIGEST,
-            NO_NUMBER,
-        ).select_from(spent.join(one_row, true()))
-    ).cte("announced")
+    entry = _entry(Kind.JTI, _truncated(spent.c.digest), one_row.c.now)
+    return entries_from(entry.select_from(spent.join(one_row, true()))).cte("announced")
 
 
 def client_announced(coalesced: CTE, client: ColumnElement[bytes], one_row: CTE) -> CTE:
@@ -238,16 +222,21 @@ def client_announced(coalesced: CTE, client: ColumnElement[bytes], one_row: CTE)
         one_row: The `clock` of the statement.
     """
     version = literal_column(str(CLIENT_VER), Integer)
-    return entries_from(
-        select(kind(Kind.VER), client, version, one_row.c.now, NO_DIGEST, NO_NUMBER).select_from(
-            coalesced.join(one_row, true())
-        )
-    ).cte("announced")
+    entry = _entry(Kind.VER, client, one_row.c.now, ver=version)
+    return entries_from(entry.select_from(coalesced.join(one_row, true()))).cte("announced")
 
 
-def kind(value: Kind) -> ColumnElement[str]:
-    """A kind as a constant of a statement."""
-    return literal_column(f"'{value}'", Text)
+def _entry(
+    kind: Kind,
+    digest: ColumnElement[bytes],
+    revoked_at: ColumnElement[datetime],
+    *,
+    ver: ColumnElement[int] = NO_VER,
+    owner: ColumnElement[bytes] = NO_DIGEST,
+    replaces: ColumnElement[int] = NO_NUMBER,
+) -> Select[*tuple[object, ...]]:
+    """The row of one entry: `COLUMNS`."""
+    return select(constant(kind), digest, ver, revoked_at, owner, replaces)
 
 
 def life() -> ColumnElement[timedelta]:
@@ -283,6 +272,24 @@ def is_contained(by: Subquery) -> ColumnElement[bool]:
     return func.coalesce(contained, literal_column("FALSE"))
 
 
+async def raise_ver(session: AsyncSession, user_id: UUID, **values: object) -> None:
+    """
+    Announce that the tokens which a user has so far are stale.
+
+    Args:
+        values: What changes in the user's row besides.
+    """
+    u = users.c
+    changed = (
+        update(users)
+        .values(ver=u.ver + 1, **values)
+        .where(u.id == user_id)
+        .returning(u.id, u.ver)
+        .cte("changed")
+    )
+    await session.exec(entries_from(of_versions(changed, session_clock.now(session))))
+
+
 async def announce_key(session: AsyncSession, kid: str) -> None:
     """Add the entry of a signing key that is being revoked."""
     await session.exec(
@@ -313,13 +320,6 @@ async def prune(session: AsyncSession, *, batch: int) -> int:
         .with_for_update(of=revocations, skip_locked=True)
     )
     return (await session.exec(delete(revocations).where(r.seq.in_(dead)))).rowcount
-
-
-def _sessions_of(ended: CTE) -> Select[*tuple[object, ...]]:
-    return select(kind(Kind.SID), digest_of(ended.c.id), NO_VER, ended.c.revoked_at).where(
-        # It could not be refreshed after that, and its last token has expired since.
-        ended.c.idle_expires_at > ended.c.revoked_at - life()
-    )
 
 
 def _truncated(whole: ColumnElement[bytes]) -> ColumnElement[bytes]:

@@ -42,9 +42,9 @@ from authsvc.protocol.refresh import (
     Lifetimes,
     RefreshToken,
 )
-from authsvc.store.audit import audit_from
-from authsvc.store.hot_statement import HotConnection, HotStatement, clock
-from authsvc.store.refresh_families import FAMILY_COLUMNS, Family, family_of
+from authsvc.store.audit import audit_from, json_object, record_of_each
+from authsvc.store.hot_statement import HotConnection, HotStatement, clock, constant
+from authsvc.store.refresh_families import FAMILY_COLUMNS, Family, family_of, is_alive
 from authsvc.store.tables import refresh_families, users
 
 f, u = refresh_families.c, users.c
@@ -162,15 +162,7 @@ def _as_text(value: object) -> str | None:
 
 def _may_refresh(asked: Asked, now: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Rule 2, and the join to the family's user."""
-    return and_(
-        f.id == asked["family_id"],
-        f.revoked_at.is_(None),
-        f.idle_expires_at > now,
-        f.absolute_expires_at > now,
-        u.id == f.user_id,
-        u.disabled_at.is_(None),
-        u.session_epoch == f.epoch,
-    )
+    return and_(f.id == asked["family_id"], *is_alive(now), u.disabled_at.is_(None))
 
 
 def _is_newest(asked: Asked, now: ColumnElement[datetime]) -> ColumnElement[bool]:
@@ -264,20 +256,8 @@ def _heal() -> HotStatement:
         .returning(*FAMILY_COLUMNS, u.roles, u.ver, now)
         .cte("healed")
     )
-    audited = audit_from(
-        select(
-            literal_column(f"'{AuditEvent.DATABASE_ROLLBACK_DETECTED}'", Text),
-            healed.c.user_id,
-            healed.c.id,
-            asked["caller_ip"],
-            asked["caller_agent"],
-            bindparam("request_id", type_=Text),
-            func.jsonb_build_object(
-                literal_column("'generation'"),
-                before.c.generation,
-                literal_column("'presented_generation'"),
-                presented,
-            ),
-        ).where(before.c.id == healed.c.id)
-    ).cte("audited")
+    details = json_object(generation=before.c.generation, presented_generation=presented)
+    event = constant(AuditEvent.DATABASE_ROLLBACK_DETECTED)
+    records = record_of_each(healed, event, details).where(before.c.id == healed.c.id)
+    audited = audit_from(records).cte("audited")
     return HotStatement(select(*healed.c).add_cte(audited))

@@ -10,6 +10,7 @@ from typing import Any
 from sqlmodel import SQLModel
 
 from authsvc.store.database import Database
+from authsvc.store.hot_statement import read
 from authsvc.store.schema import VERSION_TABLE
 
 # What `serve` needs on each of its tables. FOR UPDATE and FOR SHARE need UPDATE as well.
@@ -97,25 +98,12 @@ async def inspect(db: Database) -> DatabaseServer:
         DatabaseUnavailable: It cannot be asked.
     """
     async with db.autocommit() as connection:
-        row = await connection.fetchrow(_STATEMENT)
-        needed = await connection.fetchrow(_privileges())
-    if row is None or needed is None:  # unreachable: both are selects without a FROM
-        raise AssertionError
-    return DatabaseServer(
-        now=row["now"],
-        version=row["version"],
-        version_name=row["version_name"],
+        [row] = await connection.fetch(_STATEMENT)
+        [needed] = await connection.fetch(_privileges())
+    return read(
+        DatabaseServer,
+        row,
         refusal=await refusal_of(db, row),
-        fsync=row["fsync"],
-        full_page_writes=row["full_page_writes"],
-        synchronous_commit=row["synchronous_commit"],
-        local=row["local"],
-        encoding=row["encoding"],
-        encrypted=row["encrypted"],
-        role=row["role"],
-        superuser=row["superuser"],
-        creates=row["creates"],
-        connections=row["connections"],
         missing=tuple(name for name, has in needed.items() if has is False),
         absent=tuple(
             table

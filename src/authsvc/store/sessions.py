@@ -11,15 +11,11 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Text,
-    and_,
     bindparam,
-    delete,
     func,
     literal,
-    literal_column,
     select,
     tuple_,
-    update,
 )
 from sqlmodel import col
 from sqlmodel import select as model_select
@@ -27,10 +23,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store import endings, session_clock
-from authsvc.store.audit import audit_from
-from authsvc.store.refresh_families import of_epoch
+from authsvc.store.audit import audit_from, columns_of, json_object, record_of_each
+from authsvc.store.hot_statement import constant
+from authsvc.store.pruning import delete_some
+from authsvc.store.refresh_families import ended, is_alive, of_epoch
 from authsvc.store.revocations import (
-    entries_coalesced,
     everybody_announced,
     few_announced,
     sessions_announced,
@@ -63,8 +60,7 @@ async def list_live(
     used, id_ = col(RefreshFamily.rotated_at), col(RefreshFamily.id)
     statement = (
         model_select(RefreshFamily)
-        .join(User, _of_its_user())
-        .where(RefreshFamily.user_id == user_id, *_alive(session))
+        .where(RefreshFamily.user_id == user_id, *is_alive(session_clock.now(session)))
         .order_by(used.desc(), id_)
         .limit(limit)
     )
@@ -78,27 +74,9 @@ async def count_live(session: AsyncSession, user_id: UUID) -> int:
     statement = (
         model_select(func.count())
         .select_from(RefreshFamily)
-        .join(User, _of_its_user())
-        .where(RefreshFamily.user_id == user_id, *_alive(session))
+        .where(RefreshFamily.user_id == user_id, *is_alive(session_clock.now(session)))
     )
     return (await session.exec(statement)).one()
-
-
-def _of_its_user() -> ColumnElement[bool]:
-    """The join to the user, with the epoch that a live family must have."""
-    return and_(
-        col(User.id) == col(RefreshFamily.user_id),
-        col(User.session_epoch) == col(RefreshFamily.epoch),
-    )
-
-
-def _alive(session: AsyncSession) -> tuple[ColumnElement[bool], ...]:
-    moment = session_clock.now(session)
-    return (
-        col(RefreshFamily.revoked_at).is_(None),
-        col(RefreshFamily.idle_expires_at) > moment,
-        col(RefreshFamily.absolute_expires_at) > moment,
-    )
 
 
 async def revoke_many(
@@ -147,43 +125,21 @@ async def revoke_many(
 
 async def stands(session: AsyncSession, family_id: UUID) -> bool:
     """Whether neither a family nor its user has been ended."""
-    standing = (
-        model_select(RefreshFamily.id)
-        .join(User, _of_its_user())
-        .where(RefreshFamily.id == family_id, col(RefreshFamily.revoked_at).is_(None))
-    )
+    f = refresh_families.c
+    standing = model_select(f.id).where(f.id == family_id, f.revoked_at.is_(None), of_epoch())
     return (await session.exec(standing)).one_or_none() is not None
 
 
 async def prune_families(session: AsyncSession, *, batch: int) -> int:
-    """
-    Delete families that are past their absolute expiry by a day; at most `batch`.
-
-    Rows that another process is pruning are skipped, not waited for.
-    """
-    f = refresh_families.c
-    moment = session_clock.once(session)
-    dead = (
-        select(f.id)
-        .where(f.absolute_expires_at < moment - PRUNE_AFTER)
-        .limit(batch)
-        .with_for_update(skip_locked=True)
-    )
-    statement = delete(refresh_families).where(f.id.in_(dead))
-    return (await session.exec(statement)).rowcount
+    """Delete families that are past their absolute expiry by a day; at most `batch`."""
+    dead = refresh_families.c.absolute_expires_at < session_clock.once(session) - PRUNE_AFTER
+    return await delete_some(session, refresh_families, dead, batch=batch)
 
 
 async def prune_audit(session: AsyncSession, *, batch: int, older_than: timedelta) -> int:
     """Delete audit records past their retention; at most `batch`."""
-    a = audit_records.c
-    moment = session_clock.once(session)
-    dead = (
-        select(a.id)
-        .where(a.at < moment - older_than)
-        .limit(batch)
-        .with_for_update(skip_locked=True)
-    )
-    return (await session.exec(delete(audit_records).where(a.id.in_(dead)))).rowcount
+    dead = audit_records.c.at < session_clock.once(session) - older_than
+    return await delete_some(session, audit_records, dead, batch=batch)
 
 
 async def list_page(
@@ -203,8 +159,7 @@ async def list_page(
     end, id_ = col(RefreshFamily.absolute_expires_at), col(RefreshFamily.id)
     statement = (
         model_select(RefreshFamily, User.email)
-        .join(User, _of_its_user())
-        .where(*_alive(session))
+        .where(*is_alive(session_clock.now(session)))
         .order_by(end.desc(), id_.desc())
         .limit(limit)
     )
@@ -214,11 +169,6 @@ async def list_page(
         seen = tuple_(literal(after.absolute_expires_at), literal(after.id))
         statement = statement.where(tuple_(end, id_) < seen)
     return (await session.exec(statement)).all()
-
-
-async def find(session: AsyncSession, family_id: UUID) -> RefreshFamily | None:
-    """The family of this id, alive or not."""
-    return await session.get(RefreshFamily, family_id)
 
 
 async def revoke_one(
@@ -275,56 +225,23 @@ async def revoke_next(
     return ended, ids[-1]
 
 
-def _announced(ended: CTE) -> CTE:
-    return sessions_announced(ended, entries_coalesced(ended))
-
-
 async def _revoke(
     session: AsyncSession,
     condition: ColumnElement[bool],
     *,
     reason: str,
     caller: Caller | None,
-    announced: Callable[[CTE], CTE] = _announced,
+    announced: Callable[[CTE], CTE] = sessions_announced,
 ) -> int:
     """End every live family for which the condition holds, announce and audit each; how many."""
-    f = refresh_families.c
-    ended = (
-        update(refresh_families)
-        .values(
-            revoked_at=session_clock.now(session),
-            revoke_reason=bindparam("reason", reason, type_=Text),
-        )
-        .where(f.revoked_at.is_(None), condition)
-        .returning(
-            f.id,
-            f.user_id,
-            f.generation,
-            f.idle_expires_at,
-            f.revoked_at,
-            f.last_ip,
-            f.last_user_agent,
-        )
-        .cte("revoked")
+    said = bindparam("reason", reason, type_=Text)
+    revoked = ended(condition, now=session_clock.now(session), reason=said)
+    details = json_object(
+        reason=said,
+        generation=revoked.c.generation,
+        last_ip=revoked.c.last_ip,
+        last_user_agent=revoked.c.last_user_agent,
     )
-    statement = audit_from(
-        select(
-            literal_column(f"'{AuditEvent.SESSION_REVOKED}'", Text),
-            ended.c.user_id,
-            ended.c.id,
-            literal(caller.ip if caller else None, Text),
-            literal(caller.user_agent if caller else None, Text),
-            literal(caller.request_id if caller else None, Text),
-            func.jsonb_build_object(
-                literal_column("'reason'"),
-                bindparam("reason", reason, type_=Text),
-                literal_column("'generation'"),
-                ended.c.generation,
-                literal_column("'last_ip'"),
-                ended.c.last_ip,
-                literal_column("'last_user_agent'"),
-                ended.c.last_user_agent,
-            ),
-        )
-    )
-    return (await session.exec(statement.add_cte(announced(ended)))).rowcount
+    by = [literal(value, Text) for value in columns_of(caller).values()]
+    records = record_of_each(revoked, constant(AuditEvent.SESSION_REVOKED), details, caller=by)
+    return (await session.exec(audit_from(records).add_cte(announced(revoked)))).rowcount

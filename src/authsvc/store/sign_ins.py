@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from authsvc.store.database import Database
+from authsvc.store.hot_statement import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,8 @@ async def last_sign_ins(db: Database) -> SignIns:
         DatabaseUnavailable: It cannot be asked.
     """
     async with db.autocommit() as connection:
-        row = await connection.fetchrow(_STATEMENT)
-    if row is None:  # unreachable: an aggregate without GROUP BY has one row
-        raise AssertionError
-    return SignIns(accounts=row["accounts"], from_commonest=row["from_commonest"])
+        [row] = await connection.fetch(_STATEMENT)
+    return read(SignIns, row)
 
 
 _STATEMENT = """

@@ -18,13 +18,11 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
-    delete,
     func,
     literal_column,
     or_,
     select,
     true,
-    tuple_,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.sql.dml import ReturningInsert
@@ -32,8 +30,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
 from authsvc.store import session_clock
-from authsvc.store.audit import audit_from
-from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock
+from authsvc.store.audit import CALLER, audit_from, caller_binds
+from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement, clock, constant
+from authsvc.store.pruning import delete_some
 from authsvc.store.revocations import client_announced, life, token_announced
 from authsvc.store.tables import audit_records, spent_jtis
 from authsvc_client.tokens.revocations import LIFE, SKEW
@@ -94,13 +93,10 @@ async def revoke_access_token(
     client may fill a part of the log, and never that of the others. Revocations at once count
     without one another, so there may be as many more as are in flight.
 
-
     Returns:
         False if it was revoked already.
     """
-    so_far = await _so_far().fetchrow(connection, client=client_id, until=issued_at + LIFE)
-    if so_far is None:  # unreachable: it is one row of counts
-        raise AssertionError
+    [so_far] = await _so_far().fetch(connection, client=client_id, until=issued_at + LIFE)
     if so_far["covered"]:
         return False
     too_many = so_far["live"] >= MAX_LIVE
@@ -112,9 +108,7 @@ async def revoke_access_token(
         client=client_id,
         jti_digest=_digest(jti),
         until=expires_at,
-        caller_ip=caller.ip,
-        caller_agent=caller.user_agent,
-        request_id=caller.request_id,
+        **caller_binds(caller),
         details=json.dumps(
             {"client_id": client_id, "jti": jti} | ({"all_so_far": True} if too_many else {})
         ),
@@ -134,16 +128,8 @@ async def is_revoked(
 
 async def prune(session: AsyncSession, *, batch: int) -> int:
     """Forget what is refused for its age by now; at most `batch`."""
-    moment = session_clock.once(session)
-    key = (s.kind, s.client_id, s.digest)
-    dead = (
-        select(*key)
-        .where(s.expires_at < moment - PRUNE_AFTER)
-        .limit(batch)
-        .with_for_update(skip_locked=True)
-    )
-    statement = delete(spent_jtis).where(tuple_(*key).in_(dead))
-    return (await session.exec(statement)).rowcount
+    dead = s.expires_at < session_clock.once(session) - PRUNE_AFTER
+    return await delete_some(session, spent_jtis, dead, batch=batch)
 
 
 def _digest(jti: str) -> bytes:
@@ -188,7 +174,7 @@ def _revoke_all() -> HotStatement:
     )
     skew = literal_column(f"interval '{int(SKEW.total_seconds())} seconds'", Interval)
     row = select(
-        _kind(JtiKind.CLIENT_TOKENS),
+        constant(JtiKind.CLIENT_TOKENS),
         bindparam("client", type_=Text),
         NO_DIGEST,
         moment + skew + life(),
@@ -209,12 +195,10 @@ def _revoke_all() -> HotStatement:
 def _audited(revoked: CTE) -> ReturningInsert[tuple[UUID]]:
     return audit_from(
         select(
-            literal_column(f"'{AuditEvent.CLIENT_TOKEN_REVOKED}'", Text),
+            constant(AuditEvent.CLIENT_TOKEN_REVOKED),
             literal_column("NULL::uuid"),
             literal_column("NULL::uuid"),
-            bindparam("caller_ip", type_=Text),
-            bindparam("caller_agent", type_=Text),
-            bindparam("request_id", type_=Text),
+            *CALLER,
             cast(bindparam("details", type_=Text), JSONB),
         ).select_from(revoked)
     ).returning(audit_records.c.id)
@@ -227,7 +211,7 @@ def _so_far() -> HotStatement:
     live = (
         select(s.digest)
         .where(
-            s.kind == _kind(JtiKind.ACCESS_TOKEN),
+            s.kind == constant(JtiKind.ACCESS_TOKEN),
             s.client_id == bindparam("client", type_=Text),
             s.expires_at > select(one_row.c.now).scalar_subquery() - life(),
         )
@@ -245,7 +229,7 @@ def _so_far() -> HotStatement:
 @cache
 def _find() -> HotStatement:
     by_itself = and_(
-        s.kind == _kind(JtiKind.ACCESS_TOKEN),
+        s.kind == constant(JtiKind.ACCESS_TOKEN),
         s.client_id == bindparam("client", type_=Text),
         s.digest == bindparam("jti_digest", type_=LargeBinary),
     )
@@ -255,12 +239,8 @@ def _find() -> HotStatement:
 def _covers() -> ColumnElement[bool]:
     """Whether a row speaks of all tokens of the client, up to the one that is asked about."""
     return and_(
-        s.kind == _kind(JtiKind.CLIENT_TOKENS),
+        s.kind == constant(JtiKind.CLIENT_TOKENS),
         s.client_id == bindparam("client", type_=Text),
         s.digest == NO_DIGEST,
         s.expires_at > bindparam("until", type_=TIMESTAMPTZ),
     )
-
-
-def _kind(value: JtiKind) -> ColumnElement[str]:
-    return literal_column(f"'{value}'", Text)

@@ -1,9 +1,7 @@
 """
 Rate limits (leaky buckets) in PostgreSQL: shared by all replicas, kept over restarts.
 
-Taken before the password is hashed, so that a parallel burst cannot pass, and paid back if it
-was right. Every statement locks a way's bucket first and the account's budget after it: two of
-them cannot deadlock.
+`admission` says how a login takes from them.
 """
 
 from __future__ import annotations
@@ -15,13 +13,24 @@ from enum import StrEnum
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import func, literal_column, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.protocol.audit import AuditEvent, Caller
-from authsvc.protocol.throttle import Bucket
+from authsvc.protocol.errors import TooManyAttempts
+from authsvc.protocol.throttle import COUNTED_FOR, KNOWN_NETWORK_LIFE, STRANGERS_WINDOW, Bucket
 from authsvc.store import session_clock
-from authsvc.store.hot_statement import HotConnection, HotStatement
+from authsvc.store.audit import caller_binds
+from authsvc.store.hot_statement import TIMESTAMPTZ, HotConnection, HotStatement
+from authsvc.store.pruning import delete_some
+from authsvc.store.tables import (
+    known_networks,
+    stranger_failures,
+    throttle_buckets,
+    throttle_counters,
+)
+
+NEVER = literal_column("'-infinity'", TIMESTAMPTZ)
 
 
 class Counted(StrEnum):
@@ -43,20 +52,21 @@ def bucket_key(counted: Counted, *by: object) -> bytes:
     return hashlib.sha256(f"{counted}\0{' '.join(map(str, by))}".encode()).digest()
 
 
-async def take(connection: HotConnection, key: bytes, bucket: Bucket) -> timedelta | None:
+async def take(connection: HotConnection, key: bytes, bucket: Bucket, *, refusal: str) -> None:
     """
     Take one from a bucket.
 
-    Returns:
-        None, or how long it takes until there is room; then nothing was taken.
+    Args:
+        refusal: What there was too much of, for the log.
+
+    Raises:
+        TooManyAttempts: There is no room; nothing was taken.
     """
-    row = await _take().fetchrow(connection, key=key, leak=bucket.leak, burst=bucket.burst)
-    if row is None:  # unreachable: the statement always returns a row
-        raise AssertionError
-    if row["taken"]:
-        return None
-    wait: timedelta | None = row["wait"]  # of the snapshot: others may have been quicker
-    return wait if wait is not None and wait > timedelta(0) else bucket.leak
+    [row] = await _take().fetch(connection, key=key, leak=bucket.leak, burst=bucket.burst)
+    if not row["taken"]:
+        wait: timedelta | None = row["wait"]  # of the snapshot: others may have been quicker
+        shown = wait if wait is not None and wait > timedelta(0) else bucket.leak
+        raise TooManyAttempts(refusal, retry_after=shown)
 
 
 async def record_failure(
@@ -82,9 +92,7 @@ async def record_failure(
         own_key=own_key,
         event=event,
         owner=user_id,
-        ip=caller.ip,
-        agent=caller.user_agent,
-        request_id=caller.request_id,
+        **caller_binds(caller),
         details=json.dumps(details),
     )
 
@@ -96,16 +104,22 @@ async def prune(session: AsyncSession, *, batch: int) -> int:
     Returns:
         The most that was deleted from one table.
     """
-    connection = await session.connection()
-    deleted = [
-        (
-            await connection.execute(
-                statement, {"batch": batch, "now": session_clock.moved(session)}
-            )
-        ).rowcount
-        for statement in _PRUNE
-    ]
-    return max(deleted)
+    now = session_clock.once(session)
+    b, failed_at = throttle_buckets.c, stranger_failures.c.failed_at
+    newest = failed_at[func.cardinality(failed_at)]
+    forgotten = {
+        throttle_buckets: func.greatest(b.empty_at, b.failed_at + COUNTED_FOR) < now,
+        stranger_failures: func.coalesce(newest, NEVER) < now - STRANGERS_WINDOW,
+        known_networks: known_networks.c.signed_in_at < now - KNOWN_NETWORK_LIFE,
+        # What the version before this one writes during a rollout, it asks about for an hour.
+        throttle_counters: throttle_counters.c.last_at < now - timedelta(hours=1),
+    }
+    return max(
+        [
+            await delete_some(session, table, condition, batch=batch)
+            for table, condition in forgotten.items()
+        ]
+    )
 
 
 def taken(source: str) -> str:
@@ -152,32 +166,8 @@ def _record_failure() -> HotStatement:
             WHERE key = CAST(:own_key AS bytea) AND network IS NOT NULL
         )
         INSERT INTO audit_records (event, user_id, ip, user_agent, request_id, details)
-        VALUES (CAST(:event AS text), CAST(:owner AS uuid), CAST(:ip AS text),
-            CAST(:agent AS text), CAST(:request_id AS text), CAST(CAST(:details AS text) AS jsonb))
+        VALUES (CAST(:event AS text), CAST(:owner AS uuid), CAST(:caller_ip AS text),
+            CAST(:caller_agent AS text), CAST(:request_id AS text),
+            CAST(CAST(:details AS text) AS jsonb))
         """)
     )
-
-
-def _prune(table: str, is_forgotten: str) -> TextClause:
-    return text(
-        f"""
-        DELETE FROM {table} WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM {table}, (
-                SELECT COALESCE(CAST(:now AS timestamptz), clock_timestamp()) AS now
-            ) AS given
-            WHERE {is_forgotten} LIMIT :batch FOR UPDATE OF {table} SKIP LOCKED
-        ))
-        """  # noqa: S608 - of the constants below
-    )
-
-
-_PRUNE = (
-    _prune("throttle_buckets", "GREATEST(empty_at, failed_at + interval '1 hour') < now"),
-    _prune(
-        "stranger_failures",
-        "COALESCE(failed_at[cardinality(failed_at)], '-infinity') < now - interval '24 hours'",
-    ),
-    _prune("known_networks", "signed_in_at < now - interval '90 days'"),
-    # What the version before this one writes during a rollout, it asks about for an hour.
-    _prune("throttle_counters", "last_at < now - interval '1 hour'"),
-)

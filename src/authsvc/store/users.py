@@ -16,8 +16,9 @@ from sqlmodel import select as model_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from authsvc.store import session_clock
-from authsvc.store.hot_statement import HotConnection, HotStatement, clock
-from authsvc.store.revocations import entries_from, of_versions
+from authsvc.store.hot_statement import HotConnection, HotStatement, clock, read
+from authsvc.store.refresh_families import is_alive
+from authsvc.store.revocations import raise_ver
 from authsvc.store.tables import User, refresh_families, users
 
 
@@ -41,15 +42,7 @@ async def find_by_session(
     row = await _find_by_session().fetchrow(connection, user=user_id, session=session_id)
     if row is None:
         return None
-    return Account(
-        id=row["id"],
-        email=row["email"],
-        roles=tuple(row["roles"]),
-        created_at=row["created_at"],
-        password_hash=row["password_hash"],
-        session_id=session_id,
-        session_created_at=row["session_created_at"],
-    )
+    return read(Account, row, roles=tuple(row["roles"]), session_id=session_id)
 
 
 async def replace_hash(
@@ -96,11 +89,6 @@ async def create(
     return (await session.exec(statement)).scalar_one_or_none()
 
 
-async def find(session: AsyncSession, user_id: UUID) -> User | None:
-    """The user with this id."""
-    return await session.get(User, user_id)
-
-
 async def find_by_email(session: AsyncSession, email: str) -> User | None:
     """The user with this address, in its normal form."""
     return (await session.exec(model_select(User).where(User.email == email))).one_or_none()
@@ -110,17 +98,6 @@ async def list_all(session: AsyncSession, *, limit: int, after: str = "") -> Seq
     """A page of users in the order of their addresses; `after` is the last one seen."""
     statement = model_select(User).where(User.email > after).order_by(col(User.email)).limit(limit)
     return (await session.exec(statement)).all()
-
-
-async def lock(session: AsyncSession, user_id: UUID) -> User | None:
-    """
-    The user, locked until the transaction ends.
-
-    Whatever revokes all sessions takes this lock in a statement of its own *before* it looks
-    for sessions, so that it sees the family of a login that was in flight.
-    """
-    statement = model_select(User).where(User.id == user_id).with_for_update()
-    return (await session.exec(statement)).one_or_none()
 
 
 async def set_password(
@@ -144,11 +121,10 @@ async def set_password(
         update(User)
         .where(col(User.id) == user_id)
         .values(password_hash=new_hash, password_changed_at=session_clock.now(session))
-        .returning(col(User.id))
     )
     if verified_hash is not None:
         statement = statement.where(col(User.password_hash) == verified_hash)
-    return (await session.exec(statement)).one_or_none() is not None
+    return bool((await session.exec(statement)).rowcount)
 
 
 async def set_disabled(session: AsyncSession, user_id: UUID, *, disabled: bool) -> bool:
@@ -157,23 +133,13 @@ async def set_disabled(session: AsyncSession, user_id: UUID, *, disabled: bool) 
         update(User)
         .where(col(User.id) == user_id, col(User.disabled_at).is_(None) == disabled)
         .values(disabled_at=session_clock.now(session) if disabled else None)
-        .returning(col(User.id))
     )
-    return (await session.exec(statement)).one_or_none() is not None
+    return bool((await session.exec(statement)).rowcount)
 
 
 async def set_roles(session: AsyncSession, user_id: UUID, roles: Sequence[str]) -> None:
     """Replace the roles, and announce that tokens with the old ones are stale."""
-    u = users.c
-    changed = (
-        sql_update(users)
-        .values(roles=sorted(set(roles)), ver=u.ver + 1)
-        .where(u.id == user_id)
-        .returning(u.id, u.ver)
-        .cte("changed")
-    )
-    moment = session_clock.now(session)
-    await session.exec(entries_from(of_versions(changed, moment)))
+    await raise_ver(session, user_id, roles=sorted(set(roles)))
 
 
 async def remove(session: AsyncSession, user_id: UUID) -> None:
@@ -236,12 +202,8 @@ def _find_by_session() -> HotStatement:
         ).where(
             f.id == bindparam("session", type_=Uuid),
             f.user_id == bindparam("user", type_=Uuid),
-            f.revoked_at.is_(None),
-            f.idle_expires_at > now,
-            f.absolute_expires_at > now,
-            u.id == f.user_id,
+            *is_alive(now),
             u.disabled_at.is_(None),
-            u.session_epoch == f.epoch,
         )
     )
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from authsvc.flows.refresh import refresh
+from authsvc.flows.refresh import RefreshRequest, refresh
 from authsvc.http.request.caller import caller
 from authsvc.http.request.credentials import open_refresh_token, refresh_credential
 from authsvc.http.request.fields import StrictBody, json_body, parameter
@@ -89,19 +89,14 @@ async def post(request: Request) -> JSONResponse:
     presented, by_cookie = refresh_credential(request, service, in_body=body.refresh_token)
     key = _idempotency_key(request)
     try:
-        session = await refresh(
-            service.db,
-            service.group_commit,
-            service.issuer,
-            service.keys,
+        asked = RefreshRequest(
             token=open_refresh_token(request, service, presented, by_cookie=by_cookie, now=came),
             idempotency_key=key,
-            lifetimes=service.lifetimes,
             caller=caller(request),
-            now=came,
             under_way=lambda: service.clock.now() - came,
             abandoned=request.is_disconnected,
         )
+        session = await refresh(service, asked, now=came)
     except errors.Refusal as refusal:
         cause = refusal.detail if refusal.detail in REFRESH_OUTCOMES else refusal.code
         refresh_total.labels(outcome=cause).inc()

@@ -17,7 +17,6 @@ from authsvc.http.request.csrf import Origins
 from authsvc.keys.assertion_signer import AssertionSigner
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
-from authsvc.store.group_commit import GroupCommit
 from authsvc_client.clock import Clock
 
 
@@ -26,7 +25,6 @@ class Service(Runtime):
     """Everything that lives as long as the process; flows see only their part of it."""
 
     settings: Settings
-    group_commit: GroupCommit
     revocations: FollowedRevocations
     cookies: Cookies
     origins: Origins
