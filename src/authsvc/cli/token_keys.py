@@ -18,7 +18,7 @@ from authsvc.keys.inventory import Inventory
 from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.refresh_tokens import RefreshKeys
 from authsvc.settings import Settings
-from authsvc_client.verifier.environment_proxy import through_proxy
+from authsvc_client.https import through_proxy
 from authsvc_client.verifier.key_set import BrokenKeySet, read_key_set
 
 TIMEOUT = 5.0  # seconds for a JWKS

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from authsvc_client.clock import Clock, SystemClock
+from authsvc_client.https import authorities, check_url, through_proxy
 from authsvc_client.session.errors import (
     AuthsvcUnavailable,
     LoginRefused,
@@ -31,8 +32,6 @@ from authsvc_client.session.errors import (
 from authsvc_client.session.stores import SessionStore, StoredSession
 from authsvc_client.tokens import json_object
 from authsvc_client.tokens.secret import Secret
-from authsvc_client.verifier.environment_proxy import through_proxy
-from authsvc_client.verifier.transfer import authorities, check_url
 
 # The share of its life after which an access token is renewed.
 RENEW_AFTER = 0.8

@@ -6,59 +6,18 @@ Only https (http on this machine), no redirects, a bounded size, a bounded time,
 
 from __future__ import annotations
 
-import os
 import ssl
 import time
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
-from authsvc_client.tokens.loopback import is_loopback
-from authsvc_client.verifier.environment_proxy import through_proxy
+from authsvc_client.https import authorities, through_proxy
 
 
 class FetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed
     """Nothing usable was to be had; the text says why, and is for the log."""
-
-
-def check_url(url: str, what: str) -> str:
-    """
-    Refuse an address that could be read or changed on the way.
-
-    Returns:
-        The address.
-
-    Raises:
-        ValueError: Not https (nor http on this machine), or with credentials or a fragment.
-    """
-    parts = urlsplit(url)
-    secure = parts.scheme == "https" or (
-        parts.scheme == "http" and is_loopback(parts.hostname or "")
-    )
-    if not secure or not parts.hostname:
-        raise ValueError(f"{what} must begin with https:// (http:// only for this machine): {url}")
-    if "@" in parts.netloc or "#" in url:
-        raise ValueError(f"{what} must have neither user name nor fragment")
-    return url
-
-
-def authorities() -> ssl.SSLContext:
-    """
-    Whom to trust for https: whom the environment names, else the public authorities.
-
-    Raises:
-        OSError: The environment names what cannot be read.
-    """
-    try:
-        named = os.environ.get("SSL_CERT_FILE")
-        if named:
-            Path(named).open("rb").close()  # httpx before 0.28 passes over what is missing
-        return httpx.create_ssl_context()
-    except OSError as exc:
-        raise OSError(f"{exc} (SSL_CERT_FILE, SSL_CERT_DIR)") from exc
 
 
 class Transfer:
