@@ -107,7 +107,6 @@ def _prepare_keys(settings: Settings) -> None:
         KeyDirectory(
             settings.keys_dir,
             passphrase=passphrase,
-            refresh_absolute_ttl=settings.refresh_absolute_ttl,
             strict_modes=settings.production,
         ).load(now)
     except KeyDirectoryError as exc:

@@ -47,7 +47,6 @@ class KeyDirectory:
 
     Args:
         passphrase: Of encrypted PEM files.
-        refresh_absolute_ttl: How long after its successor a MAC key is needed.
         strict_modes: Production: refuse what others can read, and refuse to start with any
             refused file.
     """
@@ -57,14 +56,12 @@ class KeyDirectory:
         path: Path,
         *,
         passphrase: str | None,
-        refresh_absolute_ttl: timedelta,
         strict_modes: bool,
     ) -> None:
         self.path = path
         self.ring = KeyRing(())
         self.refresh = RefreshKeys(())
         self.problems: tuple[KeyProblem, ...] = ()
-        self.refresh_absolute_ttl = refresh_absolute_ttl
         self._passphrase = passphrase
         self._strict = strict_modes
         self._lock = threading.Lock()

@@ -10,27 +10,23 @@ from authsvc.keys.jws import sign
 from authsvc_client.tokens.revocation_feed import TYP
 
 
-class FeedSigner:
-    """One authorization server's signature below its revocation feed."""
+def sign_feed(
+    keys: KeyDirectory, payload: str, *, revoked: Callable[[str], bool], now: datetime
+) -> bytes | None:
+    """
+    A document.
 
-    def __init__(self, keys: KeyDirectory) -> None:
-        self._keys = keys
+    The bytes follow from the payload and the key (RS256 has no salt), so that replicas which know
+    the same send the same.
 
-    def sign(self, payload: str, *, revoked: Callable[[str], bool], now: datetime) -> bytes | None:
-        """
-        A document.
+    Args:
+        revoked: Whether a `kid` is named by an entry.
+        now: Decides which key signs.
 
-        The bytes follow from the payload and the key (RS256 has no salt), so that replicas
-        which know the same send the same.
-
-        Args:
-            revoked: Whether a `kid` is named by an entry.
-            now: Decides which key signs.
-
-        Returns:
-            The document; None if no key may sign it.
-        """
-        key = self._keys.ring.find_signing_key(now)
-        if key is None or key.private_key is None or revoked(key.kid):
-            return None
-        return sign(key, TYP, payload).encode("ascii")
+    Returns:
+        The document; None if no key may sign it.
+    """
+    key = keys.ring.find_signing_key(now)
+    if key is None or revoked(key.kid):
+        return None
+    return sign(key, TYP, payload).encode("ascii")

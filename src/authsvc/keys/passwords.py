@@ -66,28 +66,13 @@ class PasswordHasher:
         )
         self._limit = WorkLimit(memory_budget_mib, memory_kib, time_cost)
         self._dummy = _dummy_hash(self._parameters)
-        self._queue = HashingQueue(
+        self.queue = HashingQueue(
             threads=threads,
             budget_kib=memory_budget_mib * 1024,
             usual_kib=memory_kib,
             usual_seconds=memory_kib * time_cost * SECONDS_PER_KIB_PASS,
             queue_seconds=queue_seconds,
         )
-
-    @property
-    def queued(self) -> int:
-        """Hashes that wait for their turn."""
-        return self._queue.queued
-
-    @property
-    def running(self) -> int:
-        """Hashes that are being computed."""
-        return self._queue.running
-
-    @property
-    def longest_seconds(self) -> float:
-        """How long the oldest hash has been computed; a stuck thread shows here."""
-        return self._queue.longest_seconds
 
     async def hash(self, password: str) -> str:
         """
@@ -107,7 +92,7 @@ class PasswordHasher:
             hash_len=HASH_LENGTH,
             type=Type.ID,
         )
-        return (await self._queue.run(work, memory_kib=wanted.memory_cost)).decode("ascii")
+        return (await self.queue.run(work, memory_kib=wanted.memory_cost)).decode("ascii")
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """
@@ -126,16 +111,7 @@ class PasswordHasher:
             if found is not None:
                 stored, parameters = password_hash.encode("ascii"), found
         work = partial(self._matches, stored, _bytes(password), parameters.type)
-        return await self._queue.run(work, memory_kib=parameters.memory_cost)
-
-    def refuse_if_full(self) -> None:
-        """
-        Refuse a password before anything else is done for it.
-
-        Raises:
-            Overloaded: It would wait too long.
-        """
-        self._queue.refuse_if_full()
+        return await self.queue.run(work, memory_kib=parameters.memory_cost)
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether it was made with other parameters than today's."""
@@ -143,10 +119,6 @@ class PasswordHasher:
             return argon2.extract_parameters(password_hash) != self._parameters
         except InvalidHashError:
             return True
-
-    def close(self) -> None:
-        """Stop: what runs is finished, what waits is refused."""
-        self._queue.close()
 
     def _usable(self, password_hash: str) -> argon2.Parameters | None:
         """The parameters of a stored hash, if this service can verify it."""

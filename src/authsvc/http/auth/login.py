@@ -98,7 +98,7 @@ async def login(request: Request) -> JSONResponse:
     """
     service = service_of(request)
     try:
-        service.hasher.refuse_if_full()  # before anything that costs: a flood is refused here
+        service.hasher.queue.refuse_if_full()  # before anything that costs: a flood is refused here
     except Overloaded as refusal:
         login_total.labels(outcome=refusal.code).inc()
         raise

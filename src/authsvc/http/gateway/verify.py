@@ -124,7 +124,7 @@ async def verify(request: Request) -> Response:
     assertion = (
         ""
         if query.upstream is None
-        else service.assertions.sign(identity.claims, upstream=query.upstream, now=now)
+        else service.issuer.identity_assertion(identity.claims, upstream=query.upstream, now=now)
     )
     headers = _headers(identity) | {"X-Identity-Assertion": assertion}
     return Response(headers={"Cache-Control": "no-store", **headers})
