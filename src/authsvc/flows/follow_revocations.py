@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.feed_signer import sign_feed
+from authsvc.keys.jws import sign_feed
 from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
 from authsvc.protocol.revocation_feed import entry_text, entry_text_of_before, payload_text
 from authsvc.store import revocation_log
@@ -223,7 +223,7 @@ class FollowedRevocations:
         asked = (None if checkpoint is None else checkpoint.seq, clients)
         if asked not in self._signed:
             body = sign_feed(
-                self._keys,
+                self._keys.ring,
                 self._payload(step, checkpoint, clients=clients),
                 revoked=self.names_key,
                 now=now,

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -73,7 +73,7 @@ class KeyContent:
     One file as it was read.
 
     Args:
-        content: None if it could not be read; then `refusal` says why. Not in the `repr`.
+        content: Empty if it could not be read; then `refusal` says why. Not in the `repr`.
         mode: Permission bits.
         lax_folder: If it is a link: who else could exchange what it leads to, and the remedy.
     """
@@ -81,15 +81,11 @@ class KeyContent:
     name: str
     kind: KeyKind
     activation: datetime
-    content: bytes | None
+    content: bytes = field(default=b"", repr=False)
     mode: int = PRIVATE_MODE
     owner: int = 0
     refusal: tuple[str, str] | None = None
     lax_folder: tuple[str, str] | None = None
-
-    def __repr__(self) -> str:
-        """Without the content."""
-        return f"KeyFile({self.name})"
 
 
 def file_name(kind: KeyKind, activation: datetime) -> str:
@@ -197,24 +193,21 @@ def _read(path: Path, kind: KeyKind, activation: datetime) -> KeyContent:
     """Read one file; a FIFO or a device of that name must not hang the service."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        return KeyContent(path.name, kind, activation, None, refusal=_unreadable(path, exc))
-    try:
-        found = os.fstat(fd)
-        mode = stat.S_IMODE(found.st_mode)
-        refusal = None
-        content = None
-        if not stat.S_ISREG(found.st_mode):
-            refusal = ("it is not a regular file", "remove it")
-        elif found.st_size > MAX_SIZE:
-            refusal = (f"it has {found.st_size} bytes, more than any key", "remove it")
-        else:
-            content = os.read(fd, MAX_SIZE + 1)
+        try:
+            found = os.fstat(fd)
+            content, refusal = b"", None
+            if not stat.S_ISREG(found.st_mode):
+                refusal = ("it is not a regular file", "remove it")
+            elif found.st_size > MAX_SIZE:
+                refusal = (f"it has {found.st_size} bytes, more than any key", "remove it")
+            else:
+                content = os.read(fd, MAX_SIZE + 1)
+        finally:
+            os.close(fd)
         lax_folder = _lax_folder(path)
     except OSError as exc:
-        return KeyContent(path.name, kind, activation, None, refusal=_unreadable(path, exc))
-    finally:
-        os.close(fd)
+        return KeyContent(path.name, kind, activation, refusal=_unreadable(path, exc))
+    mode = stat.S_IMODE(found.st_mode)
     return KeyContent(path.name, kind, activation, content, mode, found.st_uid, refusal, lax_folder)
 
 

@@ -12,6 +12,10 @@ import httpx
 
 from authsvc_client.tokens.loopback import is_loopback
 
+# What ends an attempt to reach a server. ImportError, ValueError: the environment names a proxy of
+# a kind that httpx cannot use.
+UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError)
+
 
 def check_url(url: str, what: str) -> str:
     """
@@ -48,6 +52,11 @@ def authorities() -> ssl.SSLContext:
         return httpx.create_ssl_context()
     except OSError as exc:
         raise OSError(f"{exc} (SSL_CERT_FILE, SSL_CERT_DIR)") from exc
+
+
+def why_unreachable(url: str, exc: Exception) -> str:
+    """What to say of one of UNREACHABLE."""
+    return f"{through_proxy(url)}: {str(exc) or type(exc).__name__}"
 
 
 def through_proxy(url: str) -> str:

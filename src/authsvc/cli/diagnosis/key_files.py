@@ -44,7 +44,7 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     yield from _sealing(inventory.keys)
     refused = _refused(settings, now) if settings.production else []
     yield from refused
-    for problem in inventory.problems:
+    for problem in inventory.reading.problems:
         if problem.refused and not refused:
             yield warning("KEY-005", f"{problem.file}: {problem.problem}", problem.fix)
         elif not problem.refused:
@@ -81,18 +81,13 @@ def _signing(keys: tuple[ListedKey, ...], now: datetime) -> Iterator[Finding]:
     )
     if waiting:
         yield ok("KEY-003", f"the next key signs from {timestamp(waiting[0].activation)} on")
-    elif age >= VERY_OLD:
-        yield warning(
-            "KEY-003",
-            f"the signing key is {duration(age)} old and has no successor",
-            "create one with `authsvc keys add`",
-        )
     elif age >= OLD:
-        yield info(
-            "KEY-003",
-            f"the signing key is {duration(age)} old and has no successor",
-            "create one with `authsvc keys add`, and do so regularly",
-        )
+        found = f"the signing key is {duration(age)} old and has no successor"
+        add = "create one with `authsvc keys add`"
+        if age >= VERY_OLD:
+            yield warning("KEY-003", found, add)
+        else:
+            yield info("KEY-003", found, f"{add}, and do so regularly")
     else:
         yield ok("KEY-003", "no successor is waiting, and none is needed yet")
 
@@ -115,7 +110,7 @@ def _encryption(reading: Reading) -> Finding:
     plain = [
         name
         for name, verdict in reading.verdicts.items()
-        if verdict.file.kind is KeyKind.SIGNING and pem.is_plain(verdict.file.content or b"")
+        if verdict.file.kind is KeyKind.SIGNING and pem.is_plain(verdict.file.content)
     ]
     if plain:
         return warning(

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from authsvc_client.clock import Clock, SystemClock
-from authsvc_client.https import authorities, check_url, through_proxy
+from authsvc_client.https import UNREACHABLE, authorities, check_url, why_unreachable
 from authsvc_client.session.errors import (
     AuthsvcUnavailable,
     LoginRefused,
@@ -101,7 +101,10 @@ class NativeSession:
         if client_address is not None:
             headers = {"X-Forwarded-For": str(ip_address(client_address))}
         with self._store.lock():
-            before = self._load_for_replacement()
+            try:
+                before = self._load()
+            except StoreDamaged:
+                before = None
             body = {"email": email, "password": password, "delivery": "native"}
             now = self._clock.now()
             answer = self._post("/auth/login", body, headers)
@@ -286,10 +289,8 @@ class NativeSession:
         try:
             with httpx.Client(verify=self._trust, timeout=self._timeout) as client:
                 return client.post(f"{self.issuer}{path}", json=body, headers=headers)
-        # Beside what happens on the way: a proxy or certificates that the environment names
-        # and that cannot be used.
-        except (httpx.TransportError, httpx.InvalidURL, OSError, ImportError, ValueError) as exc:
-            self._why = f"{through_proxy(self.issuer)}: {str(exc) or type(exc).__name__}"
+        except UNREACHABLE as exc:
+            self._why = why_unreachable(self.issuer, exc)
             return None
 
     def _load(self) -> StoredSession | None:
@@ -297,13 +298,6 @@ class NativeSession:
         if stored is not None and stored.issuer != self.issuer:
             raise StoreDamaged(f"the store holds a session of {stored.issuer}")
         return stored
-
-    def _load_for_replacement(self) -> StoredSession | None:
-        """The stored session before a login, which replaces it."""
-        try:
-            return self._load()
-        except StoreDamaged:
-            return None
 
     def _keep(self, session: StoredSession) -> None:
         self._store.save(session)

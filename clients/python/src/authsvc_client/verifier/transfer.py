@@ -13,7 +13,7 @@ from functools import cached_property
 
 import httpx
 
-from authsvc_client.https import authorities, through_proxy
+from authsvc_client.https import UNREACHABLE, authorities, why_unreachable
 
 
 class FetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed
@@ -61,10 +61,8 @@ class Transfer:
                     if time.monotonic() > until:
                         raise FetchFailed(f"{url} took longer than {self._timeout:g} s")
                 return answer, bytes(body)
-        # ImportError, ValueError: the environment names a proxy of a kind that httpx cannot use.
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as exc:
-            said = str(exc) or type(exc).__name__
-            raise FetchFailed(f"{url}{through_proxy(url)}: {said}") from exc
+        except UNREACHABLE as exc:
+            raise FetchFailed(f"{url}{why_unreachable(url, exc)}") from exc
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
