@@ -19,11 +19,11 @@ from urllib.parse import quote
 from authsvc.embedded_postgres import binaries, cluster
 from authsvc.embedded_postgres.errors import DataDirUnwritableError, EmbeddedPostgresError
 from authsvc.embedded_postgres.owned_files import MAX_SIZE, open_owned
+from authsvc_client.private_file import OTHERS_WRITE
 
 START_TIMEOUT = 120.0  # seconds; recovery after a crash replays the log first
 STOP_TIMEOUT = 30.0  # seconds
 POLL = 0.02  # seconds
-OTHERS_WRITE = 0o022
 
 DEFAULTS = {
     "listen_addresses": "",  # the socket only
@@ -38,27 +38,28 @@ DEFAULTS = {
 THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedPostgres:
-    """A running server; a context manager that stops it."""
+    """
+    A running server; a context manager that stops it.
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        data_dir: Path,
-        programs: Path,
-        process: subprocess.Popen[bytes],
-        afterwards: ExitStack,
-    ) -> None:
-        self.url = url
-        """`postgresql://postgres@/authsvc?host=DIRECTORY`, the directory percent-encoded."""
-        self.data_dir = data_dir
-        self.log_path = data_dir / "postgres.log"
-        self.programs = programs
-        """The directory of psql, pgbench and the others."""
-        self.pid = process.pid
-        self._process = process
-        self._afterwards = afterwards
+    Args:
+        url: `postgresql://postgres@/authsvc?host=DIRECTORY`, the directory percent-encoded.
+        programs: The directory of psql, pgbench and the others.
+        afterwards: What is done once the server has ended.
+    """
+
+    url: str
+    data_dir: Path
+    log_path: Path
+    programs: Path
+    process: subprocess.Popen[bytes]
+    afterwards: ExitStack
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        return self.process.pid
 
     def __enter__(self) -> Self:
         return self
@@ -68,8 +69,8 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Shut down cleanly: disconnect clients, flush, leave. A second Ctrl-C hastens it."""
-        _end(self._process)
-        self._afterwards.close()
+        _end(self.process)
+        self.afterwards.close()
 
 
 def start(data_dir: Path, *, options: Mapping[str, str] | None = None) -> EmbeddedPostgres:
@@ -109,7 +110,7 @@ def start_temporary(*, options: Mapping[str, str] | None = None) -> EmbeddedPost
     except BaseException:
         shutil.rmtree(data_dir, ignore_errors=True)
         raise
-    server._afterwards.callback(shutil.rmtree, data_dir, ignore_errors=True)  # noqa: SLF001  # our own class
+    server.afterwards.callback(shutil.rmtree, data_dir, ignore_errors=True)
     return server
 
 
@@ -220,6 +221,7 @@ def _start(data_dir: Path, settings: Mapping[str, str], afterwards: ExitStack) -
     return EmbeddedPostgres(
         url=_url(sockets),
         data_dir=data_dir,
+        log_path=log_path,
         programs=programs.directory,
         process=process,
         afterwards=afterwards.pop_all(),

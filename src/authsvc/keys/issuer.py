@@ -15,7 +15,7 @@ from authsvc.protocol.grants import ClientGrant, Grant, client_to_json, to_json
 from authsvc_client.tokens import access_token
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import InvalidToken, UnknownKey
-from authsvc_client.tokens.identity_assertion import TYP
+from authsvc_client.tokens.identity_assertion import TYP as ASSERTION_TYP
 from authsvc_client.tokens.jws import read
 from authsvc_client.tokens.secret import Secret
 
@@ -55,15 +55,7 @@ class Issuer:
         Raises:
             NoSigningKey: No key is active.
         """
-        claims = to_json(
-            grant,
-            issuer=self.issuer,
-            audience=self.audience,
-            jti=secrets.token_urlsafe(JTI_BYTES),
-            now=now,
-            ttl=self.access_ttl,
-        )
-        return self._sign(access_token.TYP, claims, now)
+        return self._access_token(partial(to_json, grant, audience=self.audience), now)
 
     def client_access_token(self, grant: ClientGrant, *, now: datetime) -> Secret:
         """
@@ -72,14 +64,7 @@ class Issuer:
         Raises:
             NoSigningKey: No key is active.
         """
-        claims = client_to_json(
-            grant,
-            issuer=self.issuer,
-            jti=secrets.token_urlsafe(JTI_BYTES),
-            now=now,
-            ttl=self.access_ttl,
-        )
-        return self._sign(access_token.TYP, claims, now)
+        return self._access_token(partial(client_to_json, grant), now)
 
     def identity_assertion(
         self, token: AccessTokenClaims, *, upstream: str, now: datetime
@@ -96,7 +81,7 @@ class Issuer:
         claims = identity_assertion.to_json(
             token, upstream=upstream, jti=secrets.token_urlsafe(JTI_BYTES), now=now
         )
-        return self._sign(TYP, claims, now)
+        return self._sign(ASSERTION_TYP, claims, now)
 
     def verify(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
@@ -139,6 +124,12 @@ class Issuer:
             return check(jws, key, issuer=self.issuer)
         except InvalidToken as refusal:
             raise Unauthenticated(refusal.detail) from None
+
+    def _access_token(self, to_claims: Callable[..., dict[str, object]], now: datetime) -> Secret:
+        claims = to_claims(
+            issuer=self.issuer, jti=secrets.token_urlsafe(JTI_BYTES), now=now, ttl=self.access_ttl
+        )
+        return self._sign(access_token.TYP, claims, now)
 
     def _sign(self, typ: str, claims: dict[str, object], now: datetime) -> Secret:
         return Secret(sign(self._keys.ring.signing_key(now), typ, ENCODER.encode(claims)))

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from authsvc_client.private_file import OTHERS_WRITE
+
 NAME = re.compile(r"(?P<mac>refresh-)?(?P<time>\d{8}T\d{6}Z)(?(mac)\.key|\.pem)", re.ASCII)
 TIME = "%Y%m%dT%H%M%SZ"
 LAST_YEAR = 9000  # beyond, adding a retirement to it would leave the calendar
@@ -24,7 +26,6 @@ MAX_SIZE = 65_536  # bytes; an encrypted 8192-bit key is under 8 KiB
 PRIVATE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 OTHERS = 0o077
-OTHERS_WRITE = 0o022
 MAX_LINKS = 8  # to a key; the kubelet needs one, and the kernel follows 40
 
 
@@ -136,7 +137,7 @@ def exposed(file: KeyContent) -> tuple[str, str] | None:
             f"others can read this private key (mode {file.mode:04o})",
             f"chmod 600 {file.name}",
         )
-    if hasattr(os, "geteuid") and file.owner not in {0, os.geteuid()}:
+    if file.owner not in {0, os.geteuid()}:
         return (
             f"this private key belongs to another user (uid {file.owner})",
             f"give it to the user that runs authsvc: chown {os.geteuid()} {file.name}",
@@ -146,8 +147,6 @@ def exposed(file: KeyContent) -> tuple[str, str] | None:
 
 def planted(name: str, mode: int, owner: int) -> tuple[str, str] | None:
     """Who else could have written a file or directory, and the remedy; None if no other user."""
-    if not hasattr(os, "geteuid"):
-        return None
     if owner not in {0, os.geteuid()}:
         return (
             f"it belongs to another user (uid {owner})",
@@ -172,7 +171,7 @@ def planted_directory(path: Path) -> tuple[str, str] | None:
 
 def repair(path: Path, file: KeyContent) -> bool:
     """Restrict a private file to its owner, where the file is ours."""
-    if not hasattr(os, "geteuid") or file.owner != os.geteuid():
+    if file.owner != os.geteuid():
         return False
     try:
         (path / file.name).chmod(PRIVATE_MODE)

@@ -15,10 +15,10 @@ from datetime import timedelta
 from functools import partial
 
 import argon2
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.exceptions import VerificationError, VerifyMismatchError
 from argon2.low_level import ARGON2_VERSION, Type, error_to_str, hash_secret, verify_secret
 
-from authsvc.keys.foreign_hashes import WorkLimit
+from authsvc.keys.foreign_hashes import WorkLimit, read_parameters
 from authsvc.keys.hashing_queue import HashingQueue
 from authsvc.protocol.errors import Overloaded
 from authsvc.protocol.password_policy import normalize
@@ -115,17 +115,11 @@ class PasswordHasher:
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether it was made with other parameters than today's."""
-        try:
-            return argon2.extract_parameters(password_hash) != self._parameters
-        except InvalidHashError:
-            return True
+        return read_parameters(password_hash) != self._parameters
 
     def _usable(self, password_hash: str) -> argon2.Parameters | None:
         """The parameters of a stored hash, if this service can verify it."""
-        try:
-            parameters = argon2.extract_parameters(password_hash)
-        except InvalidHashError:
-            parameters = None
+        parameters = read_parameters(password_hash)
         if parameters is None or not password_hash.isascii():
             logger.error("a stored password hash is not argon2, so its user cannot log in")
             return None

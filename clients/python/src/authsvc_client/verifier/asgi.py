@@ -77,7 +77,10 @@ class AccessTokenMiddleware:
             claims = await self._claims(scope)
         except AccessRefused as refusal:
             log.info("access refused: %s (%s)", refusal.code, refusal.detail)
-            await (_close if scope["type"] == "websocket" else _answer)(refusal, scope, send)
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            else:
+                await _answer(refusal, scope, send)
             return
         await self._app({**scope, CLAIMS: claims}, receive, send)
 
@@ -132,8 +135,3 @@ async def _answer(refusal: AccessRefused, scope: Scope, send: Send) -> None:
     )
     content = b"" if scope["method"] == "HEAD" else body
     await send({"type": "http.response.body", "body": content})
-
-
-async def _close(refusal: AccessRefused, scope: Scope, send: Send) -> None:
-    del refusal, scope
-    await send({"type": "websocket.close", "code": POLICY_VIOLATION})
