@@ -13,7 +13,7 @@ from authsvc_client.https import check_url
 from authsvc_client.verifier import KeysUnavailable, TokenVerifier
 from authsvc_client.verifier.freshness import Freshness, freshness
 from authsvc_client.verifier.key_source import KeySource, metadata_url
-from authsvc_client.verifier.transfer import FetchFailed
+from authsvc_client.verifier.transfer import FetchFailed, Transfer
 from tests.keys.material import kid
 from tests.verifier.conftest import NewToken, NewVerifier
 from tests.verifier.key_server import JWKS, METADATA, KeyServer
@@ -23,8 +23,7 @@ def source(server: KeyServer, *, discover: bool = False) -> KeySource:
     return KeySource(
         issuer=server.origin,
         jwks_uri=None if discover else server.origin + JWKS,
-        timeout=timedelta(seconds=2),
-        ssl_context=None,
+        transfer=Transfer(timeout=timedelta(seconds=2), ssl_context=None),
     )
 
 
@@ -154,8 +153,7 @@ def test_a_slow_answer_is_given_up(server: KeyServer) -> None:
     keys = KeySource(
         issuer=server.origin,
         jwks_uri=server.origin + JWKS,
-        timeout=timedelta(milliseconds=100),
-        ssl_context=None,
+        transfer=Transfer(timeout=timedelta(milliseconds=100), ssl_context=None),
     )
     server.gate.clear()
 
@@ -169,8 +167,7 @@ def test_nobody_there_is_a_failure_like_any_other(server: KeyServer) -> None:
     keys = KeySource(
         issuer=server.origin,
         jwks_uri="http://127.0.0.1:1/",
-        timeout=timedelta(seconds=2),
-        ssl_context=None,
+        transfer=Transfer(timeout=timedelta(seconds=2), ssl_context=None),
     )
 
     with pytest.raises(FetchFailed, match=r"http://127\.0\.0\.1:1/"):
@@ -182,8 +179,7 @@ def test_a_certificate_is_verified(server: KeyServer) -> None:
     keys = KeySource(
         issuer=server.origin,
         jwks_uri=server.origin.replace("http:", "https:") + JWKS,
-        timeout=timedelta(seconds=2),
-        ssl_context=ssl.create_default_context(),
+        transfer=Transfer(timeout=timedelta(seconds=2), ssl_context=ssl.create_default_context()),
     )
 
     with pytest.raises(FetchFailed, match="SSL"):
@@ -273,8 +269,7 @@ def test_what_the_environment_breaks_is_a_failed_fetch_with_its_cause(
     keys = KeySource(
         issuer="https://auth.example.com",
         jwks_uri="https://auth.example.com/keys",
-        timeout=timedelta(seconds=2),
-        ssl_context=None,
+        transfer=Transfer(timeout=timedelta(seconds=2), ssl_context=None),
     )
 
     with pytest.raises(FetchFailed) as failed:

@@ -18,6 +18,7 @@ from authsvc_client.tokens.access_token import LEEWAY
 from authsvc_client.verifier.key_cache import Flight, KeyCache
 from authsvc_client.verifier.key_file import KeyFile
 from authsvc_client.verifier.key_source import KeySource
+from authsvc_client.verifier.transfer import Transfer
 
 T = TypeVar("T")
 Steps = Generator[Flight, None, T]
@@ -49,9 +50,8 @@ class IssuerVerifier:
             raise ValueError(f"leeway must be 0 to {LEEWAY.total_seconds():g} s: {leeway}")
         if timeout <= timedelta(0):
             raise ValueError(f"timeout must be longer than nothing: {timeout}")
-        source = KeySource(
-            issuer=issuer, jwks_uri=jwks_uri, timeout=timeout, ssl_context=ssl_context
-        )
+        self._transfer = Transfer(timeout=timeout, ssl_context=ssl_context)
+        source = KeySource(issuer=issuer, jwks_uri=jwks_uri, transfer=self._transfer)
         self.issuer = issuer
         self._leeway = leeway
         self._clock = clock or SystemClock()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from dataclasses import replace
-from datetime import timedelta
 from urllib.parse import urlsplit
 
 import httpx
@@ -30,21 +28,12 @@ class KeySource:
     Args:
         issuer: The exact `iss`.
         jwks_uri: Where the JWK Set is; None asks the issuer's metadata (RFC 8414).
-        timeout: For each of the requests, as a whole.
-        ssl_context: Whom to trust; None: the public authorities.
     """
 
-    def __init__(
-        self,
-        *,
-        issuer: str,
-        jwks_uri: str | None,
-        timeout: timedelta,
-        ssl_context: ssl.SSLContext | None,
-    ) -> None:
+    def __init__(self, *, issuer: str, jwks_uri: str | None, transfer: Transfer) -> None:
         self.issuer = check_url(issuer, "issuer")
         self._configured = None if jwks_uri is None else check_url(jwks_uri, "jwks_uri")
-        self._transfer = Transfer(timeout=timeout, ssl_context=ssl_context, at_most=MAX_BYTES)
+        self._transfer = transfer
         self._discovered: tuple[str, float] | None = None
 
     def fetch(self, known: KeySet | None, *, past_caches: bool) -> KeySet:
@@ -70,7 +59,7 @@ class KeySource:
             headers["If-None-Match"] = known.etag
         if past_caches:
             headers["Cache-Control"] = "no-cache"
-        answer, body = self._transfer.get(uri, headers)
+        answer, body = self._transfer.get(uri, headers, at_most=MAX_BYTES)
         found = freshness(answer.headers.get("cache-control", ""), answer.headers.get("age", ""))
         etag = answer.headers.get("etag")
         if known and "If-None-Match" in headers and answer.status_code == httpx.codes.NOT_MODIFIED:
@@ -87,7 +76,7 @@ class KeySource:
         if self._discovered is not None and time.monotonic() < self._discovered[1]:
             return self._discovered[0]
         address = metadata_url(self.issuer)
-        answer, body = self._transfer.get(address, JSON)
+        answer, body = self._transfer.get(address, JSON, at_most=MAX_BYTES)
         if answer.status_code != httpx.codes.OK:
             raise FetchFailed(f"{address} answered {answer.status_code}")
         try:

@@ -13,7 +13,7 @@ from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.jws import read
 from authsvc_client.verifier.issuer_verifier import TIMEOUT, IssuerVerifier, Steps
 from authsvc_client.verifier.key_cache import KeyStatus
-from authsvc_client.verifier.revocation_feed import RevocationFeed
+from authsvc_client.verifier.revocation_feed import FollowedIssuer, RevocationFeed
 
 
 class Revocations(Protocol):
@@ -81,11 +81,7 @@ class TokenVerifier(IssuerVerifier):
         self._feed = revocations if isinstance(revocations, RevocationFeed) else None
         if self._feed is not None:
             self._feed.attach(
-                issuer=issuer,
-                keys=self._keys,
-                timeout=timeout,
-                ssl_context=ssl_context,
-                clock=self._clock,
+                FollowedIssuer(issuer, self._keys, self._transfer, self._clock, self._patience)
             )
 
     async def verify(self, token: str) -> AccessTokenClaims:

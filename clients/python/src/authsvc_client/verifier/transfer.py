@@ -27,19 +27,20 @@ class Transfer:
     Args:
         timeout: For each request, as a whole.
         ssl_context: Whom to trust; None: the public authorities.
-        at_most: Bytes of a document.
     """
 
-    def __init__(
-        self, *, timeout: timedelta, ssl_context: ssl.SSLContext | None, at_most: int
-    ) -> None:
+    def __init__(self, *, timeout: timedelta, ssl_context: ssl.SSLContext | None) -> None:
         self._timeout = timeout.total_seconds()
         self._ssl_context = ssl_context
-        self._at_most = at_most
 
-    def get(self, url: str, headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
+    def get(
+        self, url: str, headers: dict[str, str], *, at_most: int
+    ) -> tuple[httpx.Response, bytes]:
         """
         The answer of any status, and its body.
+
+        Args:
+            at_most: Bytes of the body.
 
         Raises:
             FetchFailed: None came, or one that is too long, late or compressed.
@@ -56,8 +57,8 @@ class Transfer:
                 body = bytearray()
                 for chunk in answer.iter_raw():
                     body += chunk
-                    if len(body) > self._at_most:
-                        raise FetchFailed(f"{url} answered more than {self._at_most} bytes")
+                    if len(body) > at_most:
+                        raise FetchFailed(f"{url} answered more than {at_most} bytes")
                     if time.monotonic() > until:
                         raise FetchFailed(f"{url} took longer than {self._timeout:g} s")
                 return answer, bytes(body)
