@@ -9,11 +9,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from authsvc_client.https import check_url
+from authsvc_client.https import FetchFailed, Transfer, check_url
 from authsvc_client.verifier import KeysUnavailable, TokenVerifier
 from authsvc_client.verifier.freshness import Freshness, freshness
 from authsvc_client.verifier.key_source import KeySource, metadata_url
-from authsvc_client.verifier.transfer import FetchFailed, Transfer
 from tests.keys.material import kid
 from tests.verifier.conftest import NewToken, NewVerifier
 from tests.verifier.key_server import JWKS, METADATA, KeyServer

@@ -13,14 +13,13 @@ import secrets
 import ssl
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from ipaddress import ip_address
 from typing import Any
 
 import httpx
 
 from authsvc_client.clock import Clock, SystemClock
-from authsvc_client.https import UNREACHABLE, authorities, check_url, why_unreachable
+from authsvc_client.https import UNREACHABLE, Transfer, check_url, why_unreachable
 from authsvc_client.session.errors import (
     AuthsvcUnavailable,
     LoginRefused,
@@ -73,8 +72,7 @@ class NativeSession:
         self.issuer = check_url(issuer, "issuer").rstrip("/")
         self._store = store
         self._patience = patience
-        self._timeout = timeout.total_seconds()
-        self._ssl_context = ssl_context
+        self._transfer = Transfer(timeout=timeout, ssl_context=ssl_context)
         self._clock = clock or SystemClock()
         self._stored: StoredSession | None = None
         self._quiet_until: datetime | None = None
@@ -287,7 +285,7 @@ class NativeSession:
         """One request; None if no answer came."""
         self._why = ""
         try:
-            with httpx.Client(verify=self._trust, timeout=self._timeout) as client:
+            with self._transfer.client() as client:
                 return client.post(f"{self.issuer}{path}", json=body, headers=headers)
         except UNREACHABLE as exc:
             self._why = why_unreachable(self.issuer, exc)
@@ -306,11 +304,6 @@ class NativeSession:
     def _forget(self) -> None:
         self._store.clear()
         self._stored = None
-
-    @cached_property
-    def _trust(self) -> ssl.SSLContext:
-        """Made once: reading the authorities takes 20 ms."""
-        return self._ssl_context or authorities()
 
 
 def _refused(answer: httpx.Response, kind: type[RequestRefused]) -> RequestRefused:

@@ -14,11 +14,11 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc_client.clock import Clock, SystemClock
+from authsvc_client.https import Transfer
 from authsvc_client.tokens.access_token import LEEWAY
 from authsvc_client.verifier.key_cache import Flight, KeyCache
 from authsvc_client.verifier.key_file import KeyFile
 from authsvc_client.verifier.key_source import KeySource
-from authsvc_client.verifier.transfer import Transfer
 
 T = TypeVar("T")
 Steps = Generator[Flight, None, T]

@@ -25,11 +25,11 @@ from typing import Optional
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc_client.clock import Clock
+from authsvc_client.https import FetchFailed
 from authsvc_client.tokens.errors import AccessRefused, UnknownKey
 from authsvc_client.verifier.errors import KeysUnavailable
 from authsvc_client.verifier.key_file import KeyFile
 from authsvc_client.verifier.key_set import KeySet
-from authsvc_client.verifier.transfer import FetchFailed
 
 log = logging.getLogger("authsvc_client.verifier")
 

@@ -8,11 +8,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from authsvc_client.https import check_url
+from authsvc_client.https import FetchFailed, Transfer, check_url
 from authsvc_client.tokens import json_object
 from authsvc_client.verifier.freshness import freshness
 from authsvc_client.verifier.key_set import BrokenKeySet, KeySet, read_key_set
-from authsvc_client.verifier.transfer import FetchFailed, Transfer
 
 MAX_BYTES = 262_144  # a key takes 400; nobody publishes hundreds
 DISCOVERY = "/.well-known/oauth-authorization-server"

@@ -20,7 +20,7 @@ from threading import Event, Lock, Thread
 import httpx
 
 from authsvc_client.clock import Clock
-from authsvc_client.https import check_url
+from authsvc_client.https import FetchFailed, Transfer, check_url
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import RevokedToken, StaleClaims
 from authsvc_client.tokens.revocation_feed import (
@@ -38,7 +38,6 @@ from authsvc_client.tokens.revocation_feed import (
 from authsvc_client.tokens.revocations import Kind, RevocationSet, Standing, digest
 from authsvc_client.verifier.errors import RevocationsUnavailable
 from authsvc_client.verifier.key_cache import Flight, KeyCache
-from authsvc_client.verifier.transfer import FetchFailed, Transfer
 
 log = logging.getLogger("authsvc_client.verifier")
 
