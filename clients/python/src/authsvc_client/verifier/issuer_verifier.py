@@ -51,14 +51,13 @@ class IssuerVerifier:
         if timeout <= timedelta(0):
             raise ValueError(f"timeout must be longer than nothing: {timeout}")
         self._transfer = Transfer(timeout=timeout, ssl_context=ssl_context)
-        source = KeySource(issuer=issuer, jwks_uri=jwks_uri, transfer=self._transfer)
         self.issuer = issuer
         self._leeway = leeway
         self._clock = clock or SystemClock()
         # A fetch is two requests at most. Whoever gives up waiting leaves it to go on.
         self._patience = 2 * timeout.total_seconds()
         self._keys = KeyCache(
-            lambda known, past_caches: source.fetch(known, past_caches=past_caches),
+            KeySource(issuer=issuer, jwks_uri=jwks_uri, transfer=self._transfer),
             clock=self._clock,
             file=None if key_file is None else KeyFile(Path(key_file), issuer=issuer),
         )

@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock, Thread
-from typing import Optional
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -30,6 +28,7 @@ from authsvc_client.tokens.errors import AccessRefused, UnknownKey
 from authsvc_client.verifier.errors import KeysUnavailable
 from authsvc_client.verifier.key_file import KeyFile
 from authsvc_client.verifier.key_set import KeySet
+from authsvc_client.verifier.key_source import KeySource
 
 log = logging.getLogger("authsvc_client.verifier")
 
@@ -39,8 +38,6 @@ MAX_ABSENT = 900.0  # seconds for which the news of an absent kid is believed
 MAX_KIDS = 1024  # absent kids that are remembered; a flood pushes out the oldest
 
 Flight = Future[None]
-Fetch = Callable[[Optional[KeySet], bool], KeySet]
-"""The key set of the last time, whether to go past caches."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +101,11 @@ class KeyCache:
     The keys of one issuer; safe to use from any thread.
 
     Args:
-        fetch: Blocks; raises FetchFailed.
         file: Where the last good key set is kept for a start without authsvc.
     """
 
-    def __init__(self, fetch: Fetch, *, clock: Clock, file: KeyFile | None) -> None:
-        self._fetch = fetch
+    def __init__(self, source: KeySource, *, clock: Clock, file: KeyFile | None) -> None:
+        self._source = source
         self._clock = clock
         self._file = file
         self._lock = Lock()
@@ -231,7 +227,7 @@ class KeyCache:
 
     def _run(self, flight: Flight, known: KeySet | None, past_caches: bool) -> None:  # noqa: FBT001 - of a thread
         try:
-            fetched = self._fetch(known, past_caches)
+            fetched = self._source.fetch(known, past_caches=past_caches)
         except FetchFailed as exc:
             self._failed(str(exc))
         except Exception:
