@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from authsvc.embedded_postgres import binaries, cluster
 from authsvc.embedded_postgres.errors import DataDirUnwritableError, EmbeddedPostgresError
-from authsvc.embedded_postgres.owned_files import MAX_SIZE, open_owned
+from authsvc.embedded_postgres.owned_files import open_owned, read_owned
 from authsvc_client.private_file import OTHERS_WRITE
 
 START_TIMEOUT = 120.0  # seconds; recovery after a crash replays the log first
@@ -251,11 +251,14 @@ def _end_orphan(directory: Path) -> None:
     # After a power failure the number in an old pid file may be that of any program, which
     # PostgreSQL then takes for a rival. It never takes its parent for one, and it still checks
     # the shared memory segment named in the file, so backends left alone are found out.
-    with suppress(FileNotFoundError), _open_pid_file(directory, os.O_RDWR) as file:
-        rest = file.read().partition("\n")[2]
-        file.seek(0)
-        file.write(f"{os.getpid()}\n{rest}")
-        file.truncate()
+    with suppress(FileNotFoundError):
+        path, owner = directory / "postmaster.pid", directory.stat().st_uid
+        descriptor = open_owned(path, owner=owner, flags=os.O_RDWR)
+        with os.fdopen(descriptor, "r+", errors="replace") as file:
+            rest = file.read().partition("\n")[2]
+            file.seek(0)
+            file.write(f"{os.getpid()}\n{rest}")
+            file.truncate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,17 +270,11 @@ class _PidFile:
     ready: bool
 
 
-def _open_pid_file(directory: Path, flags: int) -> TextIO:
-    """Open postmaster.pid; the account that owns the directory may have put anything there."""
-    owner = directory.stat().st_uid
-    descriptor = open_owned(directory / "postmaster.pid", owner=owner, flags=flags)
-    return os.fdopen(descriptor, "r+" if flags == os.O_RDWR else "r", errors="replace")
-
-
 def _pid_file(directory: Path) -> _PidFile | None:
     try:
-        with _open_pid_file(directory, os.O_RDONLY) as file:
-            lines = file.read(MAX_SIZE).splitlines()
+        # The account that owns the directory may have put anything there.
+        owner = directory.stat().st_uid
+        lines = read_owned(directory / "postmaster.pid", owner=owner).splitlines()
     except FileNotFoundError:
         return None
     lines += [""] * (8 - len(lines))

@@ -32,7 +32,7 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
 
-class RemoteFetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed
+class RemoteFetchFailed(Exception):  # noqa: N818 - read as a sentence: raise RemoteFetchFailed
     """The document was not to be had; the text says why, and is for the log."""
 
 
@@ -71,7 +71,7 @@ class Fetcher:
         The body of a 200.
 
         Raises:
-            FetchFailed: Something else came, too much, too late, or nothing was asked for at all.
+            RemoteFetchFailed: Something else came, too much, too late, or nothing was asked for.
         """
         try:
             async with asyncio.timeout(self._timeout):
