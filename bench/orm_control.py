@@ -57,7 +57,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     keys = KeyDirectory(
         Path(os.environ["AUTHSVC_KEYS_DIR"]),
         passphrase=None,
-        refresh_absolute_ttl=timedelta(days=30),
         strict_modes=False,
     )
     keys.load(datetime.now(UTC))

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -159,7 +159,6 @@ async def populated(on: Stage, number: int) -> AsyncIterator[World]:
             keys = KeyDirectory(
                 place / "keys",
                 passphrase=None,
-                refresh_absolute_ttl=timedelta(days=30),
                 strict_modes=False,
             )
             keys.load(datetime.now(UTC))

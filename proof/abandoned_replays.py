@@ -271,9 +271,7 @@ async def _street(stage: Stage, random: Random) -> AsyncIterator[Street]:
     now = datetime.now(UTC)
     async with stage.database() as url:
         with stage.place() as place:
-            keys = KeyDirectory(
-                place / "keys", passphrase=None, refresh_absolute_ttl=30 * DAY, strict_modes=False
-            )
+            keys = KeyDirectory(place / "keys", passphrase=None, strict_modes=False)
             keys.load(now)
             db = await Database.open(url, now=lambda: street.now)
             sql = await asyncpg.connect(url)

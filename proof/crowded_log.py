@@ -21,7 +21,6 @@ from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.flows.maintain import prune
 from authsvc.flows.revoke_token import Revoked, revoke_client_token
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.issuer import Issuer
 from authsvc.protocol.audit import Caller, RevokeReason
 from authsvc.protocol.clients import AuthMethod, Client
@@ -270,9 +269,7 @@ class Crowd:
         return self.issuer.verify_for_others(token, now=when)
 
     def _start(self) -> FollowedRevocations:
-        return FollowedRevocations(
-            self.db, FeedSigner(self.keys), issuer=ISSUER, monotonic=lambda: 0.0
-        )
+        return FollowedRevocations(self.db, self.keys, issuer=ISSUER, monotonic=lambda: 0.0)
 
 
 class CrowdedLog:
@@ -318,9 +315,7 @@ async def _crowd(
     now -= timedelta(seconds=now.second % STEP.seconds)
     async with stage.database() as url:
         with stage.place() as place:
-            keys = KeyDirectory(
-                place / "keys", passphrase=None, refresh_absolute_ttl=30 * DAY, strict_modes=False
-            )
+            keys = KeyDirectory(place / "keys", passphrase=None, strict_modes=False)
             keys.load(now)
             db = await Database.open(url, now=MOMENT.get)
             setattr(follow_revocations, "MAX_ENTRIES", most + SPARE)  # noqa: B010 - a patch

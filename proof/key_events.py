@@ -35,11 +35,9 @@ from tests.support.live import free_port
 async def next_signing_key(scene: Scene) -> None:
     """`authsvc keys add`, and the day on which it begins to sign (I12)."""
     now = datetime.now(UTC)
-    key = await asyncio.to_thread(pem.generate, pem.MIN_BITS)
+    key = await asyncio.to_thread(rotation.generate, KeyKind.SIGNING)
     with writing(scene.keys):
-        added = rotation.create_signing_key(
-            scene.keys, key, activation=now + timedelta(seconds=LEAD + 1), passphrase=None
-        )
+        added = rotation.create_at(scene.keys, key, activation=now + timedelta(seconds=LEAD + 1))
     await scene.work((added.activation - datetime.now(UTC)).total_seconds() + 0.3)
     scene.demand(await scene.signer() == added.key_id, "the new key does not sign")
 

@@ -63,9 +63,7 @@ class Calendar:
         """Make the first keys and the replicas."""
         create_first_keys(self.path, START - HOUR)
         for _ in range(3):
-            keys = KeyDirectory(
-                self.path, passphrase=None, refresh_absolute_ttl=REFRESH_TTL, strict_modes=True
-            )
+            keys = KeyDirectory(self.path, passphrase=None, strict_modes=True)
             keys.load(START)
             self.replicas.append(Replica(keys, timedelta(seconds=self.random.uniform(-SKEW, SKEW))))
 

@@ -350,7 +350,6 @@ def _keys(place: Path) -> KeyDirectory:
     keys = KeyDirectory(
         place / "keys",
         passphrase=None,
-        refresh_absolute_ttl=timedelta(days=30),
         strict_modes=False,
     )
     keys.load(datetime.now(UTC))

@@ -100,7 +100,7 @@ def hasher() -> Iterator[PasswordHasher]:
     """One that costs next to nothing."""
     cheap = PasswordHasher(8, 1, 1, threads=1, memory_budget_mib=1, queue_seconds=2)
     yield cheap
-    cheap.close()
+    cheap.queue.close()
 
 
 @dataclass

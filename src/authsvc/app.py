@@ -34,9 +34,7 @@ from authsvc.http.wellknown import jwks, revocations
 from authsvc.http.wellknown.metadata import metadata_router
 from authsvc.http.wire import Direct, Edge
 from authsvc.http.wire.connections import Connections
-from authsvc.keys.assertion_signer import AssertionSigner
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.issuer import Issuer
 from authsvc.keys.password_blocklist import blocked_passwords
 from authsvc.keys.passwords import PasswordHasher
@@ -167,7 +165,6 @@ async def _open(settings: Settings, clock: Clock | None, stack: AsyncExitStack) 
     keys = KeyDirectory(
         settings.keys_dir,
         passphrase=passphrase.get_secret_value() if passphrase else None,
-        refresh_absolute_ttl=settings.refresh_absolute_ttl,
         strict_modes=settings.production,
     )
     for problem in keys.load(clock.now()):
@@ -180,12 +177,10 @@ async def _open(settings: Settings, clock: Clock | None, stack: AsyncExitStack) 
         memory_budget_mib=settings.hash_memory_budget_mib,
         queue_seconds=settings.hash_queue_seconds,
     )
-    stack.callback(hasher.close)
+    stack.callback(hasher.queue.close)
     remote_keys = RemoteKeys(Fetcher(loopback=not settings.production).fetch)
     stack.callback(remote_keys.close)
-    known = FollowedRevocations(
-        db, FeedSigner(keys), issuer=settings.issuer, monotonic=time.monotonic
-    )
+    known = FollowedRevocations(db, keys, issuer=settings.issuer, monotonic=time.monotonic)
     return Service(
         settings=settings,
         db=db,
@@ -211,7 +206,6 @@ async def _open(settings: Settings, clock: Clock | None, stack: AsyncExitStack) 
         cookies=Cookies.configured(settings),
         origins=Origins.configured(settings),
         remote_keys=remote_keys,
-        assertions=AssertionSigner(keys),
         clock=clock,
     )
 

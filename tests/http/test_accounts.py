@@ -316,7 +316,7 @@ async def test_a_full_queue_refuses_before_the_database_is_asked(
     waiting: list[asyncio.Task[bool]] = []
     with pytest.raises(Overloaded):  # noqa: PT012 - it is full when it says so
         while True:
-            hasher.refuse_if_full()
+            hasher.queue.refuse_if_full()
             waiting.append(asyncio.create_task(hasher.verify(None, "x")))
             await asyncio.sleep(0)
     statements.clear()

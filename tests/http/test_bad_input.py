@@ -108,7 +108,7 @@ async def test_a_long_password_is_refused_before_it_is_hashed(
     answer = await client.post("/auth/login", json={**GOOD, "password": "x" * 50_000})
 
     assert 422 == answer.status_code
-    assert 0 == app.state.service.hasher.running + app.state.service.hasher.queued
+    assert 0 == app.state.service.hasher.queue.running + app.state.service.hasher.queue.queued
 
 
 @pytest.mark.requirement("H7")

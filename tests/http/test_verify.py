@@ -19,7 +19,6 @@ from authsvc.flows.accounts import disable_account, set_account_roles
 from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.http.request.service import Service
 from authsvc.keys import pem
-from authsvc.keys.feed_signer import FeedSigner
 from authsvc.keys.key_files import KeyKind, file_name
 from authsvc.observe.metrics import VERIFY_OUTCOMES
 from authsvc.protocol.grants import ClientGrant, Grant
@@ -533,7 +532,7 @@ def passed(app: FastAPI) -> list[float]:
     service: Service = app.state.service
     known = FollowedRevocations(
         service.db,
-        FeedSigner(service.keys),
+        service.keys,
         issuer=service.settings.issuer,
         monotonic=lambda: seconds[0],
     )

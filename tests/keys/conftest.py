@@ -33,7 +33,6 @@ def open_keys(directory: Path) -> Opener:
         keys = KeyDirectory(
             directory,
             passphrase=passphrase,
-            refresh_absolute_ttl=ABSOLUTE_TTL,
             strict_modes=strict_modes,
         )
         keys.load(T0)

@@ -15,7 +15,7 @@ from authsvc.keys.keyring import NoSigningKey
 from authsvc.keys.refresh_tokens import NoSealingKey, UnknownMacKey, seal
 from authsvc.protocol.errors import InvalidRefreshToken
 from authsvc.protocol.refresh import Delivery, RefreshToken
-from tests.keys.conftest import ABSOLUTE_TTL, Opener
+from tests.keys.conftest import Opener
 from tests.support.key_material import T0, as_nobody, kid, put, put_mac, put_signing
 
 SECOND = timedelta(seconds=1)
@@ -312,7 +312,6 @@ def load(path: Path, *, strict_modes: bool, passphrase: str | None = None) -> st
     keys = KeyDirectory(
         path,
         passphrase=passphrase,
-        refresh_absolute_ttl=ABSOLUTE_TTL,
         strict_modes=strict_modes,
     )
     with pytest.raises(KeyDirectoryError) as caught:
@@ -351,9 +350,7 @@ def test_all_causes_are_named_at_once(directory: Path) -> None:
 
 
 def test_before_loading_there_is_no_key(directory: Path) -> None:
-    keys = KeyDirectory(
-        directory, passphrase=None, refresh_absolute_ttl=ABSOLUTE_TTL, strict_modes=True
-    )
+    keys = KeyDirectory(directory, passphrase=None, strict_modes=True)
 
     with pytest.raises(NoSigningKey):
         keys.ring.jwks(T0)

@@ -360,7 +360,7 @@ async def test_a_flood_neither_blocks_the_loop_nor_waits_for_ever(
 
     work.end.set()
     answers = await asyncio.gather(*logins, return_exceptions=True)
-    hasher.close()
+    hasher.queue.close()
 
     refused = [answer for answer in answers if isinstance(answer, Overloaded)]
     assert (11, 189) == (answers.count(False), len(refused))

@@ -31,7 +31,7 @@ def hasher_with(memory_kib: int = 64, time_cost: int = 1, budget_mib: int = 64) 
 async def hasher() -> AsyncIterator[PasswordHasher]:
     made = hasher_with()
     yield made
-    made.close()
+    made.queue.close()
 
 
 @pytest.mark.requirement("P1")
@@ -40,7 +40,7 @@ async def test_a_hash_is_an_argon2id_phc_string_with_the_parameters() -> None:
     hasher = hasher_with(19_456, 2)
 
     parameters = argon2.extract_parameters(await hasher.hash(PASSWORD))
-    hasher.close()
+    hasher.queue.close()
 
     assert argon2.Parameters(argon2.Type.ID, 19, 16, 32, 2, 19_456, 1) == parameters
 
@@ -131,8 +131,8 @@ async def test_other_parameters_ask_for_a_rehash(hasher: PasswordHasher) -> None
     assert hasher.needs_rehash(argon2.PasswordHasher(type=argon2.Type.I).hash("x"))
     assert hasher.needs_rehash("not a hash")
     assert await stronger.verify(stored, PASSWORD), "until then the old one works"
-    stronger.close()
-    other.close()
+    stronger.queue.close()
+    other.queue.close()
 
 
 @pytest.mark.requirement("E2")
@@ -152,6 +152,6 @@ async def test_an_unknown_user_costs_the_work_of_a_wrong_password(
 
     for password_hash in (stored, None, BAD_HASHES["damaged base64"]):
         assert not await hasher.verify(password_hash, "wrong password")
-    hasher.close()
+    hasher.queue.close()
 
     assert [argon2.extract_parameters(stored)] * 3 == computed

@@ -402,9 +402,7 @@ def test_the_inventory_and_a_start_refuse_a_public_half_of_the_future(directory:
     inventory = take_inventory(
         directory, now=T0, passphrase=None, refresh_absolute_ttl=timedelta(days=30)
     )
-    keys = KeyDirectory(
-        directory, passphrase=None, refresh_absolute_ttl=timedelta(days=30), strict_modes=True
-    )
+    keys = KeyDirectory(directory, passphrase=None, strict_modes=True)
 
     assert State.REFUSED == {key.file: key.state for key in inventory.keys}[name]
     with pytest.raises(key_files.KeyDirectoryError, match=name):
@@ -520,9 +518,7 @@ def test_a_key_in_another_format_is_named_with_the_command_that_converts_it(
 def test_no_new_key_is_advised_while_files_are_refused(directory: Path) -> None:
     for file in directory.iterdir():
         file.write_bytes(b"damaged")
-    keys = KeyDirectory(
-        directory, passphrase=None, refresh_absolute_ttl=timedelta(days=30), strict_modes=True
-    )
+    keys = KeyDirectory(directory, passphrase=None, strict_modes=True)
 
     with pytest.raises(key_files.KeyDirectoryError) as refused:
         keys.load(T0)

@@ -11,7 +11,6 @@ import pytest
 
 from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.feed_signer import FeedSigner
 from authsvc.store.database import Database
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.revocation_feed import Feed, read, verify_feed
@@ -82,14 +81,10 @@ def keys_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def new_process(db: Database, keys_dir: Path) -> NewProcess:
     def start() -> Process:
-        keys = KeyDirectory(
-            keys_dir, passphrase=None, refresh_absolute_ttl=timedelta(days=30), strict_modes=False
-        )
+        keys = KeyDirectory(keys_dir, passphrase=None, strict_modes=False)
         keys.load(START)
         passed = [1000.0]
-        known = FollowedRevocations(
-            db, FeedSigner(keys), issuer=ISSUER, monotonic=lambda: passed[0]
-        )
+        known = FollowedRevocations(db, keys, issuer=ISSUER, monotonic=lambda: passed[0])
         return Process(known, keys, passed)
 
     return start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.flows.revoke_key import announce_key
 from authsvc.keys.directory import KeyDirectory
-from authsvc.keys.feed_signer import FeedSigner
 from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
 from authsvc.store import revocation_log
 from authsvc.store.database import Database
@@ -26,13 +24,11 @@ from tests.support.own_postgres import own_postgres
 async def test_a_server_that_is_killed_and_comes_back_begins_an_epoch_and_has_lost_nothing(
     keys_dir: Path,
 ) -> None:
-    keys = KeyDirectory(
-        keys_dir, passphrase=None, refresh_absolute_ttl=timedelta(days=30), strict_modes=False
-    )
+    keys = KeyDirectory(keys_dir, passphrase=None, strict_modes=False)
     keys.load(START)
     async with own_postgres() as postgres:
         db = await Database.open(postgres.url, now=MOMENT.get)
-        known = FollowedRevocations(db, FeedSigner(keys), issuer=ISSUER, monotonic=lambda: 0.0)
+        known = FollowedRevocations(db, keys, issuer=ISSUER, monotonic=lambda: 0.0)
         process = Process(known, keys)
         with database_at(START):
             await announce_key(db, kid(2))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from authsvc_client.tokens.secret import Secret
 from authsvc_client.verifier import CookieSessions, CsrfRefused, InvalidRequest, MissingToken
-from authsvc_client.verifier.credentials import presented
+from authsvc_client.verifier.credentials import Presented, presented
 
 PAGE = "https://app.example.com"
 SESSIONS = CookieSessions(origins=[PAGE, "https://www.example.com"])
@@ -154,22 +155,23 @@ def test_a_handshake_must_tell_its_page() -> None:
 def test_authorization_outranks_the_cookie() -> None:
     both = headers(GOOD | {"authorization": "Bearer xyz"})
 
-    assert ("xyz", False) == (presented(both, SESSIONS).token, presented(both, SESSIONS).by_cookie)
-    assert presented(headers(GOOD), SESSIONS).by_cookie
+    assert Presented(Secret("xyz")) == presented(both, SESSIONS, method="POST")
+    assert SESSIONS is presented(headers(GOOD), SESSIONS, method="POST").writes
+    assert presented(headers(GOOD), SESSIONS, method="GET").writes is None
 
 
 @pytest.mark.requirement("T13")
 @pytest.mark.parametrize("value", ["Bearer", "Bearer ", "bearer\t", "BEARER   "])
 def test_a_scheme_alone_is_no_credential(value: str) -> None:
     with pytest.raises((InvalidRequest, MissingToken)):
-        presented(headers({"authorization": value}), None)
+        presented(headers({"authorization": value}), None, method="POST")
 
 
 @pytest.mark.requirement("T13")
 @pytest.mark.parametrize("value", ["Basic YTpi", "DPoP abc", "abc", ""])
 def test_another_scheme_is_no_credential_of_ours(value: str) -> None:
     with pytest.raises(MissingToken):
-        presented(headers({"authorization": value}), None)
+        presented(headers({"authorization": value}), None, method="POST")
 
 
 @pytest.mark.requirement("T13", "C3")
@@ -178,14 +180,14 @@ def test_a_credential_comes_once() -> None:
     cookies = {"cookie": "__Host-authsvc_access=a; __Host-authsvc_access=b"}
 
     with pytest.raises(InvalidRequest):
-        presented(twice, None)
+        presented(twice, None, method="POST")
     with pytest.raises(InvalidRequest):
-        presented(headers(cookies), SESSIONS)
+        presented(headers(cookies), SESSIONS, method="POST")
 
 
 def test_cookies_are_read_where_they_were_asked_for_only() -> None:
     with pytest.raises(MissingToken):
-        presented(headers(GOOD), None)
+        presented(headers(GOOD), None, method="POST")
 
 
 @pytest.mark.requirement("C3")

@@ -9,10 +9,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from authsvc_client.https import FetchFailed, Transfer, check_url
 from authsvc_client.verifier import KeysUnavailable, TokenVerifier
 from authsvc_client.verifier.freshness import Freshness, freshness
 from authsvc_client.verifier.key_source import KeySource, metadata_url
-from authsvc_client.verifier.transfer import FetchFailed, check_url
 from tests.support.key_material import kid
 from tests.support.key_server import JWKS, METADATA, KeyServer
 from tests.verifier.conftest import NewToken, NewVerifier
@@ -22,8 +22,7 @@ def source(server: KeyServer, *, discover: bool = False) -> KeySource:
     return KeySource(
         issuer=server.origin,
         jwks_uri=None if discover else server.origin + JWKS,
-        timeout=timedelta(seconds=2),
-        ssl_context=None,
+        transfer=Transfer(timeout=timedelta(seconds=2), ssl_context=None),
     )
 
 
@@ -153,8 +152,7 @@ def test_a_slow_answer_is_given_up(server: KeyServer) -> None:
     keys = KeySource(
         issuer=server.origin,
         jwks_uri=server.origin + JWKS,
-        timeout=timedelta(milliseconds=100),
-        ssl_context=None,
+        transfer=Transfer(timeout=timedelta(milliseconds=100), ssl_context=None),
     )
     server.gate.clear()
 
@@ -168,8 +166,7 @@ def test_nobody_there_is_a_failure_like_any_other(server: KeyServer) -> None:
     keys = KeySource(
         issuer=server.origin,
         jwks_uri="http://127.0.0.1:1/",
-        timeout=timedelta(seconds=2),
-        ssl_context=None,
+        transfer=Transfer(timeout=timedelta(seconds=2), ssl_context=None),
     )
 
     with pytest.raises(FetchFailed, match=r"http://127\.0\.0\.1:1/"):
@@ -181,8 +178,7 @@ def test_a_certificate_is_verified(server: KeyServer) -> None:
     keys = KeySource(
         issuer=server.origin,
         jwks_uri=server.origin.replace("http:", "https:") + JWKS,
-        timeout=timedelta(seconds=2),
-        ssl_context=ssl.create_default_context(),
+        transfer=Transfer(timeout=timedelta(seconds=2), ssl_context=ssl.create_default_context()),
     )
 
     with pytest.raises(FetchFailed, match="SSL"):
@@ -272,8 +268,7 @@ def test_what_the_environment_breaks_is_a_failed_fetch_with_its_cause(
     keys = KeySource(
         issuer="https://auth.example.com",
         jwks_uri="https://auth.example.com/keys",
-        timeout=timedelta(seconds=2),
-        ssl_context=None,
+        transfer=Transfer(timeout=timedelta(seconds=2), ssl_context=None),
     )
 
     with pytest.raises(FetchFailed) as failed:

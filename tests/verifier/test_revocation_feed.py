@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from authsvc_client.tokens.errors import REALM
 from authsvc_client.verifier import (
     InvalidToken,
     RevocationFeed,
@@ -119,7 +118,7 @@ async def test_old_claims_are_stale_and_not_dead(
             await verifier.verify(stale)
     assert (401, "stale_claims") == (refusal.value.status, refusal.value.code)
     assert refusal.value.headers()["WWW-Authenticate"].startswith(
-        f'Bearer realm="{REALM}", error="invalid_token", error_description="stale_claims'
+        'Bearer realm="authsvc", error="invalid_token", error_description="stale_claims'
     )
     for fresh in (token(ver=3), token(ver=4), token(sub="billing", sid=None)):
         await verifier.verify(fresh)

@@ -76,7 +76,7 @@ def list_keys(*, json_wanted: Json = False) -> None:
         print_json(
             {
                 "keys": [as_json(key) for key in inventory.keys],
-                "problems": [asdict(problem) for problem in inventory.problems],
+                "problems": [asdict(problem) for problem in inventory.reading.problems],
             }
         )
         return
@@ -84,7 +84,7 @@ def list_keys(*, json_wanted: Json = False) -> None:
         print_table(rows(inventory.keys))
     else:
         typer.echo(f"{settings.keys_dir}: no keys.")
-    for problem in inventory.problems:
+    for problem in inventory.reading.problems:
         typer.echo(str(problem), err=True)
 
 

@@ -94,12 +94,9 @@ def _prepare_keys(settings: Settings) -> None:
     if not settings.production:
         create_first_keys(settings.keys_dir, now=now, passphrase=passphrase)
     # The workers read them again; here a refusal is one line instead of their tracebacks.
-    KeyDirectory(
-        settings.keys_dir,
-        passphrase=passphrase,
-        refresh_absolute_ttl=settings.refresh_absolute_ttl,
-        strict_modes=settings.production,
-    ).load(now)
+    KeyDirectory(settings.keys_dir, passphrase=passphrase, strict_modes=settings.production).load(
+        now
+    )
 
 
 def _warn_of_unknown_names() -> None:

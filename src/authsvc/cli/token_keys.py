@@ -17,9 +17,9 @@ from authsvc.keys.key_files import KeyDirectoryError
 from authsvc.keys.refresh_tokens import RefreshKeys
 from authsvc.operator_errors import OperatorError
 from authsvc.settings import Settings
+from authsvc_client.https import FetchFailed, Transfer
 from authsvc_client.verifier.key_set import BrokenKeySet, read_key_set
 from authsvc_client.verifier.key_source import MAX_BYTES
-from authsvc_client.verifier.transfer import FetchFailed, Transfer
 
 TIMEOUT = timedelta(seconds=5)
 
@@ -86,9 +86,9 @@ def keys_of_jwks(source: str) -> Keys:
 
 
 def _fetch(url: str) -> bytes:
-    transfer = Transfer(timeout=TIMEOUT, ssl_context=None, at_most=MAX_BYTES)
+    transfer = Transfer(timeout=TIMEOUT, ssl_context=None)
     try:
-        answer, body = transfer.get(url, {"Accept": "application/json"})
+        answer, body = transfer.get(url, {"Accept": "application/json"}, at_most=MAX_BYTES)
     except FetchFailed as exc:
         raise OperatorError(str(exc)) from exc
     if not answer.is_success:

@@ -13,18 +13,17 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TextIO
 from urllib.parse import quote
 
 from authsvc.embedded_postgres import binaries, cluster
 from authsvc.embedded_postgres.errors import DataDirUnwritableError, EmbeddedPostgresError
-from authsvc.embedded_postgres.owned_files import MAX_SIZE, open_owned
+from authsvc.embedded_postgres.owned_files import open_owned, read_owned
+from authsvc_client.private_file import OTHERS_WRITE
 
 START_TIMEOUT = 120.0  # seconds; recovery after a crash replays the log first
 STOP_TIMEOUT = 30.0  # seconds
 POLL = 0.02  # seconds
-OTHERS_WRITE = 0o022
 
 DEFAULTS = {
     "listen_addresses": "",  # the socket only
@@ -39,43 +38,39 @@ DEFAULTS = {
 THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedPostgres:
-    """A running server; a context manager that stops it."""
+    """
+    A running server; a context manager that stops it.
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        data_dir: Path,
-        programs: Path,
-        process: subprocess.Popen[bytes],
-        afterwards: ExitStack,
-    ) -> None:
-        self.url = url
-        """`postgresql://postgres@/authsvc?host=DIRECTORY`, the directory percent-encoded."""
-        self.data_dir = data_dir
-        self.log_path = data_dir / "postgres.log"
-        self.programs = programs
-        """The directory of psql, pgbench and the others."""
-        self.pid = process.pid
-        self._process = process
-        self._afterwards = afterwards
+    Args:
+        url: `postgresql://postgres@/authsvc?host=DIRECTORY`, the directory percent-encoded.
+        programs: The directory of psql, pgbench and the others.
+        afterwards: What is done once the server has ended.
+    """
+
+    url: str
+    data_dir: Path
+    log_path: Path
+    programs: Path
+    process: subprocess.Popen[bytes]
+    afterwards: ExitStack
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        return self.process.pid
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
         """Shut down cleanly: disconnect clients, flush, leave. A second Ctrl-C hastens it."""
-        _end(self._process)
-        self._afterwards.close()
+        _end(self.process)
+        self.afterwards.close()
 
 
 def start(data_dir: Path, *, options: Mapping[str, str] | None = None) -> EmbeddedPostgres:
@@ -115,7 +110,7 @@ def start_temporary(*, options: Mapping[str, str] | None = None) -> EmbeddedPost
     except BaseException:
         shutil.rmtree(data_dir, ignore_errors=True)
         raise
-    server._afterwards.callback(shutil.rmtree, data_dir, ignore_errors=True)  # noqa: SLF001  # our own class
+    server.afterwards.callback(shutil.rmtree, data_dir, ignore_errors=True)
     return server
 
 
@@ -226,6 +221,7 @@ def _start(data_dir: Path, settings: Mapping[str, str], afterwards: ExitStack) -
     return EmbeddedPostgres(
         url=_url(sockets),
         data_dir=data_dir,
+        log_path=log_path,
         programs=programs.directory,
         process=process,
         afterwards=afterwards.pop_all(),
@@ -255,11 +251,14 @@ def _end_orphan(directory: Path) -> None:
     # After a power failure the number in an old pid file may be that of any program, which
     # PostgreSQL then takes for a rival. It never takes its parent for one, and it still checks
     # the shared memory segment named in the file, so backends left alone are found out.
-    with suppress(FileNotFoundError), _open_pid_file(directory, os.O_RDWR) as file:
-        rest = file.read().partition("\n")[2]
-        file.seek(0)
-        file.write(f"{os.getpid()}\n{rest}")
-        file.truncate()
+    with suppress(FileNotFoundError):
+        path, owner = directory / "postmaster.pid", directory.stat().st_uid
+        descriptor = open_owned(path, owner=owner, flags=os.O_RDWR)
+        with os.fdopen(descriptor, "r+", errors="replace") as file:
+            rest = file.read().partition("\n")[2]
+            file.seek(0)
+            file.write(f"{os.getpid()}\n{rest}")
+            file.truncate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,17 +270,11 @@ class _PidFile:
     ready: bool
 
 
-def _open_pid_file(directory: Path, flags: int) -> TextIO:
-    """Open postmaster.pid; the account that owns the directory may have put anything there."""
-    owner = directory.stat().st_uid
-    descriptor = open_owned(directory / "postmaster.pid", owner=owner, flags=flags)
-    return os.fdopen(descriptor, "r+" if flags == os.O_RDWR else "r", errors="replace")
-
-
 def _pid_file(directory: Path) -> _PidFile | None:
     try:
-        with _open_pid_file(directory, os.O_RDONLY) as file:
-            lines = file.read(MAX_SIZE).splitlines()
+        # The account that owns the directory may have put anything there.
+        owner = directory.stat().st_uid
+        lines = read_owned(directory / "postmaster.pid", owner=owner).splitlines()
     except FileNotFoundError:
         return None
     lines += [""] * (8 - len(lines))

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
-from authsvc.keys.feed_signer import FeedSigner
+from authsvc.keys.directory import KeyDirectory
+from authsvc.keys.jws import sign_feed
 from authsvc.protocol.errors import DatabaseUnavailable, Unauthenticated
 from authsvc.protocol.revocation_feed import entry_text, entry_text_of_before, payload_text
 from authsvc.store import revocation_log
@@ -127,13 +128,13 @@ class FollowedRevocations:
     def __init__(
         self,
         db: Database,
-        signer: FeedSigner,
+        keys: KeyDirectory,
         *,
         issuer: str,
         monotonic: Callable[[], float],
     ) -> None:
         self._db = db
-        self._signer = signer
+        self._keys = keys
         self._issuer = issuer
         self._monotonic = monotonic
         self._looked: float | None = None
@@ -214,8 +215,11 @@ class FollowedRevocations:
         checkpoint = None if since is None or since > step.seq else self._checkpoint(since)
         asked = (None if checkpoint is None else checkpoint.seq, clients)
         if asked not in self._signed:
-            body = self._signer.sign(
-                self._payload(step, checkpoint, clients=clients), revoked=self.names_key, now=now
+            body = sign_feed(
+                self._keys.ring,
+                self._payload(step, checkpoint, clients=clients),
+                revoked=self.names_key,
+                now=now,
             )
             if body is None:
                 raise DatabaseUnavailable("no key may sign the feed", retry_after=RETRY_AFTER)

@@ -9,8 +9,11 @@ from which no key signs changes nothing, and the last good ring keeps serving.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from authsvc.keys.key_files import KeyDirectoryError, KeyProblem
 from authsvc.keys.keyring import KeyRing
@@ -18,6 +21,8 @@ from authsvc.keys.reading import Reading, read
 from authsvc.keys.refresh_tokens import RefreshKeys, UnknownMacKey, open_token, seal
 from authsvc.protocol.refresh import RefreshToken
 from authsvc_client.tokens.secret import Secret
+
+T = TypeVar("T")
 
 # An unknown MAC-key id costs a reading of the directory at most this often.
 REREAD_INTERVAL = timedelta(seconds=1)
@@ -47,7 +52,6 @@ class KeyDirectory:
 
     Args:
         passphrase: Of encrypted PEM files.
-        refresh_absolute_ttl: How long after its successor a MAC key is needed.
         strict_modes: Production: refuse what others can read, and refuse to start with any
             refused file.
     """
@@ -57,16 +61,14 @@ class KeyDirectory:
         path: Path,
         *,
         passphrase: str | None,
-        refresh_absolute_ttl: timedelta,
         strict_modes: bool,
     ) -> None:
         self.path = path
         self.ring = KeyRing(())
         self.refresh = RefreshKeys(())
         self.problems: tuple[KeyProblem, ...] = ()
-        self.refresh_absolute_ttl = refresh_absolute_ttl
-        self._passphrase = passphrase
         self._strict = strict_modes
+        self._read = partial(read, path, passphrase=passphrase, strict_modes=strict_modes)
         self._lock = threading.Lock()
         self._reading: Reading | None = None
         self._unreported: list[KeyProblem] = []
@@ -84,7 +86,7 @@ class KeyDirectory:
                 refused: one that other replicas may be using must not be ignored here.
         """
         with self._lock:
-            reading = self._read(None, now)
+            reading = self._read(now=now)
             refused = [problem for problem in reading.problems if problem.refused]
             missing = _missing(reading, now)
             if missing or (self._strict and refused):
@@ -117,12 +119,7 @@ class KeyDirectory:
         Raises:
             InvalidRefreshToken: It is not one of ours.
         """
-        try:
-            return open_token(self.refresh, presented)
-        except UnknownMacKey:
-            if not self._reread(now):
-                raise
-        return open_token(self.refresh, presented)
+        return self._with_newest_keys(lambda keys: open_token(keys, presented), now)
 
     def seal_refresh_token(self, token: RefreshToken, *, now: datetime) -> Secret:
         """
@@ -131,12 +128,15 @@ class KeyDirectory:
         Raises:
             InvalidRefreshToken: Its key has been deleted: the family is dead.
         """
+        return self._with_newest_keys(lambda keys: seal(keys, token), now)
+
+    def _with_newest_keys(self, work: Callable[[RefreshKeys], T], now: datetime) -> T:
         try:
-            return seal(self.refresh, token)
+            return work(self.refresh)
         except UnknownMacKey:
             if not self._reread(now):
                 raise
-        return seal(self.refresh, token)
+        return work(self.refresh)
 
     def _reread(self, now: datetime) -> bool:
         with self._lock:
@@ -150,7 +150,7 @@ class KeyDirectory:
 
     def _reload(self, now: datetime) -> None:
         try:
-            reading = self._read(self._reading, now)
+            reading = self._read(now=now, previous=self._reading)
         except KeyDirectoryError as exc:
             problem, _, fix = str(exc).partition("; ")
             found = [KeyProblem("key directory", problem, f"{fix}; the last keys stay in use")]
@@ -175,15 +175,6 @@ class KeyDirectory:
         if reading.mac_keys or signs:
             self.refresh = RefreshKeys(reading.mac_keys.values())
         self._reading = reading
-
-    def _read(self, previous: Reading | None, now: datetime) -> Reading:
-        return read(
-            self.path,
-            now=now,
-            passphrase=self._passphrase,
-            strict_modes=self._strict,
-            previous=previous,
-        )
 
 
 def _missing(reading: Reading, now: datetime) -> list[KeyProblem]:

@@ -84,11 +84,18 @@ def why_unusable(password_hash: str, limit: WorkLimit) -> str | None:
     return limit.excess(parameters)
 
 
+def read_parameters(password_hash: str) -> argon2.Parameters | None:
+    """What a stored hash was made with; None if it is not argon2's."""
+    try:
+        return argon2.extract_parameters(password_hash)
+    except InvalidHashError:
+        return None
+
+
 def parameters_of(password_hash: str) -> str:
     """What a stored hash was made with, such as `argon2id m=19456 t=2 p=1`; not the hash."""
-    try:
-        found = argon2.extract_parameters(password_hash)
-    except InvalidHashError:
+    found = read_parameters(password_hash)
+    if found is None:
         return "not an argon2 hash"
     variant = f"argon2{found.type.name.lower()}"
     return f"{variant} m={found.memory_cost} t={found.time_cost} p={found.parallelism}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from authsvc.keys.key_files import KeyKind, KeyProblem
 from authsvc.keys.keyring import KeyRing, SigningKey
-from authsvc.keys.reading import Reading, read
+from authsvc.keys.reading import Reading, key_id, read
 from authsvc.keys.refresh_tokens import MacKey, RefreshKeys
 
 
@@ -50,15 +50,9 @@ class ListedKey:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """
-    A reading of the directory, explained.
-
-    Args:
-        problems: All of them, also of names that are no keys.
-    """
+    """A reading of the directory, explained."""
 
     keys: tuple[ListedKey, ...]
-    problems: tuple[KeyProblem, ...]
     reading: Reading
     ring: KeyRing
 
@@ -79,7 +73,7 @@ def take_inventory(
     listed = []
     for name, verdict in reading.verdicts.items():
         state, until = State.REFUSED, None
-        key = None if verdict.twin else verdict.key
+        key = verdict.usable
         if isinstance(key, SigningKey):
             until = ring.published_until(key.kid)
             state = _state(key, ring.find_signing_key(now), until, now)
@@ -99,12 +93,7 @@ def take_inventory(
                 problem=problems.get(name),
             )
         )
-    return Inventory(tuple(listed), reading.problems, reading, ring)
-
-
-def key_id(key: SigningKey | MacKey) -> str:
-    """The name of a key as people see it."""
-    return key.kid if isinstance(key, SigningKey) else key.key_id.hex()
+    return Inventory(tuple(listed), reading, ring)
 
 
 def _state(

@@ -1,21 +1,22 @@
-"""Sign access tokens, and verify them with the same ring."""
+"""Sign access tokens and identity assertions, and verify the tokens with the same ring."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
-
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from functools import partial
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.jws import ENCODER, sign
+from authsvc.protocol import identity_assertion
 from authsvc.protocol.errors import Unauthenticated
 from authsvc.protocol.grants import ClientGrant, Grant, client_to_json, to_json
 from authsvc_client.tokens import access_token
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import InvalidToken, UnknownKey
-from authsvc_client.tokens.jws import Jws, read
+from authsvc_client.tokens.identity_assertion import TYP as ASSERTION_TYP
+from authsvc_client.tokens.jws import read
 from authsvc_client.tokens.secret import Secret
 
 JTI_BYTES = 16  # 128 random bits; a random UUID has only 122
@@ -54,15 +55,7 @@ class Issuer:
         Raises:
             NoSigningKey: No key is active.
         """
-        claims = to_json(
-            grant,
-            issuer=self.issuer,
-            audience=self.audience,
-            jti=secrets.token_urlsafe(JTI_BYTES),
-            now=now,
-            ttl=self.access_ttl,
-        )
-        return self._sign(claims, now)
+        return self._access_token(partial(to_json, grant, audience=self.audience), now)
 
     def client_access_token(self, grant: ClientGrant, *, now: datetime) -> Secret:
         """
@@ -71,14 +64,24 @@ class Issuer:
         Raises:
             NoSigningKey: No key is active.
         """
-        claims = client_to_json(
-            grant,
-            issuer=self.issuer,
-            jti=secrets.token_urlsafe(JTI_BYTES),
-            now=now,
-            ttl=self.access_ttl,
+        return self._access_token(partial(client_to_json, grant), now)
+
+    def identity_assertion(
+        self, token: AccessTokenClaims, *, upstream: str, now: datetime
+    ) -> Secret:
+        """
+        Sign an assertion about the bearer of an access token that is valid now.
+
+        Args:
+            upstream: The service it is for, and for no other.
+
+        Raises:
+            NoSigningKey: No key is active.
+        """
+        claims = identity_assertion.to_json(
+            token, upstream=upstream, jti=secrets.token_urlsafe(JTI_BYTES), now=now
         )
-        return self._sign(claims, now)
+        return self._sign(ASSERTION_TYP, claims, now)
 
     def verify(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
@@ -87,7 +90,8 @@ class Issuer:
         Raises:
             Unauthenticated: It is not; `detail` is a word from a closed set.
         """
-        return self._verify(token, audience=self.audience, now=now)
+        check = partial(access_token.verify_access_token, audience=self.audience, now=now)
+        return self._verify(token, check, now)
 
     def verify_for_others(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
@@ -96,7 +100,8 @@ class Issuer:
         Raises:
             Unauthenticated: It is not.
         """
-        return self._verify(token, audience=None, now=now)
+        check = partial(access_token.verify_access_token, audience=None, now=now)
+        return self._verify(token, check, now)
 
     def verify_authentic(self, token: str, *, now: datetime) -> AccessTokenClaims:
         """
@@ -105,30 +110,26 @@ class Issuer:
         Raises:
             Unauthenticated: We did not sign it, or with a key that is no longer published.
         """
+        check = partial(access_token.verify_authentic, audience=self.audience)
+        return self._verify(token, check, now)
+
+    def _verify(
+        self, token: str, check: Callable[..., AccessTokenClaims], now: datetime
+    ) -> AccessTokenClaims:
         try:
-            jws, key = self._read(token, now)
-            return access_token.verify_authentic(
-                jws, key, issuer=self.issuer, audience=self.audience
-            )
+            jws = read(token, access_token.TYP)
+            key = None if self._revoked(jws.kid) else self._keys.ring.public_key(jws.kid, now)
+            if key is None:
+                raise UnknownKey
+            return check(jws, key, issuer=self.issuer)
         except InvalidToken as refusal:
             raise Unauthenticated(refusal.detail) from None
 
-    def _verify(self, token: str, *, audience: str | None, now: datetime) -> AccessTokenClaims:
-        try:
-            jws, key = self._read(token, now)
-            return access_token.verify_access_token(
-                jws, key, issuer=self.issuer, audience=audience, now=now
-            )
-        except InvalidToken as refusal:
-            raise Unauthenticated(refusal.detail) from None
+    def _access_token(self, to_claims: Callable[..., dict[str, object]], now: datetime) -> Secret:
+        claims = to_claims(
+            issuer=self.issuer, jti=secrets.token_urlsafe(JTI_BYTES), now=now, ttl=self.access_ttl
+        )
+        return self._sign(access_token.TYP, claims, now)
 
-    def _read(self, token: str, now: datetime) -> tuple[Jws, RSAPublicKey]:
-        jws = read(token, access_token.TYP)
-        key = None if self._revoked(jws.kid) else self._keys.ring.public_key(jws.kid, now)
-        if key is None:
-            raise UnknownKey
-        return jws, key
-
-    def _sign(self, claims: dict[str, object], now: datetime) -> Secret:
-        key = self._keys.ring.signing_key(now)
-        return Secret(sign(key, access_token.TYP, ENCODER.encode(claims)))
+    def _sign(self, typ: str, claims: dict[str, object], now: datetime) -> Secret:
+        return Secret(sign(self._keys.ring.signing_key(now), typ, ENCODER.encode(claims)))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import datetime
 from functools import lru_cache
 
-from authsvc.keys.keyring import NoSigningKey, SigningKey
+from authsvc.keys.keyring import KeyRing, NoSigningKey, SigningKey
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.jws import DIGEST, PADDING
+from authsvc_client.tokens.revocation_feed import TYP as FEED_TYP
 
 ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
@@ -28,6 +31,28 @@ def sign(key: SigningKey, typ: str, payload: str) -> str:
     signed = f"{_header(key.kid, typ)}.{base64url.encode(payload.encode())}"
     signature = key.private_key.sign(signed.encode("ascii"), PADDING, DIGEST)
     return f"{signed}.{base64url.encode(signature)}"
+
+
+def sign_feed(
+    ring: KeyRing, payload: str, *, revoked: Callable[[str], bool], now: datetime
+) -> bytes | None:
+    """
+    A revocation feed, never signed with a key that the feed itself revokes.
+
+    The bytes follow from the payload and the key (RS256 has no salt), so that replicas which know
+    the same send the same.
+
+    Args:
+        revoked: Whether a `kid` is named by an entry.
+        now: Decides which key signs.
+
+    Returns:
+        The document; None if no key may sign it.
+    """
+    key = ring.find_signing_key(now)
+    if key is None or revoked(key.kid):
+        return None
+    return sign(key, FEED_TYP, payload).encode("ascii")
 
 
 @lru_cache(maxsize=64)

@@ -11,12 +11,13 @@ import errno
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from authsvc.operator_errors import OperatorError
+from authsvc_client.private_file import OTHERS_WRITE
 
 NAME = re.compile(r"(?P<mac>refresh-)?(?P<time>\d{8}T\d{6}Z)(?(mac)\.key|\.pem)", re.ASCII)
 TIME = "%Y%m%dT%H%M%SZ"
@@ -26,7 +27,6 @@ MAX_SIZE = 65_536  # bytes; an encrypted 8192-bit key is under 8 KiB
 PRIVATE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 OTHERS = 0o077
-OTHERS_WRITE = 0o022
 MAX_LINKS = 8  # to a key; the kubelet needs one, and the kernel follows 40
 
 
@@ -75,7 +75,7 @@ class KeyContent:
     One file as it was read.
 
     Args:
-        content: None if it could not be read; then `refusal` says why. Not in the `repr`.
+        content: Empty if it could not be read; then `refusal` says why. Not in the `repr`.
         mode: Permission bits.
         lax_folder: If it is a link: who else could exchange what it leads to, and the remedy.
     """
@@ -83,15 +83,11 @@ class KeyContent:
     name: str
     kind: KeyKind
     activation: datetime
-    content: bytes | None
+    content: bytes = field(default=b"", repr=False)
     mode: int = PRIVATE_MODE
     owner: int = 0
     refusal: tuple[str, str] | None = None
     lax_folder: tuple[str, str] | None = None
-
-    def __repr__(self) -> str:
-        """Without the content."""
-        return f"KeyFile({self.name})"
 
 
 def file_name(kind: KeyKind, activation: datetime) -> str:
@@ -142,7 +138,7 @@ def exposed(file: KeyContent) -> tuple[str, str] | None:
             f"others can read this private key (mode {file.mode:04o})",
             f"chmod 600 {file.name}",
         )
-    if hasattr(os, "geteuid") and file.owner not in {0, os.geteuid()}:
+    if file.owner not in {0, os.geteuid()}:
         return (
             f"this private key belongs to another user (uid {file.owner})",
             f"give it to the user that runs authsvc: chown {os.geteuid()} {file.name}",
@@ -152,8 +148,6 @@ def exposed(file: KeyContent) -> tuple[str, str] | None:
 
 def planted(name: str, mode: int, owner: int) -> tuple[str, str] | None:
     """Who else could have written a file or directory, and the remedy; None if no other user."""
-    if not hasattr(os, "geteuid"):
-        return None
     if owner not in {0, os.geteuid()}:
         return (
             f"it belongs to another user (uid {owner})",
@@ -178,7 +172,7 @@ def planted_directory(path: Path) -> tuple[str, str] | None:
 
 def repair(path: Path, file: KeyContent) -> bool:
     """Restrict a private file to its owner, where the file is ours."""
-    if not hasattr(os, "geteuid") or file.owner != os.geteuid():
+    if file.owner != os.geteuid():
         return False
     try:
         (path / file.name).chmod(PRIVATE_MODE)
@@ -199,24 +193,21 @@ def _read(path: Path, kind: KeyKind, activation: datetime) -> KeyContent:
     """Read one file; a FIFO or a device of that name must not hang the service."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        return KeyContent(path.name, kind, activation, None, refusal=_unreadable(path, exc))
-    try:
-        found = os.fstat(fd)
-        mode = stat.S_IMODE(found.st_mode)
-        refusal = None
-        content = None
-        if not stat.S_ISREG(found.st_mode):
-            refusal = ("it is not a regular file", "remove it")
-        elif found.st_size > MAX_SIZE:
-            refusal = (f"it has {found.st_size} bytes, more than any key", "remove it")
-        else:
-            content = os.read(fd, MAX_SIZE + 1)
+        try:
+            found = os.fstat(fd)
+            content, refusal = b"", None
+            if not stat.S_ISREG(found.st_mode):
+                refusal = ("it is not a regular file", "remove it")
+            elif found.st_size > MAX_SIZE:
+                refusal = (f"it has {found.st_size} bytes, more than any key", "remove it")
+            else:
+                content = os.read(fd, MAX_SIZE + 1)
+        finally:
+            os.close(fd)
         lax_folder = _lax_folder(path)
     except OSError as exc:
-        return KeyContent(path.name, kind, activation, None, refusal=_unreadable(path, exc))
-    finally:
-        os.close(fd)
+        return KeyContent(path.name, kind, activation, refusal=_unreadable(path, exc))
+    mode = stat.S_IMODE(found.st_mode)
     return KeyContent(path.name, kind, activation, content, mode, found.st_uid, refusal, lax_folder)
 
 

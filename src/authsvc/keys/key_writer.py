@@ -10,18 +10,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from authsvc.keys.key_files import (
     DIRECTORY_MODE,
-    PRIVATE_MODE,
     KeyDirectoryError,
     no_directory,
     parse_name,
 )
+from authsvc_client.private_file import temporary
 
 TEMPORARY = ".authsvc-"
 # File systems without hard links: FAT, some network and desktop-VM mounts.
@@ -78,48 +77,29 @@ def create(path: Path, content: bytes) -> bool:
     Returns:
         Whether it was created; False if there is one of that name.
     """
-    temporary = _write_temporary(path, content)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as exc:
-        if exc.errno not in NO_LINKS:
-            raise
-        if path.exists():
+    with temporary(path, content, prefix=TEMPORARY) as written:
+        try:
+            os.link(written, path)
+        except FileExistsError:
             return False
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        except OSError as exc:
+            if exc.errno not in NO_LINKS:
+                raise
+            if path.exists():
+                return False
+            written.rename(path)
     return True
 
 
 def replace(path: Path, content: bytes) -> None:
     """Put other content under an existing name, at once; only within `writing`."""
-    temporary = _write_temporary(path, content)
-    try:
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with temporary(path, content, prefix=TEMPORARY) as written:
+        written.replace(path)
 
 
 def leftovers(path: Path) -> list[Path]:
     """Hidden files of writers that were killed; only within `writing`, so of no running one."""
     return [entry for entry in path.iterdir() if entry.name.startswith(TEMPORARY)]
-
-
-def _write_temporary(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
 
 
 def _close_to_others(path: Path) -> None:

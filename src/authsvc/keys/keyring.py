@@ -12,7 +12,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
@@ -27,8 +27,6 @@ RELOAD_INTERVAL = timedelta(seconds=15)
 # re-reads the directory every 15 s; rounded up to whole minutes.
 MIN_LEAD = timedelta(minutes=16)
 DEFAULT_LEAD = timedelta(hours=1)
-
-FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class NoSigningKey(InternalError):  # noqa: N818 - named as the other refusals
@@ -96,17 +94,16 @@ class KeyRing:
 
     def published(self, now: datetime) -> tuple[SigningKey, ...]:
         """The published keys: of living tokens and those to come; oldest first, never empty."""
-        return tuple(key for key in self.keys if now < self._published_until[key.kid])
+        return tuple(key for key in self.keys if self._is_published(key, now))
 
     def published_until(self, kid: str) -> datetime | None:
         """When a key of this ring leaves the JWKS; None = not before it has a successor."""
-        until = self._published_until[kid]
-        return None if until == FOREVER else until
+        return self._published_until[kid]
 
     def public_key(self, kid: str, now: datetime) -> RSAPublicKey | None:
         """The published key of that `kid`."""
         key = self._by_kid.get(kid)
-        return key.public_key if key and now < self._published_until[kid] else None
+        return key.public_key if key and self._is_published(key, now) else None
 
     def jwks(self, now: datetime) -> Jwks:
         """
@@ -123,7 +120,11 @@ class KeyRing:
             self._jwks[kids] = _jwks(published)
         return self._jwks[kids]
 
-    def _end(self, key: SigningKey) -> datetime:
+    def _is_published(self, key: SigningKey, now: datetime) -> bool:
+        until = self._published_until[key.kid]
+        return until is None or now < until
+
+    def _end(self, key: SigningKey) -> datetime | None:
         """
         When a key leaves: RETIREMENT after its successor's activation.
 
@@ -131,8 +132,9 @@ class KeyRing:
         order of the files tells when it stopped.
         """
         rivals = self.keys if key.private_key is None else self._private
-        later = [other.activation for other in rivals if other.activation > key.activation]
-        return min(later) + RETIREMENT if later else FOREVER
+        # They are sorted.
+        later = next((each.activation for each in rivals if each.activation > key.activation), None)
+        return None if later is None else later + RETIREMENT
 
 
 def _jwks(published: tuple[SigningKey, ...]) -> Jwks:

@@ -15,10 +15,10 @@ from datetime import timedelta
 from functools import partial
 
 import argon2
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.exceptions import VerificationError, VerifyMismatchError
 from argon2.low_level import ARGON2_VERSION, Type, error_to_str, hash_secret, verify_secret
 
-from authsvc.keys.foreign_hashes import WorkLimit
+from authsvc.keys.foreign_hashes import WorkLimit, read_parameters
 from authsvc.keys.hashing_queue import HashingQueue
 from authsvc.protocol.errors import Overloaded
 from authsvc.protocol.password_policy import normalize
@@ -66,28 +66,13 @@ class PasswordHasher:
         )
         self._limit = WorkLimit(memory_budget_mib, memory_kib, time_cost)
         self._dummy = _dummy_hash(self._parameters)
-        self._queue = HashingQueue(
+        self.queue = HashingQueue(
             threads=threads,
             budget_kib=memory_budget_mib * 1024,
             usual_kib=memory_kib,
             usual_seconds=memory_kib * time_cost * SECONDS_PER_KIB_PASS,
             queue_seconds=queue_seconds,
         )
-
-    @property
-    def queued(self) -> int:
-        """Hashes that wait for their turn."""
-        return self._queue.queued
-
-    @property
-    def running(self) -> int:
-        """Hashes that are being computed."""
-        return self._queue.running
-
-    @property
-    def longest_seconds(self) -> float:
-        """How long the oldest hash has been computed; a stuck thread shows here."""
-        return self._queue.longest_seconds
 
     async def hash(self, password: str) -> str:
         """
@@ -107,7 +92,7 @@ class PasswordHasher:
             hash_len=HASH_LENGTH,
             type=Type.ID,
         )
-        return (await self._queue.run(work, memory_kib=wanted.memory_cost)).decode("ascii")
+        return (await self.queue.run(work, memory_kib=wanted.memory_cost)).decode("ascii")
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """
@@ -126,34 +111,15 @@ class PasswordHasher:
             if found is not None:
                 stored, parameters = password_hash.encode("ascii"), found
         work = partial(self._matches, stored, _bytes(password), parameters.type)
-        return await self._queue.run(work, memory_kib=parameters.memory_cost)
-
-    def refuse_if_full(self) -> None:
-        """
-        Refuse a password before anything else is done for it.
-
-        Raises:
-            Overloaded: It would wait too long.
-        """
-        self._queue.refuse_if_full()
+        return await self.queue.run(work, memory_kib=parameters.memory_cost)
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether it was made with other parameters than today's."""
-        try:
-            return argon2.extract_parameters(password_hash) != self._parameters
-        except InvalidHashError:
-            return True
-
-    def close(self) -> None:
-        """Stop: what runs is finished, what waits is refused."""
-        self._queue.close()
+        return read_parameters(password_hash) != self._parameters
 
     def _usable(self, password_hash: str) -> argon2.Parameters | None:
         """The parameters of a stored hash, if this service can verify it."""
-        try:
-            parameters = argon2.extract_parameters(password_hash)
-        except InvalidHashError:
-            parameters = None
+        parameters = read_parameters(password_hash)
         if parameters is None or not password_hash.isascii():
             logger.error("a stored password hash is not argon2, so its user cannot log in")
             return None

@@ -50,6 +50,11 @@ class FileVerdict:
     problem: KeyProblem | None = None
     twin: str | None = None
 
+    @property
+    def usable(self) -> SigningKey | MacKey | None:
+        """The key that this file, and no earlier one, brings."""
+        return None if self.twin else self.key
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -67,14 +72,20 @@ class Reading:
     @property
     def signing_keys(self) -> dict[str, SigningKey]:
         """The usable signing keys by file name."""
-        keys = {name: verdict.key for name, verdict in self.verdicts.items() if not verdict.twin}
-        return {name: key for name, key in keys.items() if isinstance(key, SigningKey)}
+        return {
+            name: verdict.usable
+            for name, verdict in self.verdicts.items()
+            if isinstance(verdict.usable, SigningKey)
+        }
 
     @property
     def mac_keys(self) -> dict[str, MacKey]:
         """The usable MAC keys by file name."""
-        keys = {name: verdict.key for name, verdict in self.verdicts.items() if not verdict.twin}
-        return {name: key for name, key in keys.items() if isinstance(key, MacKey)}
+        return {
+            name: verdict.usable
+            for name, verdict in self.verdicts.items()
+            if isinstance(verdict.usable, MacKey)
+        }
 
 
 def read(
@@ -100,12 +111,16 @@ def read(
     before = previous.verdicts if previous else {}
     files, problems = read_directory(path)
     strict = strict_modes and not on_read_only_mount(path)
-    directory = _planted_directory(path, strict=strict)
-    if any(problem.refused for problem in directory):
+    directory = planted_directory(path)
+    if directory:
+        problems += (KeyProblem(".", *directory, refused=strict),)
+    if directory and strict:
         # Nothing in it can be trusted; what was read before others could write it goes on.
-        return Reading(_kept(before, files), problems + directory)
+        present = {file.name for file in files}
+        kept = {name: verdict for name, verdict in before.items() if name in present}
+        return Reading(kept, problems)
     verdicts: dict[str, FileVerdict] = {}
-    holders: dict[str | bytes, str] = {}
+    holders: dict[str, str] = {}
     for file in files:
         last = before.get(file.name)
         # Without a key it is judged anew: a public half is refused for its neighbours or the time.
@@ -116,12 +131,17 @@ def read(
                 path, file, last, passphrase, strict=strict, strict_folders=strict_modes
             )
         if verdict.key is not None:
-            twin = holders.setdefault(_key_name(verdict.key), file.name)
+            twin = holders.setdefault(key_id(verdict.key), file.name)
             verdict = replace(verdict, twin=twin if twin != file.name else None)
         verdicts[file.name] = verdict
     verdicts = _without_newer_public_halves(verdicts, now)
     found = [_problem(verdict) for verdict in verdicts.values()]
-    return Reading(verdicts, problems + directory + tuple(problem for problem in found if problem))
+    return Reading(verdicts, problems + tuple(problem for problem in found if problem))
+
+
+def key_id(key: SigningKey | MacKey) -> str:
+    """The name of a key as people see it."""
+    return key.kid if isinstance(key, SigningKey) else key.key_id.hex()
 
 
 def _judge(
@@ -136,13 +156,8 @@ def _judge(
     """Look at a file that is new or has changed."""
     try:
         key = _parse(file, last, passphrase)
-        private = isinstance(key, MacKey) or isinstance(key.private_key, RSAPrivateKey)
-        warning = _objection(file, file.lax_folder, strict=strict_folders)
-        if private:
-            warning = _exposure(path, file, strict=strict) or warning
-        else:
-            found = planted(file.name, file.mode, file.owner)
-            warning = _objection(file, found, strict=strict) or warning
+        folder = _objection(file, file.lax_folder, strict=strict_folders)
+        warning = _others(path, file, key, strict=strict) or folder
     except KeyRefused as exc:
         problem = KeyProblem(file.name, exc.problem, exc.fix)
         return FileVerdict(file, last.key if last else None, problem)
@@ -152,8 +167,8 @@ def _judge(
 def _parse(
     file: KeyContent, last: FileVerdict | None, passphrase: str | None
 ) -> SigningKey | MacKey:
-    if file.content is None:
-        raise KeyRefused(*(file.refusal or ("it cannot be read", "remove it")))
+    if file.refusal is not None:
+        raise KeyRefused(*file.refusal)
     if (
         last is not None
         and last.key is not None
@@ -171,19 +186,24 @@ def _parse(
         secret = SecretBytes(file.content)
         return MacKey(mac_key_id(secret), file.activation, secret)
     key = pem.load(file.content, passphrase=passphrase)
-    if isinstance(key, RSAPrivateKey):
-        public = key.public_key()
-        return SigningKey(thumbprint(public), file.activation, public, key)
-    return SigningKey(thumbprint(key), file.activation, key, None)
+    private = key if isinstance(key, RSAPrivateKey) else None
+    public = key.public_key() if isinstance(key, RSAPrivateKey) else key
+    return SigningKey(thumbprint(public), file.activation, public, private)
 
 
-def _exposure(path: Path, file: KeyContent, *, strict: bool) -> KeyProblem | None:
+def _others(
+    path: Path, file: KeyContent, key: SigningKey | MacKey, *, strict: bool
+) -> KeyProblem | None:
     """
-    A warning if others could read a private file; repaired where we own it (CONTRACT §4).
+    A warning of others who could read a private file, or have written a public one.
+
+    A private file that is ours is repaired (CONTRACT §4).
 
     Raises:
-        KeyRefused: Others still can, and `strict` forbids it.
+        KeyRefused: They still can, and `strict` forbids it.
     """
+    if isinstance(key, SigningKey) and key.private_key is None:
+        return _objection(file, planted(file.name, file.mode, file.owner), strict=strict)
     found = exposed(file)
     if found is not None and repair(path, file):
         return KeyProblem(
@@ -212,19 +232,6 @@ def _objection(
     if strict:
         raise KeyRefused(*found)
     return KeyProblem(file.name, *found, refused=False)
-
-
-def _planted_directory(path: Path, *, strict: bool) -> tuple[KeyProblem, ...]:
-    found = planted_directory(path)
-    return (KeyProblem(".", *found, refused=strict),) if found else ()
-
-
-def _kept(
-    before: Mapping[str, FileVerdict], files: tuple[KeyContent, ...]
-) -> dict[str, FileVerdict]:
-    """The last verdicts on files that are still there."""
-    present = {file.name for file in files}
-    return {name: verdict for name, verdict in before.items() if name in present}
 
 
 def _without_newer_public_halves(
@@ -264,7 +271,3 @@ def _problem(verdict: FileVerdict) -> KeyProblem | None:
             "remove one of the two; the earlier one is used",
         )
     return verdict.problem
-
-
-def _key_name(key: SigningKey | MacKey) -> str | bytes:
-    return key.kid if isinstance(key, SigningKey) else key.key_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,9 +11,7 @@ from authsvc.keys import pem
 from authsvc.keys.inventory import ListedKey, State, take_inventory
 from authsvc.keys.key_files import KeyDirectoryError, KeyKind, file_name
 from authsvc.keys.key_writer import leftovers, replace, writing
-from authsvc.keys.refresh_tokens import KEY_LENGTH, mac_key_id
-from authsvc.keys.rotation import Added, create_at
-from authsvc_client.tokens.jwk import thumbprint
+from authsvc.keys.rotation import Added, NewKey, create_at, generate
 
 MIN_PREFIX = 6  # characters of a key id that are enough to name it, if no other begins so
 
@@ -82,16 +79,15 @@ def revoke(
         doomed = _find(path, inventory.keys, identifier)
         files = [entry.file for entry in doomed]
         key = next((entry for entry in doomed if entry.state is not State.REFUSED), None)
-        state = key.state if key else None
         successor = waiting = None
-        if state is State.SIGNING:
-            waiting = _waiting(inventory.keys)
-            heir = _read(path, waiting) if waiting else _signing_heir(passphrase, bits)
-            successor = _succeed(path, KeyKind.SIGNING, heir, now, files)
-        elif state is State.SEALING:
-            secret = secrets.token_bytes(KEY_LENGTH)
-            heir = _Heir(mac_key_id(secret).hex(), secret)
-            successor = _succeed(path, KeyKind.MAC, heir, now, files)
+        if key is not None and key.state in {State.SIGNING, State.SEALING}:
+            waiting = _waiting(inventory.keys) if key.state is State.SIGNING else None
+            heir = (
+                NewKey(waiting.kind, waiting.key_id or "", (path / waiting.file).read_bytes())
+                if waiting
+                else generate(key.kind, passphrase=passphrase, bits=bits)
+            )
+            successor = _succeed(path, heir, now, files)
         # From here on the successor is in force: whoever reads now may do without the rest.
         if key is not None and key.kind is KeyKind.SIGNING and key.key_id is not None:
             announce(key.key_id)
@@ -167,14 +163,6 @@ def _names(identifier: str, key_id: str) -> bool:
     return key_id == identifier or (len(identifier) >= MIN_PREFIX and key_id.startswith(identifier))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Heir:
-    """The content of a successor's file."""
-
-    key_id: str
-    content: bytes
-
-
 def _waiting(listed: tuple[ListedKey, ...]) -> ListedKey | None:
     """The key that would sign next."""
     candidates = (
@@ -185,25 +173,15 @@ def _waiting(listed: tuple[ListedKey, ...]) -> ListedKey | None:
     return next(candidates, None)
 
 
-def _read(path: Path, waiting: ListedKey) -> _Heir:
-    return _Heir(waiting.key_id or "", (path / waiting.file).read_bytes())
-
-
-def _signing_heir(passphrase: str | None, bits: int) -> _Heir:
-    key = pem.generate(bits)
-    return _Heir(thumbprint(key.public_key()), pem.private_pem(key, passphrase=passphrase))
-
-
-def _succeed(path: Path, kind: KeyKind, heir: _Heir, now: datetime, doomed: list[str]) -> Added:
+def _succeed(path: Path, heir: NewKey, now: datetime, doomed: list[str]) -> Added:
     """
     Let another key work from this second on, before the leaked one goes.
 
     A leaked key that is itself of this second gives up its name, so that there is no second
     without a key. While a waiting key has two names, readers use the earlier.
     """
-    name, activation = file_name(kind, now), now.replace(microsecond=0)
-    if name in doomed:
-        replace(path / name, heir.content)
-    else:
-        name, activation = create_at(path, kind, heir.content, activation=now)
-    return Added(name, kind, heir.key_id, activation)
+    name = file_name(heir.kind, now)
+    if name not in doomed:
+        return create_at(path, heir, activation=now)
+    replace(path / name, heir.content)
+    return Added(name, heir.kind, heir.key_id, now.replace(microsecond=0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -35,6 +35,15 @@ class Added:
     activation: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that has no file yet; `content` is that of the file to come."""
+
+    kind: KeyKind
+    key_id: str
+    content: bytes = field(repr=False)
+
+
 def create_first_keys(
     path: Path, now: datetime, *, passphrase: str | None = None, bits: int = pem.MIN_BITS
 ) -> tuple[Added, ...]:
@@ -54,7 +63,7 @@ def create_first_keys(
     with writing(path):
         present = {parsed[0] for entry in path.iterdir() if (parsed := parse_name(entry.name))}
         return tuple(
-            _add(path, kind, activation=now, passphrase=passphrase, bits=bits)
+            create_at(path, generate(kind, passphrase=passphrase, bits=bits), activation=now)
             for kind in (KeyKind.SIGNING, KeyKind.MAC)
             if kind not in present
         )
@@ -81,8 +90,7 @@ def add(
     """
     activation = activation or now + DEFAULT_LEAD
     _check_lead(activation, now)
-    with writing(path):
-        return _add(path, kind, activation=activation, passphrase=passphrase, bits=bits)
+    return add_now(path, kind, now=activation, passphrase=passphrase, bits=bits)
 
 
 def add_now(
@@ -102,7 +110,7 @@ def add_now(
         KeyDirectoryError: The directory cannot be written.
     """
     with writing(path):
-        return _add(path, kind, activation=now, passphrase=passphrase, bits=bits)
+        return create_at(path, generate(kind, passphrase=passphrase, bits=bits), activation=now)
 
 
 def import_key(
@@ -137,46 +145,41 @@ def import_key(
     if activation != now:
         _check_lead(activation, now)
     with writing(path):
-        kid = thumbprint(key.public_key())
+        new = _signing_key(key, passphrase)
         reading = read(path, now=now, passphrase=passphrase, strict_modes=False)
         for name, present in reading.signing_keys.items():
-            if present.kid == kid:
+            if present.kid == new.key_id:
                 raise KeyDirectoryError(f"the key exists already, as {name}; nothing to do")
-        return create_signing_key(path, key, activation=activation, passphrase=passphrase)
+        return create_at(path, new, activation=activation)
 
 
-def create_signing_key(
-    path: Path, key: RSAPrivateKey, *, activation: datetime, passphrase: str | None
-) -> Added:
-    """Write a signing key under a free name; only within `writing`."""
-    content = pem.private_pem(key, passphrase=passphrase)
-    name, activation = create_at(path, KeyKind.SIGNING, content, activation=activation)
-    return Added(name, KeyKind.SIGNING, thumbprint(key.public_key()), activation)
+def generate(kind: KeyKind, *, passphrase: str | None = None, bits: int = pem.MIN_BITS) -> NewKey:
+    """
+    Make a key.
 
-
-def create_mac_key(path: Path, *, activation: datetime) -> Added:
-    """Write a MAC key under a free name; only within `writing`."""
+    Args:
+        passphrase, bits: Of a signing key.
+    """
+    if kind is KeyKind.SIGNING:
+        return _signing_key(pem.generate(bits), passphrase)
     secret = secrets.token_bytes(KEY_LENGTH)
-    name, activation = create_at(path, KeyKind.MAC, secret, activation=activation)
-    return Added(name, KeyKind.MAC, mac_key_id(secret).hex(), activation)
+    return NewKey(kind, mac_key_id(secret).hex(), secret)
 
 
-def create_at(
-    path: Path, kind: KeyKind, content: bytes, *, activation: datetime
-) -> tuple[str, datetime]:
-    """
-    Create a key file; if its second is taken, with one of the next. Only within `writing`.
-
-    Returns:
-        Name and activation.
-    """
+def create_at(path: Path, key: NewKey, *, activation: datetime) -> Added:
+    """Create a key file; if its second is taken, with one of the next. Only within `writing`."""
     activation = activation.replace(microsecond=0)
     for _ in range(60):
-        name = file_name(kind, activation)
-        if create(path / name, content):
-            return name, activation
+        name = file_name(key.kind, activation)
+        if create(path / name, key.content):
+            return Added(name, key.kind, key.key_id, activation)
         activation += SECOND
     raise KeyDirectoryError(f"{path}: {name} and the minute before it are taken; repeat later")
+
+
+def _signing_key(key: RSAPrivateKey, passphrase: str | None) -> NewKey:
+    content = pem.private_pem(key, passphrase=passphrase)
+    return NewKey(KeyKind.SIGNING, thumbprint(key.public_key()), content)
 
 
 def _check_lead(activation: datetime, now: datetime) -> None:
@@ -186,13 +189,3 @@ def _check_lead(activation: datetime, now: datetime) -> None:
             "since verifiers and other replicas keep what they have read that long; choose a "
             "later time, or use --now in an emergency"
         )
-
-
-def _add(
-    path: Path, kind: KeyKind, *, activation: datetime, passphrase: str | None, bits: int
-) -> Added:
-    if kind is KeyKind.MAC:
-        return create_mac_key(path, activation=activation)
-    return create_signing_key(
-        path, pem.generate(bits), activation=activation, passphrase=passphrase
-    )

@@ -16,11 +16,11 @@ from authsvc.keys.inventory import ListedKey, State
 from authsvc.keys.key_files import KeyDirectoryError, KeyKind, on_read_only_mount
 from authsvc.keys.reading import Reading, read
 from authsvc.settings import Settings
+from authsvc_client.private_file import OTHERS_WRITE
 
 # Nothing forces a rotation; a key that nobody remembers how to replace is the risk.
 OLD, VERY_OLD = timedelta(days=180), timedelta(days=730)
 REPAIR = "repair the refused files below first; a new key would end what theirs began"
-OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
@@ -44,11 +44,10 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     yield from _sealing(inventory.keys)
     refused = _refused(settings, now) if settings.production else []
     yield from refused
-    for problem in inventory.problems:
-        if problem.refused and not refused:
-            yield warning("KEY-005", f"{problem.file}: {problem.problem}", problem.fix)
-        elif not problem.refused:
-            yield warning("KEY-006", f"{problem.file}: {problem.problem}", problem.fix)
+    for problem in inventory.reading.problems:
+        if not (problem.refused and refused):
+            code = "KEY-005" if problem.refused else "KEY-006"
+            yield warning(code, f"{problem.file}: {problem.problem}", problem.fix)
     verdicts = inventory.reading.verdicts.values()
     yield from _writers(path, linked=any(verdict.file.lax_folder for verdict in verdicts))
     if settings.keys_passphrase:
@@ -110,7 +109,7 @@ def _encryption(reading: Reading) -> Finding:
     plain = [
         name
         for name, verdict in reading.verdicts.items()
-        if verdict.file.kind is KeyKind.SIGNING and pem.is_plain(verdict.file.content or b"")
+        if verdict.file.kind is KeyKind.SIGNING and pem.is_plain(verdict.file.content)
     ]
     if plain:
         return warning(
@@ -144,7 +143,7 @@ def _writers(path: Path, *, linked: bool) -> Iterator[Finding]:
     Args:
         linked: A link leads where others can write; the finding on the file has said so.
     """
-    if not hasattr(os, "geteuid") or on_read_only_mount(path):
+    if on_read_only_mount(path):
         return
     found = path.stat()
     if found.st_mode & OTHERS_WRITE:

@@ -78,7 +78,7 @@ async def post(request: Request) -> JSONResponse:
     """
     service = service_of(request)
     with login_total.refusals():
-        service.hasher.refuse_if_full()  # before anything that costs: a flood is refused here
+        service.hasher.queue.refuse_if_full()  # before anything that costs: a flood is refused here
     members = await read_object(request, optional=False)
     body = read_body(Login, members or {})
     cookies = our_cookies(request)

@@ -113,7 +113,7 @@ async def get(request: Request) -> Response:
     assertion = (
         ""
         if query.upstream is None
-        else service.assertions.sign(identity.claims, upstream=query.upstream, now=now)
+        else service.issuer.identity_assertion(identity.claims, upstream=query.upstream, now=now)
     )
     # A name that got past our rules, by SQL for instance, could break out of the header.
     roles = sorted(role for role in identity.claims.roles if ROLE_NAME.fullmatch(role))

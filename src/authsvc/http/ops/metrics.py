@@ -21,9 +21,9 @@ def record(service: Service) -> None:
     in_use, connections = service.db.hot_pool_size
     metrics.pool_in_use.set(in_use)
     metrics.pool_connections.set(connections)
-    metrics.password_queued.set(service.hasher.queued)
-    metrics.password_running.set(service.hasher.running)
-    metrics.password_longest.set(service.hasher.longest_seconds)
+    metrics.password_queued.set(service.hasher.queue.queued)
+    metrics.password_running.set(service.hasher.queue.running)
+    metrics.password_longest.set(service.hasher.queue.longest_seconds)
     metrics.revocations.set(len(service.revocations))
     age = service.revocations.age
     metrics.revocations_age.set(math.nan if age is None else age.total_seconds())

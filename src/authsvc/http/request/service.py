@@ -14,7 +14,6 @@ from authsvc.flows.follow_revocations import FollowedRevocations
 from authsvc.flows.runtime import Runtime
 from authsvc.http.request.cookies import Cookies
 from authsvc.http.request.csrf import Origins
-from authsvc.keys.assertion_signer import AssertionSigner
 from authsvc.remote.client_jwks import RemoteKeys
 from authsvc.settings import Settings
 from authsvc_client.clock import Clock
@@ -29,7 +28,6 @@ class Service(Runtime):
     cookies: Cookies
     origins: Origins
     remote_keys: RemoteKeys
-    assertions: AssertionSigner
     clock: Clock
 
 

@@ -8,9 +8,9 @@ from typing import Optional
 
 import httpx
 
+from authsvc_client.https import check_url
 from authsvc_client.session.session import NativeSession
 from authsvc_client.tokens.secret import Secret
-from authsvc_client.verifier.transfer import check_url
 
 PORTS = {"https": 443, "http": 80}
 Origin = tuple[str, str, Optional[int]]

@@ -13,13 +13,13 @@ import secrets
 import ssl
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from ipaddress import ip_address
 from typing import Any
 
 import httpx
 
 from authsvc_client.clock import Clock, SystemClock
+from authsvc_client.https import UNREACHABLE, Transfer, check_url, why_unreachable
 from authsvc_client.session.errors import (
     AuthsvcUnavailable,
     LoginRefused,
@@ -31,8 +31,6 @@ from authsvc_client.session.errors import (
 from authsvc_client.session.stores import SessionStore, StoredSession
 from authsvc_client.tokens import json_object
 from authsvc_client.tokens.secret import Secret
-from authsvc_client.verifier.environment_proxy import through_proxy
-from authsvc_client.verifier.transfer import authorities, check_url
 
 # The share of its life after which an access token is renewed.
 RENEW_AFTER = 0.8
@@ -74,8 +72,7 @@ class NativeSession:
         self.issuer = check_url(issuer, "issuer").rstrip("/")
         self._store = store
         self._patience = patience
-        self._timeout = timeout.total_seconds()
-        self._ssl_context = ssl_context
+        self._transfer = Transfer(timeout=timeout, ssl_context=ssl_context)
         self._clock = clock or SystemClock()
         self._stored: StoredSession | None = None
         self._quiet_until: datetime | None = None
@@ -102,7 +99,10 @@ class NativeSession:
         if client_address is not None:
             headers = {"X-Forwarded-For": str(ip_address(client_address))}
         with self._store.lock():
-            before = self._load_for_replacement()
+            try:
+                before = self._load()
+            except StoreDamaged:
+                before = None
             body = {"email": email, "password": password, "delivery": "native"}
             now = self._clock.now()
             answer = self._post("/auth/login", body, headers)
@@ -285,12 +285,10 @@ class NativeSession:
         """One request; None if no answer came."""
         self._why = ""
         try:
-            with httpx.Client(verify=self._trust, timeout=self._timeout) as client:
+            with self._transfer.client() as client:
                 return client.post(f"{self.issuer}{path}", json=body, headers=headers)
-        # Beside what happens on the way: a proxy or certificates that the environment names
-        # and that cannot be used.
-        except (httpx.TransportError, httpx.InvalidURL, OSError, ImportError, ValueError) as exc:
-            self._why = f"{through_proxy(self.issuer)}: {str(exc) or type(exc).__name__}"
+        except UNREACHABLE as exc:
+            self._why = why_unreachable(self.issuer, exc)
             return None
 
     def _load(self) -> StoredSession | None:
@@ -299,13 +297,6 @@ class NativeSession:
             raise StoreDamaged(f"the store holds a session of {stored.issuer}")
         return stored
 
-    def _load_for_replacement(self) -> StoredSession | None:
-        """The stored session before a login, which replaces it."""
-        try:
-            return self._load()
-        except StoreDamaged:
-            return None
-
     def _keep(self, session: StoredSession) -> None:
         self._store.save(session)
         self._stored, self._quiet_until, self._just_started = session, None, False
@@ -313,11 +304,6 @@ class NativeSession:
     def _forget(self) -> None:
         self._store.clear()
         self._stored = None
-
-    @cached_property
-    def _trust(self) -> ssl.SSLContext:
-        """Made once: reading the authorities takes 20 ms."""
-        return self._ssl_context or authorities()
 
 
 def _refused(answer: httpx.Response, kind: type[RequestRefused]) -> RequestRefused:

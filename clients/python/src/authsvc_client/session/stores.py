@@ -13,11 +13,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
+from authsvc_client import private_file
+from authsvc_client.private_file import NotPrivate
 from authsvc_client.session.errors import StoreDamaged
 from authsvc_client.tokens import json_object
 from authsvc_client.tokens.secret import Secret
-from authsvc_client.verifier import private_file
-from authsvc_client.verifier.private_file import NotPrivate
 
 MAX_BYTES = 65_536
 FORMAT = 1

@@ -71,7 +71,7 @@ def read_claims(payload: Mapping[str, object], *, kid: str) -> AccessTokenClaims
         roles=claim_texts(payload, "roles"),
         auth_time=claim_moment(payload, "auth_time") if "auth_time" in payload else None,
         amr=claim_texts(payload, "amr"),
-        ver=_version(payload["ver"]) if "ver" in payload else None,
+        ver=_integer(payload["ver"], 1, LATEST_VER) if "ver" in payload else None,
         kid=kid,
     )
 
@@ -102,11 +102,7 @@ def claim_texts(payload: Mapping[str, object], name: str) -> tuple[str, ...]:
 
 def claim_moment(payload: Mapping[str, object], name: str) -> datetime:
     """A NumericDate that must be there; ours are whole seconds (RFC 7519 §2)."""
-    value = payload.get(name)
-    # A bool is an int in Python, so it is named here.
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LATEST:
-        raise BadClaims
-    return moment(value)
+    return moment(_integer(payload.get(name), 0, LATEST))
 
 
 def claim_uuid(payload: Mapping[str, object], name: str) -> UUID:
@@ -126,8 +122,8 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def _version(value: object) -> int:
-    """A version of claims: a number from 1 on."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LATEST_VER:
+def _integer(value: object, least: int, most: int) -> int:
+    """A bool is an int in Python, so it is named here."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise BadClaims
     return value

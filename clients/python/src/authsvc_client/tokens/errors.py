@@ -19,7 +19,7 @@ import json
 from http import HTTPStatus
 from typing import ClassVar
 
-REALM = "authsvc"
+CHALLENGE = 'Bearer realm="authsvc"'
 PROBLEM_JSON = "application/problem+json"
 
 
@@ -41,13 +41,11 @@ class AccessRefused(Exception):  # noqa: N818 - a refusal is an answer, not an e
         super().__init__(detail or self.code)
         self.detail = detail or self.code
 
-    def challenge(self, *, realm: str = REALM) -> str | None:
+    def challenge(self) -> str | None:
         """The value of WWW-Authenticate (RFC 6750 §3); None where no token would help."""
         if self.error is None:
             return None
-        return (
-            f'Bearer realm="{realm}", error="{self.error}", error_description="{self.description}"'
-        )
+        return f'{CHALLENGE}, error="{self.error}", error_description="{self.description}"'
 
     def headers(self) -> dict[str, str]:
         """The headers of the answer."""

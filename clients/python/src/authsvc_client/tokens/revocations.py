@@ -19,6 +19,7 @@ from authsvc_client.tokens.claims import AccessTokenClaims
 LIFE = timedelta(seconds=3600 + 60)
 # `iat` is of the clock of whichever replica signed, a revocation of the database's.
 SKEW = timedelta(seconds=2)
+EVERYONE = b""  # no digest: an entry about all tokens
 DIGEST_BYTES = 16  # of SHA-256: 128 bits, and nobody chooses what is digested
 
 
@@ -118,29 +119,24 @@ class RevocationSet:
         self._least_ver: dict[bytes, tuple[int, datetime]] = {}
         # Remembered for good: keys are few, and a copy of the key set may be a day old.
         self._kids: set[bytes] = set()
-        self._issued_before: tuple[datetime, datetime] | None = None
-        self._clients: dict[bytes, tuple[datetime, datetime]] = {}
+        # By client; of all tokens under EVERYONE: issued before which moment, and until when.
+        self._issued_before: dict[bytes, tuple[datetime, datetime]] = {}
 
     def clear(self) -> None:
         """Forget everything but the keys."""
-        self._until, self._least_ver, self._clients = {}, {}, {}
-        self._issued_before = None
+        self._until, self._least_ver, self._issued_before = {}, {}, {}
 
     def __len__(self) -> int:
         """How many entries it holds."""
-        single = self._issued_before is not None
-        clients = len(self._clients) + single
-        return len(self._until) + len(self._least_ver) + len(self._kids) + clients
+        of_many = len(self._least_ver) + len(self._issued_before)
+        return len(self._until) + len(self._kids) + of_many
 
     def add(self, entry: Entry) -> None:
         """Add an entry; one that is there already lives until the later of its ends."""
-        name, until = entry.digest or b"", entry.expires_at
+        name, until = entry.digest or EVERYONE, entry.expires_at
         if entry.issued_before is not None:
-            latest = (entry.issued_before, until)
-            if entry.kind is Kind.CLIENT:
-                self._clients[name] = _later(self._clients.get(name), latest)
-            else:
-                self._issued_before = _later(self._issued_before, latest)
+            before, kept = self._issued_before.get(name, (entry.issued_before, until))
+            self._issued_before[name] = (max(before, entry.issued_before), max(kept, until))
         elif entry.kind is Kind.KID:
             self._kids.add(name)
         elif entry.kind is Kind.VER:
@@ -152,15 +148,14 @@ class RevocationSet:
 
     def forget(self, entry: Entry) -> None:
         """Forget a session or a token, since another entry contains it."""
-        self._until.pop((entry.kind, entry.digest or b""), None)
+        self._until.pop((entry.kind, entry.digest or EVERYONE), None)
 
     def prune(self, now: datetime) -> None:
         """Forget what has expired."""
         self._until = {key: until for key, until in self._until.items() if until > now}
         self._least_ver = {k: found for k, found in self._least_ver.items() if found[1] > now}
-        self._clients = {k: found for k, found in self._clients.items() if found[1] > now}
-        if self._issued_before is not None and self._issued_before[1] <= now:
-            self._issued_before = None
+        before = self._issued_before.items()
+        self._issued_before = {k: found for k, found in before if found[1] > now}
 
     def names_key(self, kid: str) -> bool:
         """Whether a signing key was revoked."""
@@ -168,15 +163,13 @@ class RevocationSet:
 
     def standing(self, claims: AccessTokenClaims) -> Standing:
         """What is known of an otherwise valid token; the worst of it."""
-        before = self._issued_before
-        if before is not None and claims.iat < before[0]:
-            return Standing.REVOKED
         if self.names_key(claims.kid):
             return Standing.REVOKED
-        if self._clients:
-            of_client = self._clients.get(digest(claims.client_id))
-            if of_client is not None and claims.iat < of_client[0]:
-                return Standing.REVOKED
+        if self._issued_before:
+            for name in (EVERYONE, digest(claims.client_id)):
+                before = self._issued_before.get(name)
+                if before is not None and claims.iat < before[0]:
+                    return Standing.REVOKED
         if self._until and (
             (claims.sid is not None and (Kind.SID, digest(str(claims.sid))) in self._until)
             or (Kind.JTI, digest(claims.jti)) in self._until
@@ -188,10 +181,3 @@ class RevocationSet:
             if least is not None and (claims.ver or 0) < least[0]:
                 return Standing.STALE_CLAIMS
         return Standing.GOOD
-
-
-def _later(
-    known: tuple[datetime, datetime] | None, other: tuple[datetime, datetime]
-) -> tuple[datetime, datetime]:
-    """The later moment, until the later end."""
-    return other if known is None else (max(known[0], other[0]), max(known[1], other[1]))

@@ -16,14 +16,9 @@ from typing import Any
 
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import PROBLEM_JSON, AccessRefused
-from authsvc_client.verifier.authorization import check_roles, check_scope, role_names, scope_tokens
+from authsvc_client.verifier.authorization import roles_check, scope_check
 from authsvc_client.verifier.cookie_sessions import CookieSessions
-from authsvc_client.verifier.credentials import (
-    READING_METHODS,
-    Headers,
-    presented,
-    presented_by_websocket,
-)
+from authsvc_client.verifier.credentials import Headers, presented, presented_by_websocket
 from authsvc_client.verifier.token_verifier import TokenVerifier
 
 log = logging.getLogger("authsvc_client.verifier")
@@ -70,8 +65,8 @@ class AccessTokenMiddleware:
         self.verifier = verifier
         self._cookies = cookies
         self._public = frozenset(public)
-        self._roles = role_names(tuple(roles)) if roles else ()
-        self._scope = scope_tokens(tuple(scope)) if scope else ()
+        self._checks = [roles_check(roles)] if roles else []
+        self._checks += [scope_check(scope)] if scope else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its claims, or answer it with no."""
@@ -82,26 +77,25 @@ class AccessTokenMiddleware:
             claims = await self._claims(scope)
         except AccessRefused as refusal:
             log.info("access refused: %s (%s)", refusal.code, refusal.detail)
-            await (_close if scope["type"] == "websocket" else _answer)(refusal, scope, send)
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            else:
+                await _answer(refusal, scope, send)
             return
         await self._app({**scope, CLAIMS: claims}, receive, send)
 
     async def _claims(self, scope: Scope) -> AccessTokenClaims:
         headers = _headers(scope)
-        handshake = scope["type"] == "websocket"
-        find = presented_by_websocket if handshake else presented
-        found = find(headers, self._cookies)
-        by_cookie = found.by_cookie and (handshake or scope["method"] not in READING_METHODS)
-        writes = self._cookies if by_cookie else None
-        if writes is not None:
-            writes.check_page(headers, must_tell=handshake)
-        claims = await self.verifier.verify(found.token)
-        if writes is not None and not handshake:
-            writes.check_csrf_token(headers)
-        if self._roles:
-            check_roles(claims, self._roles)
-        if self._scope:
-            check_scope(claims, self._scope)
+        if scope["type"] == "websocket":
+            token = presented_by_websocket(headers, self._cookies)
+            claims = await self.verifier.verify(token)
+        else:
+            found = presented(headers, self._cookies, method=scope["method"])
+            claims = await self.verifier.verify(found.token)
+            if found.writes is not None:
+                found.writes.check_csrf_token(headers)
+        for check in self._checks:
+            check(claims)
         return claims
 
 
@@ -141,8 +135,3 @@ async def _answer(refusal: AccessRefused, scope: Scope, send: Send) -> None:
     )
     content = b"" if scope["method"] == "HEAD" else body
     await send({"type": "http.response.body", "body": content})
-
-
-async def _close(refusal: AccessRefused, scope: Scope, send: Send) -> None:
-    del refusal, scope
-    await send({"type": "websocket.close", "code": POLICY_VIOLATION})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from authsvc_client.tokens.claims import ROLE_NAME, AccessTokenClaims
 from authsvc_client.verifier.errors import InsufficientScope
 
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)
+Check = Callable[[AccessTokenClaims], None]
 
 
 def check_roles(claims: AccessTokenClaims, roles: tuple[str, ...]) -> None:
@@ -43,25 +46,25 @@ def check_user(claims: AccessTokenClaims) -> None:
         raise InsufficientScope("not a user's token")
 
 
-def role_names(roles: tuple[str, ...]) -> tuple[str, ...]:
+def roles_check(roles: Sequence[str]) -> Check:
     """
-    The names as they may stand in a token.
+    `check_roles` with these.
 
     Raises:
         ValueError: There is none, or one that no token can have: a programming error.
     """
     if not roles or not all(ROLE_NAME.fullmatch(role) for role in roles):
         raise ValueError("name at least one role, of the characters A-Z a-z 0-9 _ . : and -")
-    return roles
+    return partial(check_roles, roles=tuple(roles))
 
 
-def scope_tokens(scope: tuple[str, ...]) -> tuple[str, ...]:
+def scope_check(scope: Sequence[str]) -> Check:
     """
-    The tokens as they may stand in a token.
+    `check_scope` with these scope tokens.
 
     Raises:
-        ValueError: There is none, or one that no scope can have: a programming error.
+        ValueError: There is none, or one that no token can have: a programming error.
     """
     if not scope or not all(SCOPE_TOKEN.fullmatch(token) for token in scope):
         raise ValueError("name at least one scope, each as an argument of its own, without spaces")
-    return scope
+    return partial(check_scope, scope=tuple(scope))

@@ -25,14 +25,15 @@ class Presented:
     What a request carries.
 
     Args:
-        by_cookie: A browser added it by itself, so that a write must prove its origin.
+        writes: With whom to check its CSRF token, once the access token is verified; None unless
+            it is a write by a cookie, which a browser added by itself.
     """
 
     token: Secret
-    by_cookie: bool
+    writes: CookieSessions | None = None
 
 
-def presented(headers: Headers, cookies: CookieSessions | None) -> Presented:
+def presented(headers: Headers, cookies: CookieSessions | None, *, method: str) -> Presented:
     """
     The token of `Authorization: Bearer …`; without that header, of the access cookie.
 
@@ -44,17 +45,19 @@ def presented(headers: Headers, cookies: CookieSessions | None) -> Presented:
     Raises:
         MissingToken: There is none.
         InvalidRequest: The header or the cookie comes twice, or the header holds no token.
+        CsrfRefused: It is a write by cookie from a foreign page.
     """
     token = _authorization(headers)
     if token is not None:
-        return Presented(token, by_cookie=False)
-    cookie = None if cookies is None else cookies.access_token(headers("cookie"))
-    if cookie is None:
-        raise MissingToken("not a bearer token" if headers("authorization") else "no credential")
-    return Presented(cookie, by_cookie=True)
+        return Presented(token)
+    cookie, cookies = _cookie(headers, cookies)
+    if method in READING_METHODS:
+        return Presented(cookie)
+    cookies.check_page(headers)
+    return Presented(cookie, cookies)
 
 
-def presented_by_websocket(headers: Headers, cookies: CookieSessions | None) -> Presented:
+def presented_by_websocket(headers: Headers, cookies: CookieSessions | None) -> Secret:
     """
     The token of a handshake (RFC 6455 §4.1): as of a request, or among the subprotocols.
 
@@ -64,13 +67,27 @@ def presented_by_websocket(headers: Headers, cookies: CookieSessions | None) -> 
     Raises:
         MissingToken: There is none.
         InvalidRequest: There are two, or `bearer` without a token behind it.
+        CsrfRefused: It comes by cookie, and not provably from a page of this application.
     """
     offered = _subprotocol(headers("sec-websocket-protocol"))
-    if offered is None:
-        return presented(headers, cookies)
-    if _authorization(headers) is not None:
+    token = _authorization(headers)
+    if offered is not None and token is not None:
         raise InvalidRequest("authorization and subprotocol")
-    return Presented(offered, by_cookie=False)
+    found = offered or token
+    if found is not None:
+        return found
+    cookie, cookies = _cookie(headers, cookies)
+    # It cannot bring the CSRF token, and every browser sends it with its page's origin.
+    cookies.check_page(headers, must_tell=True)
+    return cookie
+
+
+def _cookie(headers: Headers, cookies: CookieSessions | None) -> tuple[Secret, CookieSessions]:
+    """The token of the access cookie, and who reads cookies here."""
+    token = None if cookies is None else cookies.access_token(headers("cookie"))
+    if token is None or cookies is None:
+        raise MissingToken("not a bearer token" if headers("authorization") else "no credential")
+    return token, cookies
 
 
 def _authorization(headers: Headers) -> Secret | None:

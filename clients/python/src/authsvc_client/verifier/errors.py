@@ -17,7 +17,7 @@ import math
 from datetime import timedelta
 from http import HTTPStatus
 
-from authsvc_client.tokens.errors import REALM, AccessRefused
+from authsvc_client.tokens.errors import CHALLENGE, AccessRefused
 
 
 class MissingToken(AccessRefused):
@@ -27,9 +27,9 @@ class MissingToken(AccessRefused):
     code = "unauthenticated"
     description = "The request needs an access token."
 
-    def challenge(self, *, realm: str = REALM) -> str:
+    def challenge(self) -> str:
         """No error code for a request that presented nothing (RFC 6750 §3.1)."""
-        return f'Bearer realm="{realm}"'
+        return CHALLENGE
 
 
 class InvalidRequest(AccessRefused):
@@ -58,9 +58,9 @@ class InsufficientScope(AccessRefused):
         super().__init__(detail)
         self.scope = scope
 
-    def challenge(self, *, realm: str = REALM) -> str | None:
+    def challenge(self) -> str | None:
         """With the scope that would be needed."""
-        value = super().challenge(realm=realm)
+        value = super().challenge()
         return f'{value}, scope="{" ".join(self.scope)}"' if self.scope else value
 
 

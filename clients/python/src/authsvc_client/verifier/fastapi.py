@@ -19,6 +19,7 @@ WebSockets as well: a refusal closes one with 1008 before it is accepted.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Annotated
@@ -30,15 +31,9 @@ from fastapi.security import HTTPBearer
 
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import AccessRefused
-from authsvc_client.verifier.authorization import (
-    check_roles,
-    check_scope,
-    check_user,
-    role_names,
-    scope_tokens,
-)
+from authsvc_client.verifier.authorization import Check, check_user, roles_check, scope_check
 from authsvc_client.verifier.cookie_sessions import CookieSessions
-from authsvc_client.verifier.credentials import READING_METHODS, presented, presented_by_websocket
+from authsvc_client.verifier.credentials import presented, presented_by_websocket
 from authsvc_client.verifier.token_verifier import TokenVerifier
 
 log = logging.getLogger("authsvc_client.verifier")
@@ -91,53 +86,48 @@ async def current_caller(
     protection = getattr(connection.app.state, "authsvc", None)
     if not isinstance(protection, Protection):
         raise RuntimeError("call authsvc_client.verifier.fastapi.protect(app, verifier) first")  # noqa: TRY004 - a missing call
+    headers, cookies = connection.headers.getlist, protection.cookies
+    verifier = protection.verifier
     try:
-        if isinstance(connection, Request):
-            return await _of_request(connection, protection)
-        return await _of_handshake(connection, protection)
+        if not isinstance(connection, Request):
+            return await verifier.verify(presented_by_websocket(headers, cookies))
+        found = presented(headers, cookies, method=connection.method)
+        claims = await verifier.verify(found.token)
+        if found.writes is not None:
+            # Last, so that a stranger's form is not even parsed.
+            form_token = await _form_token(connection)
+            found.writes.check_csrf_token(headers, form_token=form_token)
     except AccessRefused as refusal:
         raise _exception(refusal, connection) from None
-
-
-async def _of_request(request: Request, protection: Protection) -> AccessTokenClaims:
-    headers, cookies = request.headers.getlist, protection.cookies
-    found = presented(headers, cookies)
-    writes = cookies if found.by_cookie and request.method not in READING_METHODS else None
-    if writes is not None:
-        writes.check_page(headers)
-    claims = await protection.verifier.verify(found.token)
-    if writes is not None:
-        # Last, so that a stranger's form is not even parsed.
-        writes.check_csrf_token(headers, form_token=await _form_token(request))
     return claims
-
-
-async def _of_handshake(socket: HTTPConnection, protection: Protection) -> AccessTokenClaims:
-    headers, cookies = socket.headers.getlist, protection.cookies
-    found = presented_by_websocket(headers, cookies)
-    if found.by_cookie and cookies is not None:
-        # It cannot bring the CSRF token, and every browser sends it with its page's origin.
-        cookies.check_page(headers, must_tell=True)
-    return await protection.verifier.verify(found.token)
 
 
 CurrentCaller = Annotated[AccessTokenClaims, Depends(current_caller)]
 
 
-async def current_user(caller: CurrentCaller, connection: HTTPConnection) -> AccessTokenClaims:
-    """
-    The claims of a person's access token.
+def _checked(
+    check: Check,
+) -> Callable[[AccessTokenClaims, HTTPConnection], Awaitable[AccessTokenClaims]]:
+    """A dependency: the caller, if the check lets it through."""
 
-    Raises:
-        HTTPException: As `current_caller`; 403 for a service's own token.
-        WebSocketException: The same, before a handshake was accepted.
-    """
-    try:
-        check_user(caller)
-    except AccessRefused as refusal:
-        raise _exception(refusal, connection) from None
-    return caller
+    async def checked(caller: CurrentCaller, connection: HTTPConnection) -> AccessTokenClaims:
+        try:
+            check(caller)
+        except AccessRefused as refusal:
+            raise _exception(refusal, connection) from None
+        return caller
 
+    return checked
+
+
+current_user = _checked(check_user)
+"""
+The claims of a person's access token.
+
+Raises:
+    HTTPException: As `current_caller`; 403 for a service's own token.
+    WebSocketException: The same, before a handshake was accepted.
+"""
 
 CurrentUser = Annotated[AccessTokenClaims, Depends(current_user)]
 
@@ -149,16 +139,7 @@ def require_roles(*roles: str) -> Dependency:
     Raises:
         ValueError: No role is named, or one that no token could have.
     """
-    wanted = role_names(roles)
-
-    async def check(caller: CurrentCaller, connection: HTTPConnection) -> AccessTokenClaims:
-        try:
-            check_roles(caller, wanted)
-        except AccessRefused as refusal:
-            raise _exception(refusal, connection) from None
-        return caller
-
-    dependency: Dependency = Depends(check)
+    dependency: Dependency = Depends(_checked(roles_check(roles)))
     return dependency
 
 
@@ -169,16 +150,7 @@ def require_scope(*scope: str) -> Dependency:
     Raises:
         ValueError: No scope is named, or one that no token could have.
     """
-    wanted = scope_tokens(scope)
-
-    async def check(caller: CurrentCaller, connection: HTTPConnection) -> AccessTokenClaims:
-        try:
-            check_scope(caller, wanted)
-        except AccessRefused as refusal:
-            raise _exception(refusal, connection) from None
-        return caller
-
-    dependency: Dependency = Depends(check)
+    dependency: Dependency = Depends(_checked(scope_check(scope)))
     return dependency
 
 

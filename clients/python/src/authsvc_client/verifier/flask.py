@@ -27,15 +27,9 @@ from flask.typing import ResponseReturnValue
 
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import PROBLEM_JSON, AccessRefused
-from authsvc_client.verifier.authorization import (
-    check_roles,
-    check_scope,
-    check_user,
-    role_names,
-    scope_tokens,
-)
+from authsvc_client.verifier.authorization import Check, check_user, roles_check, scope_check
 from authsvc_client.verifier.cookie_sessions import CookieSessions
-from authsvc_client.verifier.credentials import READING_METHODS, presented
+from authsvc_client.verifier.credentials import presented
 from authsvc_client.verifier.token_verifier import TokenVerifier
 
 log = logging.getLogger("authsvc_client.verifier")
@@ -45,7 +39,6 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     View = Callable[P, Any]
-Check = Callable[[AccessTokenClaims], None]
 
 
 class AccessTokens:
@@ -89,8 +82,8 @@ class AccessTokens:
         Raises:
             ValueError: No role is named, or one that no token could have.
         """
-        wanted = role_names(roles)
-        return lambda view: self._guarded(view, lambda claims: check_roles(claims, wanted))
+        check = roles_check(roles)
+        return lambda view: self._guarded(view, check)
 
     def require_scope(self, *scope: str) -> Callable[[View[P]], Callable[P, ResponseReturnValue]]:
         """
@@ -99,8 +92,8 @@ class AccessTokens:
         Raises:
             ValueError: No scope is named, or one that no token could have.
         """
-        wanted = scope_tokens(scope)
-        return lambda view: self._guarded(view, lambda claims: check_scope(claims, wanted))
+        check = scope_check(scope)
+        return lambda view: self._guarded(view, check)
 
     def _guarded(self, view: View[P], check: Check) -> Callable[P, ResponseReturnValue]:
         @wraps(view)
@@ -126,15 +119,11 @@ class AccessTokens:
         return guarded
 
     def _authenticate(self) -> AccessTokenClaims:
-        found = presented(_header, self._cookies)
-        by_cookie = found.by_cookie and request.method not in READING_METHODS
-        writes = self._cookies if by_cookie else None
-        if writes is not None:
-            writes.check_page(_header)
+        found = presented(_header, self._cookies, method=request.method)
         claims = self.verifier.verify_sync(found.token)
-        if writes is not None:
+        if found.writes is not None:
             # Last, so that a stranger's form is not even parsed.
-            writes.check_csrf_token(_header, form_token=request.form.get("csrf_token"))
+            found.writes.check_csrf_token(_header, form_token=request.form.get("csrf_token"))
         return claims
 
 

@@ -13,18 +13,15 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
-from authsvc_client.clock import Clock, SystemClock
+from authsvc_client.clock import Clock
 from authsvc_client.tokens.access_token import LEEWAY
 from authsvc_client.tokens.identity_assertion import TYP, IdentityClaims, verify_identity_assertion
-from authsvc_client.tokens.jws import Jws, read
+from authsvc_client.tokens.jws import read
 from authsvc_client.verifier.errors import MissingToken
-from authsvc_client.verifier.issuer_keys import IssuerKeys, check_leeway
-from authsvc_client.verifier.token_verifier import TIMEOUT
+from authsvc_client.verifier.issuer_verifier import TIMEOUT, IssuerVerifier, Steps
 
 
-class IdentityAssertionVerifier:
+class IdentityAssertionVerifier(IssuerVerifier):
     """
     Says whether an identity assertion is valid, and whom it speaks of.
 
@@ -32,14 +29,8 @@ class IdentityAssertionVerifier:
     any thread and event loop.
 
     Args:
-        issuer: The exact `iss`, such as ``https://auth.example.com``.
         upstream: The name of this service in the issuer's AUTHSVC_ASSERTION_UPSTREAMS.
-        jwks_uri: Where the keys are; None looks it up in the issuer's metadata (RFC 8414).
-        key_file: As for TokenVerifier.
-        leeway: Between the issuer's clock and ours, both ways; at most 30 s.
-        timeout: For each request to the issuer, as a whole.
-        ssl_context: Whom to trust for https; None: the public authorities.
-        clock: The machine's; tests bring their own.
+        issuer, jwks_uri, key_file, leeway, timeout, ssl_context, clock: As for TokenVerifier.
 
     Raises:
         ValueError: An argument makes no sense; the text says which and why.
@@ -59,19 +50,16 @@ class IdentityAssertionVerifier:
     ) -> None:
         if not upstream:
             raise ValueError("upstream is empty: give the name of this service")
-        check_leeway(leeway)
-        self.issuer = issuer
-        self.upstream = upstream
-        self._leeway = leeway
-        self._clock = clock or SystemClock()
-        self._issuer = IssuerKeys(
+        super().__init__(
             issuer=issuer,
             jwks_uri=jwks_uri,
             key_file=key_file,
+            leeway=leeway,
             timeout=timeout,
             ssl_context=ssl_context,
-            clock=self._clock,
+            clock=clock,
         )
+        self.upstream = upstream
 
     async def verify(self, assertion: str | None) -> IdentityClaims:
         """
@@ -85,8 +73,7 @@ class IdentityAssertionVerifier:
             InvalidToken: It is not valid; the class says why.
             KeysUnavailable: Nobody can say, since authsvc cannot be asked for its keys.
         """
-        jws = _read(assertion)
-        return self._claims(jws, await self._issuer.key(jws.kid))
+        return await self._wait(self._verification(assertion))
 
     def verify_sync(self, assertion: str | None) -> IdentityClaims:
         """
@@ -95,10 +82,13 @@ class IdentityAssertionVerifier:
         Raises:
             MissingToken, InvalidToken, KeysUnavailable: See `verify`.
         """
-        jws = _read(assertion)
-        return self._claims(jws, self._issuer.key_sync(jws.kid))
+        return self._block(self._verification(assertion))
 
-    def _claims(self, jws: Jws, key: RSAPublicKey) -> IdentityClaims:
+    def _verification(self, assertion: str | None) -> Steps[IdentityClaims]:
+        if not assertion:
+            raise MissingToken("no assertion")
+        jws = read(assertion, TYP)
+        key = yield from self._key(jws.kid)
         return verify_identity_assertion(
             jws,
             key,
@@ -107,9 +97,3 @@ class IdentityAssertionVerifier:
             now=self._clock.now(),
             leeway=self._leeway,
         )
-
-
-def _read(assertion: str | None) -> Jws:
-    if not assertion:
-        raise MissingToken("no assertion")
-    return read(assertion, TYP)

@@ -15,22 +15,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock, Thread
-from typing import Optional
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc_client.clock import Clock
+from authsvc_client.https import FetchFailed
 from authsvc_client.tokens.errors import AccessRefused, UnknownKey
 from authsvc_client.verifier.errors import KeysUnavailable
 from authsvc_client.verifier.key_file import KeyFile
-from authsvc_client.verifier.key_set import Keys
-from authsvc_client.verifier.key_source import Fetched
-from authsvc_client.verifier.transfer import FetchFailed
+from authsvc_client.verifier.key_set import KeySet
+from authsvc_client.verifier.key_source import KeySource
 
 log = logging.getLogger("authsvc_client.verifier")
 
@@ -40,20 +38,23 @@ MAX_ABSENT = 900.0  # seconds for which the news of an absent kid is believed
 MAX_KIDS = 1024  # absent kids that are remembered; a flood pushes out the oldest
 
 Flight = Future[None]
-Fetch = Callable[[Optional[str], bool], Fetched]
-"""Entity tag held, whether to go past caches."""
 
 
 @dataclass(frozen=True)
 class CachedKeySet:
-    """A good key set; the two moments are of the monotonic clock."""
+    """A good key set; `fetched_when` is of the monotonic clock."""
 
-    keys: Keys
-    document: bytes
-    etag: str | None
+    key_set: KeySet
     fetched_at: datetime
-    renew_at: float
-    expires_at: float
+    fetched_when: float
+
+    def is_fresh(self, time: float) -> bool:
+        """Whether it is used as it is."""
+        return time < self.fetched_when + self.key_set.freshness.fresh.total_seconds()
+
+    def is_usable(self, time: float) -> bool:
+        """Whether it is used though no newer one could be had."""
+        return time < self.fetched_when + self.key_set.freshness.usable.total_seconds()
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,11 @@ class KeyCache:
     The keys of one issuer; safe to use from any thread.
 
     Args:
-        fetch: Blocks; raises FetchFailed.
         file: Where the last good key set is kept for a start without authsvc.
     """
 
-    def __init__(self, fetch: Fetch, *, clock: Clock, file: KeyFile | None) -> None:
-        self._fetch = fetch
+    def __init__(self, source: KeySource, *, clock: Clock, file: KeyFile | None) -> None:
+        self._source = source
         self._clock = clock
         self._file = file
         self._lock = Lock()
@@ -120,14 +120,12 @@ class KeyCache:
 
     def find(self, kid: str) -> RSAPublicKey | None:
         """The key of that name if it is held; starts a fetch if its set is old, without waiting."""
-        cached = self._cached
+        time = self._clock.monotonic()
+        cached = self._usable(time)
         if cached is None:
             return None
-        time = self._clock.monotonic()
-        if time >= cached.expires_at:
-            return None
-        key = cached.keys.get(kid)
-        if key is not None and time >= cached.renew_at:
+        key = cached.key_set.keys.get(kid)
+        if key is not None and not cached.is_fresh(time):
             self._renew(time)
         return key
 
@@ -144,7 +142,7 @@ class KeyCache:
                 return self._under_way() or (
                     self._start(past_caches=False) if time >= self._retry_at else None
                 )
-            if kid in cached.keys or self._absent.has(kid, time):
+            if kid in cached.key_set.keys or self._absent.has(kid, time):
                 return None
             flight = self._under_way()
             if flight is None and time >= self._unknown_at:
@@ -191,7 +189,7 @@ class KeyCache:
         """What is held, for a health page."""
         cached = self._cached
         return KeyStatus(
-            kids=() if cached is None else tuple(cached.keys),
+            kids=() if cached is None else tuple(cached.key_set.keys),
             fetched_at=None if cached is None else cached.fetched_at,
             usable=self._usable(self._clock.monotonic()) is not None,
             failure=self._failure,
@@ -204,7 +202,7 @@ class KeyCache:
 
     def _usable(self, time: float) -> CachedKeySet | None:
         cached = self._cached
-        return cached if cached is not None and time < cached.expires_at else None
+        return cached if cached is not None and cached.is_usable(time) else None
 
     def _under_way(self) -> Flight | None:
         return self._flight if self._flight_of == os.getpid() else None
@@ -215,9 +213,9 @@ class KeyCache:
         # So that nobody who gives up waiting can cancel it for the others.
         flight.set_running_or_notify_cancel()
         self._flight, self._flight_of = flight, os.getpid()
-        etag = None if self._cached is None else self._cached.etag
+        known = None if self._cached is None else self._cached.key_set
         thread = Thread(
-            target=self._run, args=(flight, etag, past_caches), name="authsvc-keys", daemon=True
+            target=self._run, args=(flight, known, past_caches), name="authsvc-keys", daemon=True
         )
         try:
             thread.start()
@@ -227,9 +225,9 @@ class KeyCache:
             flight.set_result(None)
         return flight
 
-    def _run(self, flight: Flight, etag: str | None, past_caches: bool) -> None:  # noqa: FBT001 - of a thread
+    def _run(self, flight: Flight, known: KeySet | None, past_caches: bool) -> None:  # noqa: FBT001 - of a thread
         try:
-            fetched = self._fetch(etag, past_caches)
+            fetched = self._source.fetch(known, past_caches=past_caches)
         except FetchFailed as exc:
             self._failed(str(exc))
         except Exception:
@@ -250,37 +248,24 @@ class KeyCache:
             self._flight = None
         log.warning("the keys could not be fetched: %s", cause)
 
-    def _succeeded(self, fetched: Fetched) -> None:
+    def _succeeded(self, fetched: KeySet) -> None:
         with self._lock:
-            now, time = self._clock.now(), self._clock.monotonic()
+            now, before = self._clock.now(), self._cached
             self._flight = None
             self._failures, self._failure, self._retry_at = 0, None, 0.0
-            before = self._cached
-            if fetched.keys is not None and fetched.document is not None:
-                keys, document = fetched.keys, fetched.document
-            elif before is not None:
-                keys, document = before.keys, before.document
-            else:
-                return  # unreachable: without an entity tag there is no 304
-            self._cached = _cached(fetched, keys, document, fetched_at=now, fetched_when=time)
-        if before is None or before.keys.keys() != keys.keys():
-            log.info("the keys of the issuer are now %s", ", ".join(keys))
+            self._cached = CachedKeySet(fetched, now, self._clock.monotonic())
+        if before is None or before.key_set.keys.keys() != fetched.keys.keys():
+            log.info("the keys of the issuer are now %s", ", ".join(fetched.keys))
         if self._file is not None and fetched.freshness.storable:
-            self._file.write(fetched, document, now=now)
+            self._file.write(fetched, now=now)
 
     def _from_file(self, file: KeyFile) -> CachedKeySet | None:
         now, time = self._clock.now(), self._clock.monotonic()
-        kept = file.read(now=now)
-        if kept is None or kept.fetched.document is None:
+        found = file.read(now=now)
+        if found is None:
             return None
-        age = (now - kept.fetched_at).total_seconds()
-        return _cached(
-            kept.fetched,
-            kept.keys,
-            kept.fetched.document,
-            fetched_at=kept.fetched_at,
-            fetched_when=time - age,
-        )
+        key_set, fetched_at = found
+        return CachedKeySet(key_set, fetched_at, time - (now - fetched_at).total_seconds())
 
     def _unavailable(self, time: float) -> KeysUnavailable:
         wait = max(self._retry_at - time, 1.0)
@@ -288,16 +273,3 @@ class KeyCache:
             f"no keys: {self._failure or 'the fetch has not ended'}",
             retry_after=timedelta(seconds=wait),
         )
-
-
-def _cached(
-    fetched: Fetched, keys: Keys, document: bytes, *, fetched_at: datetime, fetched_when: float
-) -> CachedKeySet:
-    return CachedKeySet(
-        keys=keys,
-        document=document,
-        etag=fetched.etag,
-        fetched_at=fetched_at,
-        renew_at=fetched_when + fetched.freshness.fresh.total_seconds(),
-        expires_at=fetched_when + fetched.freshness.usable.total_seconds(),
-    )

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from authsvc_client import private_file
+from authsvc_client.private_file import NotPrivate
 from authsvc_client.tokens import json_object
-from authsvc_client.verifier import private_file
 from authsvc_client.verifier.freshness import Freshness
-from authsvc_client.verifier.key_set import BrokenKeySet, Keys, read_key_set
-from authsvc_client.verifier.key_source import MAX_BYTES, Fetched
-from authsvc_client.verifier.private_file import NotPrivate
+from authsvc_client.verifier.key_set import BrokenKeySet, KeySet, read_key_set
+from authsvc_client.verifier.key_source import MAX_BYTES
 
 log = logging.getLogger("authsvc_client.verifier")
 
@@ -29,15 +28,6 @@ SKEW = timedelta(seconds=60)
 
 class NotUsable(Exception):  # noqa: N818 - read as a sentence: raise NotUsable
     """The file holds nothing to be used; the text says why."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A key set that was written earlier, and when it was fetched."""
-
-    fetched: Fetched
-    keys: Keys
-    fetched_at: datetime
 
 
 class KeyFile:
@@ -52,8 +42,12 @@ class KeyFile:
         self._path = path
         self._issuer = issuer
 
-    def read(self, *, now: datetime) -> Kept | None:
-        """The key set of the file; None, and a line in the log, if there is none to be used."""
+    def read(self, *, now: datetime) -> tuple[KeySet, datetime] | None:
+        """
+        The key set of the file and when it was fetched.
+
+        None, and a line in the log, if there is none to be used.
+        """
         try:
             return self._read(now)
         except FileNotFoundError:
@@ -62,16 +56,24 @@ class KeyFile:
             log.warning("the key file %s is not used: %s", self._path, exc)
             return None
 
-    def write(self, fetched: Fetched, document: bytes, *, now: datetime) -> None:
+    def write(self, key_set: KeySet, *, now: datetime) -> None:
         """Replace the file; a disk that cannot be written is only worth a line in the log."""
+        members = {
+            "format": FORMAT,
+            "issuer": self._issuer,
+            "fetched_at": int(now.timestamp()),
+            "fresh": int(key_set.freshness.fresh.total_seconds()),
+            "usable": int(key_set.freshness.usable.total_seconds()),
+            "etag": key_set.etag,
+            "jwks": key_set.document.decode(),
+        }
         try:
-            self._write(fetched, document, now)
+            private_file.replace(self._path, json.dumps(members).encode())
         except OSError as exc:
             log.warning("the key file %s cannot be written: %s", self._path, exc)
 
-    def _read(self, now: datetime) -> Kept:
-        content = private_file.read(self._path, at_most=2 * MAX_BYTES)
-        members = json_object.decode(content)
+    def _read(self, now: datetime) -> tuple[KeySet, datetime]:
+        members = json_object.decode(private_file.read(self._path, at_most=2 * MAX_BYTES))
         if members.get("format") != FORMAT or members.get("issuer") != self._issuer:
             raise NotUsable("it is of another issuer or of another version")
         document = _text(members, "jwks").encode()
@@ -82,21 +84,8 @@ class KeyFile:
         usable = timedelta(seconds=_number(members, "usable"))
         if not -SKEW <= now - fetched_at < usable:
             raise NotUsable(f"it was fetched at {fetched_at:%Y-%m-%dT%H:%M:%SZ}, too long ago")
-        keys = read_key_set(document)
         times = Freshness(fresh=timedelta(seconds=_number(members, "fresh")), usable=usable)
-        return Kept(Fetched(document, keys, etag, times), keys, fetched_at)
-
-    def _write(self, fetched: Fetched, document: bytes, now: datetime) -> None:
-        members = {
-            "format": FORMAT,
-            "issuer": self._issuer,
-            "fetched_at": int(now.timestamp()),
-            "fresh": int(fetched.freshness.fresh.total_seconds()),
-            "usable": int(fetched.freshness.usable.total_seconds()),
-            "etag": fetched.etag,
-            "jwks": document.decode(),
-        }
-        private_file.replace(self._path, json.dumps(members).encode())
+        return KeySet(document, read_key_set(document), etag, times), fetched_at
 
 
 def _text(members: dict[str, object], name: str) -> str:

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authsvc_client.tokens import json_object
 from authsvc_client.tokens.jwk import OURS, rsa_public_key
+from authsvc_client.verifier.freshness import Freshness
 
 log = logging.getLogger("authsvc_client.verifier")
 
 Keys = Mapping[str, RSAPublicKey]
+
+
+@dataclass(frozen=True)
+class KeySet:
+    """
+    A good key set.
+
+    Args:
+        document: The JWK Set as it was sent.
+        etag: Names this version in the next request.
+    """
+
+    document: bytes
+    keys: Keys
+    etag: str | None
+    freshness: Freshness
 
 
 class BrokenKeySet(Exception):  # noqa: N818 - read as a sentence: raise BrokenKeySet

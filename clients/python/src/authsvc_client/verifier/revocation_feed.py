@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import ssl
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +19,8 @@ from threading import Event, Lock, Thread
 
 import httpx
 
-from authsvc_client.clock import Clock, SystemClock
+from authsvc_client.clock import Clock
+from authsvc_client.https import FetchFailed, Transfer, check_url
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import RevokedToken, StaleClaims
 from authsvc_client.tokens.revocation_feed import (
@@ -38,7 +38,6 @@ from authsvc_client.tokens.revocation_feed import (
 from authsvc_client.tokens.revocations import Kind, RevocationSet, Standing, digest
 from authsvc_client.verifier.errors import RevocationsUnavailable
 from authsvc_client.verifier.key_cache import Flight, KeyCache
-from authsvc_client.verifier.transfer import FetchFailed, Transfer, check_url
 
 log = logging.getLogger("authsvc_client.verifier")
 
@@ -89,11 +88,15 @@ class Newest:
 
 
 @dataclass(frozen=True)
-class _Connections:
-    """What the verifier lends: to follow its issuer there must be one."""
+class FollowedIssuer:
+    """
+    What the verifier lends: to follow its issuer there must be one.
+
+    Args:
+        patience: How long to wait for its keys, in seconds.
+    """
 
     issuer: str
-    uri: str
     keys: KeyCache
     transfer: Transfer
     clock: Clock
@@ -134,7 +137,7 @@ class RevocationFeed:
         self._max_age = max_age.total_seconds()
         self._interval = interval.total_seconds()
         self._uri = None if uri is None else check_url(uri, "uri")
-        self._lent: _Connections | None = None
+        self._lent: FollowedIssuer | None = None
         self._set = RevocationSet()
         self._newest: Newest | None = None
         self._etag: tuple[str, str] | None = None
@@ -146,15 +149,7 @@ class RevocationFeed:
         self._first: Flight = Future()
         self._stop = Event()
 
-    def attach(
-        self,
-        *,
-        issuer: str,
-        keys: KeyCache,
-        timeout: timedelta,
-        ssl_context: ssl.SSLContext | None,
-        clock: Clock | None = None,
-    ) -> None:
+    def attach(self, lent: FollowedIssuer) -> None:
         """
         Set the issuer of the feed; the verifier does that.
 
@@ -163,14 +158,7 @@ class RevocationFeed:
         """
         if self._lent is not None:
             raise ValueError("revocations: build a RevocationFeed for each TokenVerifier")
-        self._lent = _Connections(
-            issuer=issuer,
-            uri=self._uri or issuer.rstrip("/") + PATH,
-            keys=keys,
-            transfer=Transfer(timeout=timeout, ssl_context=ssl_context, at_most=MAX_LENGTH),
-            clock=clock or SystemClock(),
-            patience=2 * timeout.total_seconds(),
-        )
+        self._lent = lent
 
     def begin(self) -> Flight | None:
         """Follow from now on; what to wait for until the first attempt has ended, or None."""
@@ -270,21 +258,22 @@ class RevocationFeed:
             self._accept(feed, lent)
         self._set.prune(lent.clock.now())
 
-    def _since(self, lent: _Connections) -> int | None:
+    def _since(self, lent: FollowedIssuer) -> int | None:
         """What to ask for: what is new, or everything if the last document has expired."""
         newest = self._newest
         if newest is None or lent.clock.now() >= newest.iat + VALID:
             return None
         return newest.seq
 
-    def _ask(self, lent: _Connections, since: int | None) -> Feed | None:
+    def _ask(self, lent: FollowedIssuer, since: int | None) -> Feed | None:
         """A document; None if the one of the last time has not changed."""
         asked = {KINDS_PARAMETER: KINDS_ASKED} | ({} if since is None else {"since": str(since)})
-        uri = str(httpx.URL(lent.uri).copy_merge_params(asked))
+        feed_uri = self._uri or lent.issuer.rstrip("/") + PATH
+        uri = str(httpx.URL(feed_uri).copy_merge_params(asked))
         headers = {"Accept": MEDIA_TYPE}
         if self._etag is not None and self._etag[0] == uri:
             headers["If-None-Match"] = self._etag[1]
-        answer, body = lent.transfer.get(uri, headers)
+        answer, body = lent.transfer.get(uri, headers, at_most=MAX_LENGTH)
         if answer.status_code == httpx.codes.NOT_MODIFIED and "If-None-Match" in headers:
             return None  # and nothing became younger by that
         if answer.status_code != httpx.codes.OK:
@@ -294,7 +283,7 @@ class RevocationFeed:
         self._etag = None if etag is None else (uri, etag)
         return feed
 
-    def _read(self, lent: _Connections, body: bytes) -> Feed:
+    def _read(self, lent: FollowedIssuer, body: bytes) -> Feed:
         document = read(body.decode("ascii", "replace"))
         if self._set.names_key(document.kid):
             raise FeedRefused("revoked_kid")
@@ -322,7 +311,7 @@ class RevocationFeed:
             or feed.seq < newest.seq
         )
 
-    def _accept(self, feed: Feed, lent: _Connections) -> None:
+    def _accept(self, feed: Feed, lent: FollowedIssuer) -> None:
         newest = self._newest
         if newest is not None and feed.epoch == newest.epoch and feed.iat < newest.iat:
             raise FeedRefused("older_than_before")
@@ -342,7 +331,7 @@ class RevocationFeed:
         age = self._age()
         return age is not None and age <= self._max_age
 
-    def _require(self) -> _Connections:
+    def _require(self) -> FollowedIssuer:
         if self._lent is None:
             raise RuntimeError("give this RevocationFeed to a TokenVerifier first")
         return self._lent

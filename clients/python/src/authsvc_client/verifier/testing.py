@@ -15,6 +15,7 @@ from uuid import UUID
 
 from authsvc_client.tokens.claims import AccessTokenClaims
 from authsvc_client.tokens.errors import AccessRefused
+from authsvc_client.verifier.issuer_verifier import Steps
 from authsvc_client.verifier.token_verifier import TokenVerifier
 
 
@@ -65,19 +66,13 @@ class FixedVerifier(TokenVerifier):
         super().__init__(issuer="https://auth.example.com", audience="authsvc")
         self._outcome = outcome
 
-    async def verify(self, token: str) -> AccessTokenClaims:
-        """The caller, or the refusal raised."""
-        return self.verify_sync(token)
-
-    def verify_sync(self, token: str) -> AccessTokenClaims:
-        """The caller, or the refusal raised."""
+    def _verification(self, token: str) -> Steps[AccessTokenClaims]:
         del token
+        yield from ()
         if isinstance(self._outcome, AccessRefused):
             raise self._outcome
         return self._outcome
 
-    async def prefetch(self) -> None:
+    def _preparation(self) -> Steps[None]:
         """Nothing: there are no keys to fetch."""
-
-    def prefetch_sync(self) -> None:
-        """Nothing: there are no keys to fetch."""
+        yield from ()

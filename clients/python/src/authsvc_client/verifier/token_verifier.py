@@ -7,17 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
-from authsvc_client.clock import Clock, SystemClock
+from authsvc_client.clock import Clock
 from authsvc_client.tokens.access_token import LEEWAY, TYP, verify_access_token
 from authsvc_client.tokens.claims import AccessTokenClaims
-from authsvc_client.tokens.jws import Jws, read
-from authsvc_client.verifier.issuer_keys import IssuerKeys, check_leeway
-from authsvc_client.verifier.key_cache import Flight, KeyStatus
-from authsvc_client.verifier.revocation_feed import RevocationFeed
-
-TIMEOUT = timedelta(seconds=3)
+from authsvc_client.tokens.jws import read
+from authsvc_client.verifier.issuer_verifier import TIMEOUT, IssuerVerifier, Steps
+from authsvc_client.verifier.key_cache import KeyStatus
+from authsvc_client.verifier.revocation_feed import FollowedIssuer, RevocationFeed
 
 
 class Revocations(Protocol):
@@ -32,7 +28,7 @@ class Revocations(Protocol):
         """
 
 
-class TokenVerifier:
+class TokenVerifier(IssuerVerifier):
     """
     Says whether an access token is valid, and what it says.
 
@@ -71,29 +67,21 @@ class TokenVerifier:
     ) -> None:
         if not audience:
             raise ValueError("audience is empty: give the name that this service has in `aud`")
-        check_leeway(leeway)
-        self.issuer = issuer
-        self.audience = audience
-        self._leeway = leeway
-        self._clock = clock or SystemClock()
-        self._revocations = revocations
-        self._issuer = IssuerKeys(
+        super().__init__(
             issuer=issuer,
             jwks_uri=jwks_uri,
             key_file=key_file,
+            leeway=leeway,
             timeout=timeout,
             ssl_context=ssl_context,
-            clock=self._clock,
+            clock=clock,
         )
-        self._keys = self._issuer.keys
+        self.audience = audience
+        self._revocations = revocations
         self._feed = revocations if isinstance(revocations, RevocationFeed) else None
         if self._feed is not None:
             self._feed.attach(
-                issuer=issuer,
-                keys=self._keys,
-                timeout=timeout,
-                ssl_context=ssl_context,
-                clock=self._clock,
+                FollowedIssuer(issuer, self._keys, self._transfer, self._clock, self._patience)
             )
 
     async def verify(self, token: str) -> AccessTokenClaims:
@@ -108,11 +96,7 @@ class TokenVerifier:
             Unavailable: Nobody can say: authsvc cannot be asked for its keys, or its
                 revocations are too old.
         """
-        following = self._begin()
-        if following is not None:
-            await self._issuer.wait(following)
-        jws = read(token, TYP)
-        return self._claims(jws, await self._issuer.key(jws.kid))
+        return await self._wait(self._verification(token))
 
     def verify_sync(self, token: str) -> AccessTokenClaims:
         """
@@ -121,11 +105,7 @@ class TokenVerifier:
         Raises:
             InvalidToken, Unavailable: See `verify`.
         """
-        following = self._begin()
-        if following is not None:
-            self._issuer.block(following)
-        jws = read(token, TYP)
-        return self._claims(jws, self._issuer.key_sync(jws.kid))
+        return self._block(self._verification(token))
 
     async def prefetch(self) -> None:
         """
@@ -134,10 +114,7 @@ class TokenVerifier:
         Raises:
             KeysUnavailable: They cannot be had. The verifier goes on trying when it is used.
         """
-        for flight in (self._keys.fetch_now(), self._begin()):
-            if flight is not None:
-                await self._issuer.wait(flight)
-        self._demand_keys()
+        await self._wait(self._preparation())
 
     def prefetch_sync(self) -> None:
         """
@@ -146,16 +123,18 @@ class TokenVerifier:
         Raises:
             KeysUnavailable: See `prefetch`.
         """
-        for flight in (self._keys.fetch_now(), self._begin()):
-            if flight is not None:
-                self._issuer.block(flight)
-        self._demand_keys()
+        self._block(self._preparation())
 
     def key_status(self) -> KeyStatus:
         """The cached keys and their age, for a health page; without a fetch."""
         return self._keys.status()
 
-    def _claims(self, jws: Jws, key: RSAPublicKey) -> AccessTokenClaims:
+    def _verification(self, token: str) -> Steps[AccessTokenClaims]:
+        following = None if self._feed is None else self._feed.begin()
+        if following is not None:
+            yield following
+        jws = read(token, TYP)
+        key = yield from self._key(jws.kid)
         now = self._clock.now()
         claims = verify_access_token(
             jws,
@@ -169,10 +148,10 @@ class TokenVerifier:
             self._revocations.check(claims, now=now)
         return claims
 
-    def _begin(self) -> Flight | None:
-        return None if self._feed is None else self._feed.begin()
-
-    def _demand_keys(self) -> None:
+    def _preparation(self) -> Steps[None]:
+        # Both are begun before one is waited for.
+        flights = self._keys.fetch_now(), None if self._feed is None else self._feed.begin()
+        yield from filter(None, flights)
         refusal = self._keys.unavailable()
         if refusal is not None:
             raise refusal

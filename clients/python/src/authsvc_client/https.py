@@ -1,7 +1,8 @@
 """
-Fetch a document over HTTP within narrow limits.
+Connections to authsvc: addresses, certificate authorities, proxies, and fetches within limits.
 
-Only https (http on this machine), no redirects, a bounded size, a bounded time, no compression.
+Only https (http on this machine), no redirects; a fetch has a bounded size, a bounded time, and no
+compression.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from authsvc_client.tokens.loopback import is_loopback
-from authsvc_client.verifier.environment_proxy import through_proxy
+
+# What ends an attempt to reach a server. ImportError, ValueError: the environment names a proxy of
+# a kind that httpx cannot use.
+UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError)
 
 
 class FetchFailed(Exception):  # noqa: N818 - read as a sentence: raise FetchFailed
@@ -61,26 +66,42 @@ def authorities() -> ssl.SSLContext:
         raise OSError(f"{exc} (SSL_CERT_FILE, SSL_CERT_DIR)") from exc
 
 
+def why_unreachable(url: str, exc: Exception) -> str:
+    """What to say of one of UNREACHABLE."""
+    return f"{through_proxy(url)}: {str(exc) or type(exc).__name__}"
+
+
+def through_proxy(url: str) -> str:
+    """The environment's proxy for the text of an error, without credentials; empty without one."""
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return ""
+    scheme, _, rest = proxy.rpartition("://")
+    return f" (through the proxy {scheme or 'http'}://{rest.rpartition('@')[2]})"
+
+
 class Transfer:
     """
-    Fetches documents of one issuer. It blocks, so it runs in a thread.
+    Requests to one issuer. They block, so they run in a thread.
 
     Args:
-        timeout: For each request, as a whole.
+        timeout: For each request; of `get`, as a whole.
         ssl_context: Whom to trust; None: the public authorities.
-        at_most: Bytes of a document.
     """
 
-    def __init__(
-        self, *, timeout: timedelta, ssl_context: ssl.SSLContext | None, at_most: int
-    ) -> None:
+    def __init__(self, *, timeout: timedelta, ssl_context: ssl.SSLContext | None) -> None:
         self._timeout = timeout.total_seconds()
         self._ssl_context = ssl_context
-        self._at_most = at_most
 
-    def get(self, url: str, headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
+    def get(
+        self, url: str, headers: dict[str, str], *, at_most: int
+    ) -> tuple[httpx.Response, bytes]:
         """
         The answer of any status, and its body.
+
+        Args:
+            at_most: Bytes of the body.
 
         Raises:
             FetchFailed: None came, or one that is too long, late or compressed.
@@ -89,7 +110,7 @@ class Transfer:
         headers = {"Accept-Encoding": "identity", **headers}
         try:
             with (
-                httpx.Client(verify=self._trust, timeout=self._timeout) as client,
+                self.client() as client,
                 client.stream("GET", url, headers=headers) as answer,
             ):
                 if answer.headers.get("content-encoding", "identity") != "identity":
@@ -97,15 +118,17 @@ class Transfer:
                 body = bytearray()
                 for chunk in answer.iter_raw():
                     body += chunk
-                    if len(body) > self._at_most:
-                        raise FetchFailed(f"{url} answered more than {self._at_most} bytes")
+                    if len(body) > at_most:
+                        raise FetchFailed(f"{url} answered more than {at_most} bytes")
                     if time.monotonic() > until:
                         raise FetchFailed(f"{url} took longer than {self._timeout:g} s")
                 return answer, bytes(body)
-        # ImportError, ValueError: the environment names a proxy of a kind that httpx cannot use.
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as exc:
-            said = str(exc) or type(exc).__name__
-            raise FetchFailed(f"{url}{through_proxy(url)}: {said}") from exc
+        except UNREACHABLE as exc:
+            raise FetchFailed(f"{url}{why_unreachable(url, exc)}") from exc
+
+    def client(self) -> httpx.Client:
+        """For one request; it follows no redirects."""
+        return httpx.Client(verify=self._trust, timeout=self._timeout)
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:

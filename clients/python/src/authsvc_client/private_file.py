@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -49,18 +50,30 @@ def replace(path: Path, content: bytes) -> None:
         OSError: It cannot be written; the old content is still there.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with temporary(path, content, prefix=f".{path.name}.") as written:
+        written.replace(path)
+    flush_directory(path.parent)
+
+
+@contextmanager
+def temporary(path: Path, content: bytes, *, prefix: str) -> Iterator[Path]:
+    """
+    A file of mode 0600 beside `path`, flushed to the disk; removed at the end if it is there.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    written = path.with_name(f"{prefix}{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        temporary.replace(path)
+        yield written
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    flush_directory(path.parent)
+            written.unlink(missing_ok=True)
 
 
 def flush_directory(path: Path) -> None:
