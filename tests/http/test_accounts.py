@@ -316,8 +316,8 @@ async def test_a_full_queue_refuses_before_the_database_is_asked(
     waiting: list[asyncio.Task[bool]] = []
     with pytest.raises(Overloaded):  # noqa: PT012 - it is full when it says so
         while True:
-            hasher.queue.refuse_if_full()
-            waiting.append(asyncio.create_task(hasher.verify(None, "x")))
+            hasher.queue.refuse_if_full("203.0.113.7")
+            waiting.append(asyncio.create_task(hasher.verify(None, "x", network="203.0.113.7")))
             await asyncio.sleep(0)
     statements.clear()
 
@@ -371,10 +371,10 @@ async def test_a_session_that_ended_meanwhile_cannot_change_the_password(
     hasher = app.state.service.hasher
     hash_password = hasher.hash
 
-    async def logged_out_meanwhile(password: str) -> str:
+    async def logged_out_meanwhile(password: str, **kwargs: Any) -> str:
         body = {"refresh_token": thief["refresh_token"], "scope": "all"}
         assert 204 == (await client.post("/auth/logout", json=body)).status_code
-        hashed: str = await hash_password(password)
+        hashed: str = await hash_password(password, **kwargs)
         return hashed
 
     monkeypatch.setattr(hasher, "hash", logged_out_meanwhile)

@@ -87,6 +87,26 @@ async def test_at_most_a_hundred_guesses_of_strangers_a_day_reach_the_password(
 # --- 1. Known devices and known networks
 
 
+@pytest.mark.finding("11.2")
+@pytest.mark.requirement("L2")
+async def test_the_network_of_the_registration_is_known_before_the_first_login(
+    new_client: ClientFactory,
+) -> None:
+    """Else strangers could keep a new owner out for ever, day by day."""
+    at_home = new_client("203.0.113.200")
+    body = {"email": "new@example.com", "password": PASSWORD}
+    assert 201 == (await at_home.post("/auth/register", json=body)).status_code
+    for number in range(DAY):
+        guess = {"email": body["email"], "password": "wrong", "delivery": "native"}
+        await new_client(f"192.0.2.{number}").post("/auth/login", json=guess)
+    login = {**body, "delivery": "native"}
+
+    elsewhere = await new_client("198.51.100.9").post("/auth/login", json=login)
+
+    assert 429 == elsewhere.status_code
+    assert 200 == (await at_home.post("/auth/login", json=login)).status_code
+
+
 @pytest.mark.requirement("L2")
 async def test_a_known_device_is_never_delayed_by_strangers(
     client: httpx.AsyncClient, new_client: ClientFactory
@@ -186,8 +206,9 @@ async def test_the_device_of_one_user_is_a_stranger_to_another(
     await client.post("/auth/register", json=BOB)
     token = (await log_in(client, **BOB)).json()["device_token"]
     await use_up_the_day(new_client)
+    abroad = new_client("192.0.2.77")
 
-    assert 429 == (await attempt(client, PASSWORD, device_token=token)).status_code
+    assert 429 == (await attempt(abroad, PASSWORD, device_token=token)).status_code
 
 
 # --- 2. Strangers

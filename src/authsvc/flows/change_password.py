@@ -45,7 +45,7 @@ async def change_password(
         except InvalidCredentials as exc:
             raise CurrentPasswordWrong(exc.detail) from exc
         await pay_back(runtime.db, admission)
-        new_hash = await runtime.hasher.hash(new_password)
+        new_hash = await runtime.hasher.hash(new_password, network=attempt.network)
         if await _store(runtime.db, account, attempt, proof.password_hash, new_hash):
             return
     raise CurrentPasswordWrong("changed_meanwhile")

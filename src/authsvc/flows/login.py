@@ -129,7 +129,9 @@ async def verify_password(
         raise admission
     try:
         # No connection is held here. An unknown user costs the same hash.
-        right = await runtime.hasher.verify(found.password_hash, attempt.password)
+        right = await runtime.hasher.verify(
+            found.password_hash, attempt.password, network=attempt.network
+        )
     except BaseException:  # nothing was tried, also if the client hung up: this attempt's own
         await pay_back(db, admission and replace(admission, lost=1))
         raise

@@ -11,7 +11,7 @@ from authsvc.protocol.errors import EmailTaken
 from authsvc.protocol.password_policy import check_password
 from authsvc.store import audit, throttle_buckets, users
 from authsvc.store.database import Session, in_transaction
-from authsvc.store.tables import User
+from authsvc.store.tables import KnownNetwork, User
 from authsvc.store.throttle_buckets import Counted, bucket_key
 
 
@@ -41,7 +41,8 @@ async def register(
         runtime.db,
         AuditEvent.USER_REGISTERED,
         email=attempt.email,
-        password_hash=await runtime.hasher.hash(attempt.password),
+        password_hash=await runtime.hasher.hash(attempt.password, network=attempt.network),
+        network=attempt.network,
         caller=attempt.caller,
     )
 
@@ -54,11 +55,16 @@ async def store_account(
     email: str,
     password_hash: str,
     roles: Sequence[str] = (),
+    network: str | None = None,
     caller: Caller | None,
     details: dict[str, object] | None = None,
 ) -> User:
     """
     Add an account and audit it, in one transaction.
+
+    Args:
+        network: Known from now on (CONTRACT §6a.1), or strangers could keep its owner from the
+            first login; None for an account that was made for somebody.
 
     Raises:
         EmailTaken: There is an account with this address.
@@ -66,5 +72,8 @@ async def store_account(
     user = await users.create(session, email=email, password_hash=password_hash, roles=roles)
     if user is None:
         raise EmailTaken
+    if network is not None:
+        key = bucket_key(Counted.NETWORK, network)
+        session.add(KnownNetwork(user_id=user.id, network=key, signed_in_at=user.created_at))
     await audit.record(session, event, user_id=user.id, caller=caller, details=details)
     return user

@@ -74,9 +74,12 @@ class PasswordHasher:
             queue_seconds=queue_seconds,
         )
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, network: str = "") -> str:
         """
         A PHC string with a salt of its own.
+
+        Args:
+            network: Whose turn in the queue it takes; networks are served in turn.
 
         Raises:
             Overloaded: The wait would be too long; nothing was done.
@@ -92,15 +95,18 @@ class PasswordHasher:
             hash_len=HASH_LENGTH,
             type=Type.ID,
         )
-        return (await self.queue.run(work, memory_kib=wanted.memory_cost)).decode("ascii")
+        return (await self.queue.run(work, memory_kib=wanted.memory_cost, network=network)).decode(
+            "ascii"
+        )
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def verify(self, password_hash: str | None, password: str, *, network: str = "") -> bool:
         """
         Whether the password is the one that was hashed; costs a whole hash in every case.
 
         Args:
             password_hash: None for a user who does not exist: as much work, always False. So is
                 a string that is no argon2 hash, or one of more work than `WorkLimit` allows.
+            network: As in `hash`.
 
         Raises:
             Overloaded: The wait would be too long; nothing was verified.
@@ -111,7 +117,7 @@ class PasswordHasher:
             if found is not None:
                 stored, parameters = password_hash.encode("ascii"), found
         work = partial(self._matches, stored, _bytes(password), parameters.type)
-        return await self.queue.run(work, memory_kib=parameters.memory_cost)
+        return await self.queue.run(work, memory_kib=parameters.memory_cost, network=network)
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether it was made with other parameters than today's."""

@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse
 
 from authsvc.flows.login import login
-from authsvc.http.request.caller import attempt_of
+from authsvc.http.request.caller import attempt_of, network_of
 from authsvc.http.request.credentials import our_cookies, presented_device, superseded_sessions
 from authsvc.http.request.csrf import check_login_origin, drops_cookies, page_origin
 from authsvc.http.request.fields import Email, Password, StrictBody, json_body
@@ -77,8 +77,8 @@ async def post(request: Request) -> JSONResponse:
     time. A cookie login ends the session whose refresh cookie it arrives with.
     """
     service = service_of(request)
-    with login_total.refusals():
-        service.hasher.queue.refuse_if_full()  # before anything that costs: a flood is refused here
+    with login_total.refusals():  # before anything that costs: a flood is refused here
+        service.hasher.queue.refuse_if_full(network_of(request))
     members = await read_object(request, optional=False)
     body = read_body(Login, members or {})
     cookies = our_cookies(request)

@@ -19,6 +19,11 @@ def caller(request: Request) -> Caller:
     )
 
 
+def network_of(request: Request) -> str:
+    """The caller's IPv4 address or IPv6 /64."""
+    return client_network(request.client.host if request.client else "")
+
+
 def attempt_of(
     request: Request, *, email: str, password: str, device: Device | None = None
 ) -> Attempt:
@@ -27,7 +32,7 @@ def attempt_of(
     return Attempt(
         email=email,
         password=Secret(password),
-        network=client_network(who.ip),
+        network=network_of(request),
         caller=who,
         device=device,
     )
