@@ -316,8 +316,8 @@ async def test_a_full_queue_refuses_before_the_database_is_asked(
     waiting: list[asyncio.Task[bool]] = []
     with pytest.raises(Overloaded):  # noqa: PT012 - it is full when it says so
         while True:
-            hasher.queue.refuse_if_full("203.0.113.7")
-            waiting.append(asyncio.create_task(hasher.verify(None, "x", network="203.0.113.7")))
+            hasher.queue.refuse_if_full("203.0.113.7/32")
+            waiting.append(asyncio.create_task(hasher.verify(None, "x", network="203.0.113.7/32")))
             await asyncio.sleep(0)
     statements.clear()
 
