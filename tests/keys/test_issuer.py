@@ -11,9 +11,8 @@ import jwt
 import pytest
 
 from authsvc.keys.issuer import Issuer
-from authsvc.keys.keyring import NoSigningKey
 from authsvc.protocol.clients import MAX_SCOPES_TOGETHER
-from authsvc.protocol.errors import Unauthenticated
+from authsvc.protocol.errors import NoSigningKey, Unauthenticated
 from authsvc.protocol.grants import ClientGrant, Grant
 from tests.keys.conftest import Opener
 from tests.support.key_material import T0, kid, put_signing, rsa_key

@@ -64,6 +64,7 @@ async def refresh(
             that is durable. `detail` is the cause, from a closed set.
         DatabaseUnavailable: Nothing is known to have changed; the same request may be repeated.
     """
+    issuer.require_key(now)  # a rotation without an answer would make the next try a reuse
     decided = await _Rotation(
         db=db,
         group_commit=group_commit,

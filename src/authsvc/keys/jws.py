@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
-from authsvc.keys.keyring import NoSigningKey, SigningKey
+from authsvc.keys.keyring import SigningKey
+from authsvc.protocol.errors import NoSigningKey
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.jws import DIGEST, PADDING
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from authsvc.protocol.errors import InternalError
+from authsvc.protocol.errors import NoSigningKey
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.jwk import rsa_jwk
 
@@ -29,10 +29,6 @@ MIN_LEAD = timedelta(minutes=16)
 DEFAULT_LEAD = timedelta(hours=1)
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
-
-
-class NoSigningKey(InternalError):  # noqa: N818 - named as the other refusals
-    """No private key is active."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ The tree of refusals: every way in which authsvc says no.
     │   └── WeakPassword           ├── MethodNotAllowed       ├── TooManyAttempts
     ├── PayloadTooLarge        ├── UnsupportedMediaType   ├── Overloaded
                                                           └── DatabaseUnavailable
-                                                                  └── OutcomeUnknown
+                                                              ├── OutcomeUnknown
+                                                              └── NoSigningKey
 
 `code`, `title` and `description` are public and constant per class; `detail` is private and
 goes to the log only, with one exception that its class names. Which HTTP status a class has is
@@ -297,6 +298,19 @@ class OutcomeUnknown(DatabaseUnavailable):
 
 class SchemaMismatch(DatabaseUnavailable):
     """A table or column is not there: the schema is of another version, or empty."""
+
+
+class NoSigningKey(DatabaseUnavailable):
+    """
+    No signing key is active: the clock is wrong, or a file is missing.
+
+    Not the database's fault, but what a client should do is the same.
+    """
+
+    description = (
+        "The server has no active signing key; its /readyz says more. Nothing has changed: "
+        "repeat the request after Retry-After."
+    )
 
 
 class InternalError(Refusal):

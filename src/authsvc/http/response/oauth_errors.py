@@ -52,6 +52,7 @@ IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
         "temporarily_unavailable",
         "The server cannot reach its database. Repeat the request after Retry-After.",
     ),
+    errors.NoSigningKey: ("temporarily_unavailable", errors.NoSigningKey.description),
     errors.InternalError: ("server_error", "Something went wrong inside the server."),
 }
 OAUTH_STATUS: dict[type[Refusal], int] = {
