@@ -196,6 +196,24 @@ class CsrfFailed(Forbidden):
     )
 
 
+class OpaqueOrigin(CsrfFailed):
+    """The page has no origin that could be listed."""
+
+    description = (
+        "The browser says `Origin: null`: the page is a file, or in a sandboxed frame. Serve it "
+        "from an origin that is listed in AUTHSVC_CORS_ORIGINS."
+    )
+
+
+class CsrfTokenWrong(CsrfFailed):
+    """The page may be ours, but has not proved to know the session."""
+
+    description = (
+        "Send the session's CSRF token, the value of its CSRF cookie, once in the X-CSRF-Token "
+        "header. If it was sent: it is of another session."
+    )
+
+
 class RegistrationClosed(Forbidden):
     """Self-registration is switched off."""
 
@@ -252,10 +270,10 @@ class CompressedBody(UnsupportedMediaType):
     description = "Send the body uncompressed, without Content-Encoding."
 
 
-class OtherCharset(UnsupportedMediaType):
-    """The body says that it is not UTF-8."""
+class OtherParameter(UnsupportedMediaType):
+    """The body says that it is not UTF-8, or something that we do not know."""
 
-    description = "Send the body as application/json in UTF-8, without another charset."
+    description = "Send the body as application/json, with charset=utf-8 or without parameters."
 
 
 class TooManyAttempts(Refusal):
