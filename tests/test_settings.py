@@ -396,8 +396,24 @@ def test_every_refusal_is_in_our_words(monkeypatch: pytest.MonkeyPatch, value: s
 def test_a_dotenv_in_another_encoding_is_one_line(content: bytes) -> None:
     Path(".env").write_bytes(content)
 
-    with pytest.raises(SettingsError, match=r"^\.env: is not UTF-8; save it again"):
-        Settings.load()
+    for read in (Settings.load, unknown_names):
+        with pytest.raises(SettingsError, match=r"^\.env: is not UTF-8; save it again"):
+            read()
+
+
+@pytest.mark.finding("P23")
+def test_a_dotenv_that_may_not_be_read_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file's mode would not stop root."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", ".env")
+
+    Path(".env").write_text("AUTHSVC_PORT=9000")
+    monkeypatch.setattr("dotenv.main.open", refuse, raising=False)
+
+    for read in (Settings.load, unknown_names):
+        with pytest.raises(SettingsError, match=r"^\.env: cannot be read \(Permission denied\); "):
+            read()
 
 
 @pytest.mark.finding("P28")

@@ -176,6 +176,17 @@ async def test_a_configuration_that_does_not_load_is_one_error_a_line(
     assert "did you mean AUTHSVC_ACCESS_TTL?" in done.json["findings"][-1]["next"]
 
 
+@pytest.mark.finding("P23")
+@pytest.mark.usefixtures("environment")
+async def test_a_dotenv_that_cannot_be_read_is_one_error(run: Command, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("AUTHSVC_PORT=1".encode("utf-16"))
+
+    done = await run("doctor", "--json")
+
+    (finding,) = done.json["findings"]
+    assert ("AUTHSVC-CFG-001", ".env: is not UTF-8") == (finding["id"], finding["found"])
+
+
 @pytest.mark.requirement("S2")
 async def test_production_keys_that_stop_the_start_are_errors(
     run: Command, production: Path

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +84,16 @@ def test_the_command_line_loads_without_what_only_some_commands_use() -> None:
 
     assert loaded.stdout.startswith(b"Usage: ")
     assert loaded.stdout.endswith(b"\n[]")
+
+
+@pytest.mark.finding("P18")
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_is_no_error(tmp_path: Path, closed: str) -> None:
+    command = f'exec "$0" -m authsvc keys add --first {closed}'
+
+    done = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, check=False)
+
+    assert 0 == done.returncode
+    assert b"Traceback" not in done.stderr
+    assert any((tmp_path / "keys").iterdir())

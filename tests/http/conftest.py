@@ -112,7 +112,10 @@ async def new_client(app: FastAPI) -> AsyncIterator[ClientFactory]:
 
 def assert_documented(app: FastAPI, answer: httpx.Response) -> None:
     """Every answer of every test is one that the OpenAPI document promises."""
-    path, method = answer.request.url.path, answer.request.method.lower()
+    path, method = (
+        answer.request.url.raw_path.decode().partition("?")[0],
+        answer.request.method.lower(),
+    )
     if not PATHS:
         PATHS.update(app.openapi()["paths"])
     for template, operations in PATHS.items():

@@ -80,7 +80,7 @@ async def test_two_registrations_at_once_make_one_account(client: httpx.AsyncCli
         "nul\0@example.com",
         "crlf\r\n@example.com",
         "comma,comma@example.com",
-        "a@b",
+        "a@b..c",
         "fullwidth\uff20example.com",
         "@nobody.example",
         "a" * 300 + "@example.com",

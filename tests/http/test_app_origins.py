@@ -57,6 +57,7 @@ async def test_in_development_the_root_leads_to_the_demo(client: httpx.AsyncClie
     answer = await client.get("/")
 
     assert (307, "/demo") == (answer.status_code, answer.headers["location"])
+    assert 307 == (await client.head("/")).status_code
 
 
 @pytest.mark.finding("N13")

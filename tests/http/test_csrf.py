@@ -62,6 +62,22 @@ async def test_a_cookie_refresh_comes_from(
         assert 200 == (await refresh(client)).status_code
 
 
+@pytest.mark.finding("P17")
+async def test_the_refusal_says_what_is_wrong(client: httpx.AsyncClient) -> None:
+    token = (await log_in(client, "web")).json()["csrf_token"]
+
+    no_token = await refresh(client, origin=OWN)
+    opaque = await refresh(client, origin="null", x_csrf_token=token)
+    foreign = await refresh(client, origin="https://evil.example", x_csrf_token=token)
+
+    answers = [answer.json() for answer in (no_token, opaque, foreign)]
+    assert {"csrf_failed"} == {answer["code"] for answer in answers}
+    said = [answer["detail"] for answer in answers]
+    assert ("X-CSRF-Token" in said[0], "not listed" in said[0]) == (True, False)
+    assert ("Origin: null" in said[1], "not listed" in said[1]) == (True, False)
+    assert "origin is not listed" in said[2]
+
+
 @pytest.mark.requirement("X2")
 @pytest.mark.settings(**PUBLIC)
 @pytest.mark.parametrize(

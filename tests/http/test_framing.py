@@ -411,6 +411,19 @@ def test_client_that_waits_is_invited_to_send_its_body(
     assert "abc" == read_one(connection)["body"]
 
 
+@pytest.mark.finding("11.12")
+@pytest.mark.parametrize(("length", "status"), [(3, b"200"), (100_000, b"413")])
+def test_a_client_of_http_1_0_is_not_invited(
+    connect: Callable[[], socket.socket], length: int, status: bytes
+) -> None:
+    connection = connect()
+
+    head = POST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Expect: 100-continue\r\n"
+    connection.sendall(head + b"Content-Length: %d\r\n\r\n" % length + b"a" * length)
+
+    assert read_all(connection).startswith(b"HTTP/1.1 %s " % status)
+
+
 @pytest.mark.parametrize(
     "head",
     [b"Content-Length: 100000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n186a0\r\n"],

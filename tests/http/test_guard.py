@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from fastapi import APIRouter
@@ -226,6 +227,33 @@ async def test_a_path_that_logs_and_routers_read_differently_is_refused(path: st
 )
 async def test_a_path_means_exactly_what_it_says(path: str) -> None:
     status, body = await ask([HOST], path=path)
+
+    assert (404, True) == (status, b'"code":"not_found"' in body)
+
+
+@pytest.mark.finding("11.16")
+@pytest.mark.parametrize(
+    "raw_path",
+    [
+        b"/auth/%66ine",
+        b"/auth%2ffine",
+        b"/auth%2Ffine",
+        b"/auth/fine%20",
+        b"/%68ealthz",
+        b"/%",
+        b"/%0a",
+    ],
+)
+async def test_no_percent_encoded_spelling_of_a_path_is_served(raw_path: bytes) -> None:
+    """A proxy that closes a path compares what was sent; so must we."""
+    status, body = await ask([HOST], path=unquote(raw_path.decode()), raw_path=raw_path)
+
+    assert (404, True) == (status, b'"code":"not_found"' in body)
+
+
+@pytest.mark.finding("11.16")
+async def test_nor_is_one_of_an_oauth_path() -> None:
+    status, body = await ask([HOST], path="/oauth/token", raw_path=b"/oauth/%74oken", method="POST")
 
     assert (404, True) == (status, b'"code":"not_found"' in body)
 

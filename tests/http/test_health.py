@@ -8,9 +8,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from authsvc.http.response.problem_schema import status_of
+from authsvc.protocol.errors import NoSigningKey
 from authsvc.store.schema import SCHEMA_REVISION
 from authsvc.store.server import WRITES
-from tests.http.conftest import MovableClock
+from tests.http.conftest import EMAIL, PASSWORD, MovableClock, log_in, refresh
+from tests.http.oauth import ask, register
 
 DOWN = "postgresql://nobody@127.0.0.1:1/nowhere"
 
@@ -91,6 +94,32 @@ async def test_before_the_first_activation_the_signing_key_is_not_ready(
 
     assert 503 == answer.status_code
     assert "none is active yet" in answer.json()["checks"]["signing_key"]
+
+
+@pytest.mark.finding("11.13")
+@pytest.mark.usefixtures("alice")
+async def test_before_the_first_activation_nothing_is_signed_and_nothing_is_lost(
+    app: FastAPI, client: httpx.AsyncClient, clock: MovableClock
+) -> None:
+    secret = await register(app)
+    token = (await log_in(client)).json()["refresh_token"]
+    body = {"email": EMAIL, "password": PASSWORD, "delivery": "native"}
+    clock.advance(timedelta(days=-2))
+
+    answers = [
+        await client.post("/auth/login", json=body),
+        await refresh(client, token),
+        await client.get("/.well-known/revocations"),
+    ]
+    error = await ask(client, secret)
+
+    assert {(503, "database_unavailable")} == {(a.status_code, a.json()["code"]) for a in answers}
+    assert "active signing key" in answers[0].json()["detail"]
+    assert (503, "temporarily_unavailable") == (error.status_code, error.json()["error"])
+    assert "retry-after" in error.headers
+    assert 503 == status_of(NoSigningKey)  # which identity assertions raise as well
+    clock.advance(timedelta(days=2, minutes=5))
+    assert 200 == (await refresh(client, token)).status_code  # no rotation without an answer
 
 
 @pytest.mark.finding("11.18")

@@ -222,6 +222,19 @@ async def test_every_spelling_of_the_content_type_is_read(
     assert (200, "") == await post(client, b'{"a": 1}', content_type)
 
 
+@pytest.mark.finding("P27")
+@pytest.mark.parametrize("parameter", ["profile=x", "charset=utf-16", "q=1"])
+async def test_what_is_wrong_beside_the_type_is_said(
+    client: httpx.AsyncClient, parameter: str
+) -> None:
+    answer = await client.post(
+        "/required", content=b"{}", headers={"content-type": f"{JSON}; {parameter}"}
+    )
+
+    assert 415 == answer.status_code
+    assert "with charset=utf-8 or without parameters" in answer.json()["detail"]
+
+
 async def test_a_compressed_body_is_not_read(client: httpx.AsyncClient) -> None:
     answer = await client.post(
         "/required",

@@ -11,9 +11,8 @@ import pytest
 
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.key_files import KeyDirectoryError, KeyProblem
-from authsvc.keys.keyring import NoSigningKey
 from authsvc.keys.refresh_tokens import NoSealingKey, UnknownMacKey, seal
-from authsvc.protocol.errors import InvalidRefreshToken
+from authsvc.protocol.errors import InvalidRefreshToken, NoSigningKey
 from authsvc.protocol.refresh import Delivery, RefreshToken
 from tests.keys.conftest import Opener
 from tests.support.key_material import T0, as_nobody, kid, put, put_mac, put_signing

@@ -11,9 +11,9 @@ import jwt
 import pytest
 
 from authsvc.keys.issuer import Issuer
-from authsvc.keys.keyring import NoSigningKey
-from authsvc.protocol.errors import Unauthenticated
-from authsvc.protocol.grants import Grant
+from authsvc.protocol.clients import MAX_SCOPES_TOGETHER
+from authsvc.protocol.errors import NoSigningKey, Unauthenticated
+from authsvc.protocol.grants import ClientGrant, Grant
 from tests.keys.conftest import Opener
 from tests.support.key_material import T0, kid, put_signing, rsa_key
 
@@ -98,6 +98,15 @@ def test_a_token_stays_under_900_bytes(issuer: Issuer) -> None:
     )
 
     assert len(long_name.access_token(GRANT, now=T0)) < 900
+
+
+@pytest.mark.finding("P37")
+def test_the_longest_token_of_a_client_can_be_read(issuer: Issuer) -> None:
+    grant = ClientGrant("c" * 64, audience='"' * 255, scope="s" * MAX_SCOPES_TOGETHER)
+
+    token = issuer.client_access_token(grant, now=T0)
+
+    assert grant.scope == issuer.verify_for_others(token, now=T0).scope
 
 
 def test_what_was_issued_is_verified(issuer: Issuer) -> None:

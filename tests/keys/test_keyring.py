@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from authsvc.keys.keyring import KeyRing, NoSigningKey, SigningKey
+from authsvc.keys.keyring import KeyRing, SigningKey
+from authsvc.protocol.errors import NoSigningKey
 from tests.support.key_material import T0, kid, rsa_key
 
 SECOND = timedelta(seconds=1)

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from authsvc.protocol.clients import (
+    MAX_SCOPES_TOGETHER,
     AuthMethod,
     Client,
     check_client,
@@ -50,6 +51,23 @@ def test_no_scope_beyond_the_list_is_granted(requested: str) -> None:
 def test_a_client_without_scopes_gets_none() -> None:
     with pytest.raises(InvalidScope):
         granted_scope(replace(CLIENT, scopes=()), "orders:read")
+
+
+@pytest.mark.finding("P37")
+def test_all_scopes_together_leave_a_token_that_every_reader_takes() -> None:
+    fits = tuple(f"{n:0127}" for n in range(16))
+    too_long = (*fits, "s")
+    check_client(replace(CLIENT, scopes=fits))
+
+    with pytest.raises(ValidationFailed) as refused:
+        check_client(replace(CLIENT, scopes=too_long))
+    assert f"at most {MAX_SCOPES_TOGETHER} characters" in refused.value.errors[0].msg
+    # A row that is older than the limit.
+    old = replace(CLIENT, scopes=too_long)
+    for requested in (None, " ".join(too_long)):
+        with pytest.raises(InvalidScope, match="too_long"):
+            granted_scope(old, requested)
+    assert "s" == granted_scope(old, "s")
 
 
 @pytest.mark.requirement("O12")

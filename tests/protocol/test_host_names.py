@@ -9,6 +9,7 @@ import pytest
 from authsvc.protocol.clients import check_client
 from authsvc.protocol.errors import ValidationFailed
 from authsvc.protocol.host_names import is_host
+from tests.protocol.test_addresses import NOT_PUBLIC
 from tests.protocol.test_clients import CLIENT
 
 pytestmark = pytest.mark.finding("11.19")
@@ -16,7 +17,8 @@ WRONG = [
     "*.example.com", "*", "a..example.com", ".example.com", "example.com.", "-a.example.com",
     "a-.example.com", "a%2eexample.com", "a_b.example.com", "x" * 64 + ".com", "127.1", "0x7f.1",
     "2130706433", "1.2.3.4.5", "ä.example.com", "[fe80::1%25eth0]", "a.example.com:", "a.b:0",
-    "a.b:99999", ",".join(["a"] * 9), ".".join(["a" * 60] * 5),
+    "a.b:99999", "[v1.a]", "[1.2.3.4]", "[a.b]", "x[::1]", "[::1]x",
+    ",".join(["a"] * 9), ".".join(["a" * 60] * 5),
 ]  # fmt: skip
 
 
@@ -33,9 +35,10 @@ def test_a_host_that_is_none_is_refused_wherever_it_stands(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["10.0.0.1", "192.168.1.1", "169.254.169.254", "127.0.0.1", "[::1]", "[fd00::1]"]
+    "host", ["localhost", "a.localhost", *(f"[{a}]" if ":" in a else a for a in NOT_PUBLIC)]
 )
 def test_keys_at_an_address_that_is_never_asked_are_refused_at_once(host: str) -> None:
+    """What registering and fetching call public is one definition."""
     with pytest.raises(ValidationFailed):
         check_client(replace(CLIENT, jwks_uri=f"https://{host}/jwks.json"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.remote.addresses import Address, is_public, parse_address
+from authsvc.protocol.addresses import Address, is_public, parse_address
 from authsvc.remote.fetch import MAX_BYTES, Fetcher, RemoteFetchFailed
 from tests.support.web import Web, certificate_for, web
 

@@ -8,6 +8,7 @@ and the start of `serve` do not wait for what only others use.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -40,6 +41,7 @@ for name, words in GROUPS.items():
 
 def main() -> None:
     """Run a command: 0 done, 1 refused or failed with one line on stderr, 2 usage."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # An address or an arrow that the terminal's encoding lacks must not end a command.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -48,6 +50,15 @@ def main() -> None:
     except (OperatorError, Refusal) as exc:
         sys.stderr.write(f"{in_words(exc)}\n")
         sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """Nowhere is where a stream goes that was closed (`>&-`); a socket would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: its own
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, mode))
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature

@@ -83,6 +83,7 @@ async def login(
         Overloaded: Nothing was tried.
         DatabaseUnavailable: Nothing is known to have changed.
     """
+    runtime.issuer.require_key(now)
     for _ in range(TRIES):
         proof, admission = await verify_password(runtime, attempt=attempt)
         family = await begin(

@@ -63,6 +63,8 @@ async def refresh(runtime: Runtime, asked: RefreshRequest, *, now: datetime) -> 
             that is durable. `detail` is the cause, from a closed set.
         DatabaseUnavailable: Nothing is known to have changed; the same request may be repeated.
     """
+    # A rotation without an answer would make the next try a reuse.
+    runtime.issuer.require_key(now)
     request = RotationRequest(
         token=asked.token,
         successor_key_id=runtime.keys.refresh.sealing_key(now).key_id,

@@ -48,6 +48,15 @@ class Issuer:
         self._keys = keys
         self._revoked = revoked
 
+    def require_key(self, now: datetime) -> None:
+        """
+        Find out that nothing can be signed before anything was done for it.
+
+        Raises:
+            NoSigningKey: No key is active.
+        """
+        self._keys.ring.signing_key(now)
+
     def access_token(self, grant: Grant, *, now: datetime) -> Secret:
         """
         Sign an access token (RFC 9068 §2).

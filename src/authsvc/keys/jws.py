@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 
-from authsvc.keys.keyring import KeyRing, NoSigningKey, SigningKey
+from authsvc.keys.keyring import KeyRing, SigningKey
+from authsvc.protocol.errors import NoSigningKey
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.jws import DIGEST, PADDING
 from authsvc_client.tokens.revocation_feed import TYP as FEED_TYP

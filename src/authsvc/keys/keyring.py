@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from authsvc.protocol.errors import InternalError
+from authsvc.protocol.errors import NoSigningKey
 from authsvc_client.tokens import base64url
 from authsvc_client.tokens.jwk import rsa_jwk
 
@@ -27,10 +27,6 @@ RELOAD_INTERVAL = timedelta(seconds=15)
 # re-reads the directory every 15 s; rounded up to whole minutes.
 MIN_LEAD = timedelta(minutes=16)
 DEFAULT_LEAD = timedelta(hours=1)
-
-
-class NoSigningKey(InternalError):  # noqa: N818 - named as the other refusals
-    """No private key is active."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import islice
@@ -45,18 +45,25 @@ MARKERS = (
     "private key",
 )
 # Linear by construction, since text from outside may be made to cost much: each pattern begins with
-# a literal, what follows has a bound, and a repetition without one is possessive. It is never tried
-# again with less, so no text is looked at twice (CWE-1333).
+# a literal, what follows has a small bound, and a repetition without one is possessive. It is never
+# tried again with less, so no text is looked at twice (CWE-1333). What may have to follow such a
+# repetition is optional, since a pattern that failed after it would look for its literal within.
 _SEPARATOR = r"""["']?\s{0,4}[:=,]\s{0,4}b?"""
 _QUOTED = r"""\\?"(?:[^"\\]|\\.)*+"?|'(?:[^'\\]|\\.)*+'?"""
 # One lower-case word after a scheme is prose: "not a bearer token".
 _PROSE = r"(?![a-z]{1,20}(?![\w.~+/=-]))"
-PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+
+
+def _without_password(match: re.Match[str]) -> str:
+    return f"://{CUT}@" if match[1] else match[0]
+
+
+PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"""(art1\.|acs1\.|\$argon2|eyJ(?=[\w-]{5}))[^\s"']*+"""), r"\1" + CUT),
     # To the end of the value: the headers of an encrypted key hold hyphens, as its end does.
     (re.compile(r"-----BEGIN [A-Z ]{0,24}KEY-----(?s:.)*+"), CUT),
     # A value that was cut may have lost the end of its password.
-    (re.compile(r"://[^\s/@:]{0,256}+:[^\s@…]{0,4096}+(?:@|…\Z)"), f"://{CUT}@"),
+    (re.compile(r"://[^\s/@:]*+:[^\s@…]*+(@|…\Z)?"), _without_password),
     (
         re.compile(rf"((?i:bearer|basic))\s{{1,4}}{_PROSE}[\w.~+/=-]{{4}}[\w.~+/=-]*+"),
         rf"\1 {CUT}",

@@ -16,8 +16,8 @@ from uuid import UUID
 
 from authsvc.protocol.errors import ValidationFailed
 from authsvc.protocol.grants import FIRST_PARTY
-from authsvc.protocol.host_names import has_sound_host, is_private_address
-from authsvc.protocol.oauth_errors import InvalidScope, InvalidTarget
+from authsvc.protocol.host_names import has_sound_host, is_public_host
+from authsvc.protocol.oauth_errors import InvalidScope, InvalidTarget, ScopeTooLong
 from authsvc_client.tokens.loopback import is_loopback
 
 CLIENT_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
@@ -25,6 +25,9 @@ SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}", re.ASCII)  # RFC 67
 AUDIENCE = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 MAX_NAME = 100  # characters
 MAX_SCOPES = 64
+# A token carries all of them and is a header of every request: of 8 KiB, where most servers (and
+# `authsvc_client.tokens`, which reads it) stop, this leaves room for the rest.
+MAX_SCOPES_TOGETHER = 2048  # characters, with the blanks between
 MAX_AUDIENCES = 32
 
 
@@ -122,16 +125,24 @@ def granted_scope(client: Client, requested: str | None) -> str:
     The scope of a token (RFC 6749 §3.3); without a wish, all that the client was given.
 
     Raises:
-        InvalidScope: Malformed, or more than the client was given.
+        InvalidScope: Malformed, or more than the client was given or a token may carry.
     """
     if requested is None:
-        return " ".join(client.scopes)
+        return _together(client.scopes)
     tokens = requested.split(" ")
     if not all(SCOPE_TOKEN.fullmatch(token) for token in tokens):
         raise InvalidScope("malformed")
     if not set(tokens) <= set(client.scopes):
         raise InvalidScope("not_allowed")
-    return " ".join(sorted(set(tokens)))
+    return _together(sorted(set(tokens)))
+
+
+def _together(scopes: Sequence[str]) -> str:
+    """The claim; a row may be older than its limit, and nobody could read that token."""
+    scope = " ".join(scopes)
+    if len(scope) > MAX_SCOPES_TOGETHER:
+        raise ScopeTooLong("too_long")
+    return scope
 
 
 def granted_audience(client: Client, resources: Sequence[str]) -> str:
@@ -171,7 +182,13 @@ def check_client(client: Client, *, loopback: bool = False) -> None:
         raise invalid_member(
             "scope",
             f"Use at most {MAX_SCOPES} scopes of visible ASCII characters without quotation "
-            "marks and backslashes.",
+            "marks and backslashes, each of 1 to 128.",
+        )
+    if len(" ".join(client.scopes)) > MAX_SCOPES_TOGETHER:
+        raise invalid_member(
+            "scope",
+            f"Use at most {MAX_SCOPES_TOGETHER} characters for all scopes together: every access "
+            "token carries them.",
         )
     for member, values in (("resource", client.resources), ("audience", client.audiences)):
         if len(values) > MAX_AUDIENCES or not all(map(AUDIENCE.fullmatch, values)):
@@ -234,7 +251,7 @@ def check_jwks_uri(uri: str, *, loopback: bool = False) -> None:
 def _check_reachable(uri: str, *, loopback: bool) -> None:
     """Refuse a `jwks_uri` that would never be fetched (SSRF), while an operator reads this."""
     host = urlsplit(uri).hostname or ""
-    if is_private_address(host) and not (loopback and is_loopback(host)):
+    if not is_public_host(host) and not (loopback and is_loopback(host)):
         raise invalid_member("jwks_uri", "Use a public host: private addresses are never asked.")
 
 

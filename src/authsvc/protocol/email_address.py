@@ -20,7 +20,7 @@ def normal_form(presented: str) -> str:
     The stored form of an address: NFC, domain in Unicode and lower case, local part lower case.
 
     Blanks around it are cut, since the completion of a phone adds them. Private domains such as
-    `corp.local` are addresses (see `check_domain`); a domain needs a dot.
+    `corp.local` or `lan` are addresses; see `check_domain`.
 
     Raises:
         ValidationFailed: Not an address; the message never repeats it.
@@ -54,13 +54,15 @@ def check_domain(address: str) -> None:
         address: In its normal form.
 
     Raises:
-        ValidationFailed: Its domain is for special use (RFC 6761).
+        ValidationFailed: Its domain is for special use (RFC 6761), or has no dot.
     """
-    if address.rpartition(".")[2] in SPECIAL_USE:
+    _, dot, last = address.rpartition("@")[2].rpartition(".")
+    if not dot or last in SPECIAL_USE:
         raise ValidationFailed.of(
             "body",
             "email",
-            msg="Addresses of special-use domains, such as .local, are not accepted here.",
+            msg="Addresses of special-use domains, such as .local, and of domains without a dot "
+            "are not accepted here.",
             type="email_domain",
         )
 
@@ -71,7 +73,5 @@ def _parse(text: str) -> str | None:
     try:
         address = validate_email(text, check_deliverability=False, globally_deliverable=False)
     except (EmailNotValidError, UnicodeError):
-        return None
-    if "." not in (address.ascii_domain or ""):
         return None
     return unicodedata.normalize("NFC", address.normalized.lower())

@@ -11,7 +11,8 @@ The tree of refusals: every way in which authsvc says no.
     │   └── WeakPassword           ├── MethodNotAllowed       ├── TooManyAttempts
     ├── PayloadTooLarge        ├── UnsupportedMediaType   ├── Overloaded
                                                           └── DatabaseUnavailable
-                                                                  └── OutcomeUnknown
+                                                              ├── OutcomeUnknown
+                                                              └── NoSigningKey
 
 `code`, `title` and `description` are public and constant per class; `detail` is private and
 goes to the log only, with one exception that its class names. Which HTTP status a class has is
@@ -195,6 +196,24 @@ class CsrfFailed(Forbidden):
     )
 
 
+class OpaqueOrigin(CsrfFailed):
+    """The page has no origin that could be listed."""
+
+    description = (
+        "The browser says `Origin: null`: the page is a file, or in a sandboxed frame. Serve it "
+        "from an origin that is listed in AUTHSVC_CORS_ORIGINS."
+    )
+
+
+class CsrfTokenWrong(CsrfFailed):
+    """The page may be ours, but has not proved to know the session."""
+
+    description = (
+        "Send the session's CSRF token, the value of its CSRF cookie, once in the X-CSRF-Token "
+        "header. If it was sent: it is of another session."
+    )
+
+
 class RegistrationClosed(Forbidden):
     """Self-registration is switched off."""
 
@@ -251,10 +270,10 @@ class CompressedBody(UnsupportedMediaType):
     description = "Send the body uncompressed, without Content-Encoding."
 
 
-class OtherCharset(UnsupportedMediaType):
-    """The body says that it is not UTF-8."""
+class OtherParameter(UnsupportedMediaType):
+    """The body says that it is not UTF-8, or something that we do not know."""
 
-    description = "Send the body as application/json in UTF-8, without another charset."
+    description = "Send the body as application/json, with charset=utf-8 or without parameters."
 
 
 class TooManyAttempts(Refusal):
@@ -297,6 +316,19 @@ class OutcomeUnknown(DatabaseUnavailable):
 
 class SchemaMismatch(DatabaseUnavailable):
     """A table or column is not there: the schema is of another version, or empty."""
+
+
+class NoSigningKey(DatabaseUnavailable):
+    """
+    No signing key is active: the clock is wrong, or a file is missing.
+
+    Not the database's fault, but what a client should do is the same.
+    """
+
+    description = (
+        "The server has no active signing key; its /readyz says more. Nothing has changed: "
+        "repeat the request after Retry-After."
+    )
 
 
 class InternalError(Refusal):

@@ -8,8 +8,10 @@ that programs read differently (`0x7f.1`, `127.1`).
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from authsvc.protocol.addresses import Address, is_public
 
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 MAX_NAME = 253  # characters (RFC 1035 §2.3.4, in text)
@@ -28,10 +30,12 @@ def is_host(host: str) -> bool:
     )
 
 
-def is_private_address(host: str) -> bool:
-    """Whether it is an IP address that is not reachable from the Internet (SSRF)."""
+def is_public_host(host: str) -> bool:
+    """Whether it may be on the public Internet, as far as can be told without DNS (SSRF)."""
     address = ip_address_of(host)
-    return address is not None and not address.is_global
+    if address is not None:
+        return is_public(address)
+    return host.rpartition(".")[2] != "localhost"  # this machine, with all below (RFC 6761 §6.3)
 
 
 def has_sound_host(url: str) -> bool:
@@ -41,10 +45,14 @@ def has_sound_host(url: str) -> bool:
         port = parts.port
     except ValueError:  # a port that is none, an unclosed bracket
         return False
-    return port != 0 and not parts.netloc.endswith(":") and is_host(parts.hostname or "")
+    host = parts.hostname or ""
+    # Spelled back: brackets around an IPv6 address and nothing else, no zeros before a port.
+    address = f"[{host}]" if ":" in host else host
+    spelled = parts.netloc.rpartition("@")[2].lower()
+    return port != 0 and spelled in {address, f"{address}:{port}"} and is_host(host)
 
 
-def ip_address_of(host: str) -> IPv4Address | IPv6Address | None:
+def ip_address_of(host: str) -> Address | None:
     """The address that a text is; a zone id (`%eth0`) means something on one machine only."""
     if "%" in host:
         return None

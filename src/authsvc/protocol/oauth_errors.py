@@ -10,6 +10,9 @@ The refusals of the OAuth endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 8707 
     ├── MalformedForm          ├── MissingParameter       ├── SeveralCredentials
     ├── RepeatedParameter      ├── QueryNotAllowed        └── OtherClientId
 
+    InvalidScope
+    └── ScopeTooLong
+
 `code` and `description` are public and constant per class, so that an answer tells nothing but
 which rule was broken; `detail` goes to the log only.
 """
@@ -115,6 +118,12 @@ class InvalidScope(OAuthRefusal):
 
     code = "invalid_scope"
     description = "The scope is malformed, or the client may not have all of it."
+
+
+class ScopeTooLong(InvalidScope):
+    """More than a token may carry: the client was registered before there was a limit."""
+
+    description = "The scopes are too long together for a token. Ask for fewer of them."
 
 
 class InvalidTarget(OAuthRefusal):

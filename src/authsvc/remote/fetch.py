@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from authsvc.protocol.addresses import Address, is_public, parse_address
 from authsvc.protocol.clients import check_jwks_uri
 from authsvc.protocol.errors import ValidationFailed
-from authsvc.remote.addresses import Address, is_public, parse_address
 from authsvc_client.tokens.loopback import is_loopback
 
 TIMEOUT = timedelta(seconds=3)  # for all of it: names, connections, the last byte

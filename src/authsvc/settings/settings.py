@@ -28,15 +28,12 @@ class Settings(Fields):
         Raises:
             SettingsError: A value is bad; the text has one line for each.
         """
+        sources.dotenv()  # a file that cannot be read is told of here
         try:
             return cls(**overrides)  # type: ignore[arg-type]  # validated by pydantic
         except ValidationError as exc:
             lines = explain(exc, written_as=sources.written_as)
             raise SettingsError("\n".join(lines)) from None
-        except UnicodeDecodeError:
-            raise SettingsError(
-                f"{sources.DOTENV}: is not UTF-8; save it again in that encoding"
-            ) from None
 
     @classmethod
     def settings_customise_sources(

@@ -9,7 +9,7 @@ from dotenv import dotenv_values
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
-from authsvc.settings.errors import PREFIX
+from authsvc.settings.errors import PREFIX, SettingsError
 
 DOTENV = ".env"
 DOTENV_ENCODING = "utf-8-sig"  # editors of Windows begin a file with a byte order mark
@@ -43,12 +43,29 @@ class BareNames(PydanticBaseSettingsSource):
 
 def value_of(name: str) -> str | None:
     """The value of a name: of the environment, or else of `.env`."""
-    return os.environ.get(name) or dotenv_values(DOTENV, encoding=DOTENV_ENCODING).get(name)
+    return os.environ.get(name) or dotenv().get(name)
 
 
 def names_present() -> list[str]:
     """Every name of the environment and of `.env`."""
-    return sorted({*os.environ, *dotenv_values(DOTENV, encoding=DOTENV_ENCODING)})
+    return sorted({*os.environ, *dotenv()})
+
+
+def dotenv() -> dict[str, str | None]:
+    """
+    What `.env` holds.
+
+    Raises:
+        SettingsError: It cannot be read.
+    """
+    try:
+        return dotenv_values(DOTENV, encoding=DOTENV_ENCODING)
+    except UnicodeDecodeError:
+        raise SettingsError(f"{DOTENV}: is not UTF-8; save it again in that encoding") from None
+    except OSError as exc:
+        raise SettingsError(
+            f"{DOTENV}: cannot be read ({exc.strerror}); let the user that runs authsvc read it"
+        ) from None
 
 
 def written_as(field: str) -> str:

@@ -14,15 +14,16 @@ USUAL_ACCESS_TTL = timedelta(minutes=15)
 
 def load() -> tuple[Settings | None, list[Finding]]:
     """The settings, and what is to be said of their loading; None if a value is bad."""
-    findings = [
-        warning(
-            "CFG-002",
-            f"{name} is set but means nothing",
-            f"did you mean {meant}? Rename it" if meant else "remove it, or look up its name",
-        )
-        for name, meant in unknown_names().items()
-    ]
+    findings: list[Finding] = []
     try:
+        findings = [
+            warning(
+                "CFG-002",
+                f"{name} is set but means nothing",
+                f"did you mean {meant}? Rename it" if meant else "remove it, or look up its name",
+            )
+            for name, meant in unknown_names().items()
+        ]
         settings = Settings.load()
     except SettingsError as exc:
         # The lines have the form `NAME: problem; fix`.

@@ -23,7 +23,7 @@ def demo_router(settings: Settings) -> APIRouter:
     if settings.serves_demo:
         PAGE.add_to(router)
         # What `serve` prints, a terminal makes a link of.
-        router.add_api_route("/", _to_the_demo, methods=["GET"])
+        router.add_api_route("/", _to_the_demo, methods=["GET", "HEAD"])
     return router
 
 

@@ -6,7 +6,7 @@ import re
 
 from starlette.datastructures import Headers
 
-from authsvc.protocol.errors import CompressedBody, OtherCharset, UnsupportedMediaType
+from authsvc.protocol.errors import CompressedBody, OtherParameter, UnsupportedMediaType
 
 _UTF_8 = re.compile(r'(?:;\s*charset\s*=\s*("?)utf-8\1)?', re.IGNORECASE)
 
@@ -20,15 +20,13 @@ def require_content_type(headers: Headers, media_type: str) -> None:
 
     Raises:
         UnsupportedMediaType: None is named, several are, or another one.
-        OtherCharset, CompressedBody: The type is right, the rest is not.
+        OtherParameter, CompressedBody: The type is right, the rest is not.
     """
     types = headers.getlist("content-type")
     presented, semicolon, parameters = types[0].partition(";") if len(types) == 1 else ("", "", "")
     if presented.strip().lower() != media_type:
         raise UnsupportedMediaType("content type")
     if not _UTF_8.fullmatch(f"{semicolon}{parameters}".strip()):
-        if "charset" in parameters.lower():
-            raise OtherCharset("charset")
-        raise UnsupportedMediaType("content type")
+        raise OtherParameter("content type parameters")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise CompressedBody("content encoding")

@@ -221,7 +221,7 @@ def check_csrf_token(request: Request, service: Service, session_ids: Collection
     if len(values) != 1 or not any(
         verify_csrf_token(service.keys.refresh, session_id, values[0]) for session_id in session_ids
     ):
-        raise errors.CsrfFailed("csrf_token")
+        raise errors.CsrfTokenWrong("csrf_token")
 
 
 def _bearer_if_any(request: Request) -> tuple[Secret, ...]:

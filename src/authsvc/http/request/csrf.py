@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from authsvc.protocol.errors import CsrfFailed
+from authsvc.protocol.errors import CsrfFailed, OpaqueOrigin
 from authsvc.settings import APP_ORIGIN, Settings, is_loopback
 
 
@@ -62,7 +62,7 @@ def check_origin(headers: Mapping[str, str], origins: Origins) -> None:
         # (Fetch §4.2, "append a request Origin header"), but that it is one.
         return
     if origin is not None and not origins.allows(origin):
-        raise CsrfFailed("origin")
+        raise _foreign(origin)
     if site in {None, "same-origin", "none"}:
         return
     # `same-site` is a sibling host: only a listed one. `cross-site` carries no cookie of ours.
@@ -82,7 +82,7 @@ def check_login_origin(headers: Mapping[str, str], origins: Origins) -> None:
         return
     if headers.get("sec-fetch-site") == "cross-site" and origin is not None:
         if not origins.allows(origin):
-            raise CsrfFailed("origin")
+            raise _foreign(origin)
         return
     check_origin(headers, origins)
 
@@ -124,6 +124,10 @@ def page_origin(headers: Mapping[str, str]) -> str | None:
     except ValueError:
         return "null"
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _foreign(origin: str) -> CsrfFailed:
+    return (OpaqueOrigin if origin == "null" else CsrfFailed)("origin")
 
 
 def _host(url: str) -> str:

@@ -111,7 +111,8 @@ def refusal_response(
     """
     # The access log reads it: one line per request has it all.
     request.state.refusal = refusal
-    if request.scope["path"] in OAUTH_PATHS:
+    # An OAuth path that is not found was spelled in another way, so it is none.
+    if request.scope["path"] in OAUTH_PATHS and not isinstance(refusal, errors.NotFound):
         return oauth_response(refusal, headers=headers)
     return _problem_response(refusal, request, headers or {})
 

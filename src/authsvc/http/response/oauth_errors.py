@@ -39,9 +39,9 @@ IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
         "invalid_request",
         "Send the form uncompressed, without Content-Encoding.",
     ),
-    errors.OtherCharset: (
+    errors.OtherParameter: (
         "invalid_request",
-        "Send the form as application/x-www-form-urlencoded in UTF-8, without another charset.",
+        "Send application/x-www-form-urlencoded, with charset=utf-8 or without parameters.",
     ),
     errors.MethodNotAllowed: ("invalid_request", "This endpoint accepts only POST."),
     errors.TooManyAttempts: (
@@ -52,6 +52,7 @@ IN_OAUTH_WORDS: dict[type[Refusal], tuple[str, str]] = {
         "temporarily_unavailable",
         "The server cannot reach its database. Repeat the request after Retry-After.",
     ),
+    errors.NoSigningKey: ("temporarily_unavailable", errors.NoSigningKey.description),
     errors.InternalError: ("server_error", "Something went wrong inside the server."),
 }
 OAUTH_STATUS: dict[type[Refusal], int] = {

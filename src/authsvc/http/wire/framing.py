@@ -155,6 +155,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._upgrading = True  # the parser stops here; see _feed
             return
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # a server MUST ignore it (RFC 9110 §10.1.1)
         super().on_headers_complete()
         # Trailers land in a list that nobody reads: among the headers they could pass for an
         # Authorization or Host that no proxy has seen (RFC 9110 §6.5.1 lets us drop them).

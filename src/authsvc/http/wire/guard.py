@@ -12,7 +12,7 @@ import structlog
 from starlette.types import Scope
 
 from authsvc.http.wire.head import ONCE, Headers
-from authsvc.protocol.errors import BadRequest, UnknownHost
+from authsvc.protocol.errors import BadRequest, NotFound, UnknownHost
 from authsvc.settings import LOOPBACK_NAMES, Settings
 
 MAX_URL = 8 * 1024  # bytes of path and query
@@ -43,13 +43,18 @@ class Guard:
 
         Raises:
             BadRequest: `detail` names the rule.
+            NotFound: The path is spelled in another way than ours are.
         """
         path: str = scope["path"]
         query = scope["query_string"]
-        if len(scope.get("raw_path") or path) + bool(query) + len(query) > MAX_URL:
+        raw_path: bytes = scope.get("raw_path") or path.encode()
+        if len(raw_path) + bool(query) + len(query) > MAX_URL:
             raise BadRequest("URL too long")
         if len(scope["headers"]) > MAX_HEADERS:
             raise BadRequest("too many headers")
+        if b"%" in raw_path:
+            # No path of ours needs it, and a proxy that closes one may compare the bytes.
+            raise NotFound("percent-encoded path")
         # A router that matches up to a line break, or a log, would read `/a%0A` differently.
         if not (path.startswith("/") or path == "*") or not path.isprintable():
             raise BadRequest("target")
