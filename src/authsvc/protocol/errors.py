@@ -311,7 +311,7 @@ class OutcomeUnknown(DatabaseUnavailable):
 
 
 class SchemaMismatch(DatabaseUnavailable):
-    """A table or column is not there: the schema is of another version, or empty."""
+    """A table or column is not there, or not granted to our role."""
 
 
 class InternalError(Refusal):
