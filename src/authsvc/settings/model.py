@@ -22,10 +22,10 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from sqlalchemy import make_url
 
 from authsvc.protocol.throttle import Limits, per_minute
 from authsvc.settings import sources, values
+from authsvc.settings.database_url import checked_url, ignored_parameters, named_hosts
 from authsvc.settings.errors import PREFIX, SettingsError, explain
 from authsvc.settings.rules import general_problems, production_problems
 from authsvc.settings.upstreams import Upstreams
@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     )
 
     env: Annotated[Literal["development", "production"], Lower] = "development"
-    database_url: Annotated[SecretStr | None, AfterValidator(values.database_url)] = None
+    database_url: Annotated[SecretStr | None, AfterValidator(checked_url)] = None
     data_dir: Path = Field(default_factory=values.default_data_dir)
     keys_dir: Annotated[Path, AfterValidator(values.absolute)] = Path("keys")
     keys_passphrase: SecretStr | None = None
@@ -170,13 +170,13 @@ class Settings(BaseSettings):
     def database_hosts(self) -> tuple[str, ...]:
         """Where the database is; empty for a Unix socket and for the embedded one."""
         url = self.database_url
-        return values.database_hosts(url.get_secret_value()) if url else ()
+        return named_hosts(url.get_secret_value()) if url else ()
 
     @property
     def ignored_in_database_url(self) -> dict[str, str]:
         """Parameters that libpq knows and that change nothing here, each with the reason."""
         url = self.database_url
-        return values.ignored_parameters(url.get_secret_value()) if url else {}
+        return ignored_parameters(url.get_secret_value()) if url else {}
 
     @property
     def issuer_host(self) -> str:
@@ -205,12 +205,6 @@ class Settings(BaseSettings):
         port = f":{parts.port}" if parts.port else ""
         twins = (f"{parts.scheme}://{name}{port}" for name in values.LOOPBACK_NAMES)
         return frozenset({self.issuer, *twins})
-
-    @property
-    def database_host(self) -> str:
-        """Where the configured database is, without its credentials."""
-        url = make_url(self.database_url.get_secret_value() if self.database_url else "")
-        return url.host or str(url.query.get("host", "the default socket"))
 
     @property
     def any_loopback_origin(self) -> bool:
