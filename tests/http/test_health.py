@@ -118,6 +118,7 @@ async def test_what_new_connections_will_be_refused_is_told_before_there_is_one(
     app: FastAPI, client: httpx.AsyncClient, narrower: str
 ) -> None:
     """Of a setting for a database and one for its role there, the narrower one counts."""
+    assert 200 == (await client.get("/readyz")).status_code  # on what will be the old connection
     async with app.state.service.db.transaction() as session:
         connection = await session.connection()
         name = (await connection.exec_driver_sql("SELECT current_database()")).scalar_one()

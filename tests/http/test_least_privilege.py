@@ -181,6 +181,7 @@ async def test_a_privilege_that_is_lacking_is_told_by_readiness_and_never_a_defe
 async def test_the_role_of_the_page_sees_what_is_set_for_it(
     client: httpx.AsyncClient, database_url: str
 ) -> None:
+    assert 200 == (await client.get("/readyz")).status_code  # on what will be the old connection
     owner = await asyncpg.connect(database_url)
     await owner.execute(f"ALTER ROLE {ROLE} SET default_transaction_read_only = on")
     await owner.close()
