@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from authsvc.settings import Settings, SettingsError, service_links, unknown_names
+from authsvc.store.connections import normalise
 
 PRODUCTION = {
     "ENV": "production",
@@ -466,3 +469,105 @@ def test_an_unescaped_at_in_the_password_is_told_and_not_repeated(
         load(monkeypatch, DATABASE_URL="postgresql://u:p@ss@host/db")
 
     assert "ss@" not in str(refused.value)
+
+
+@pytest.mark.finding("P25", "P16")
+@pytest.mark.parametrize(
+    "place",
+    [
+        "h:99999/x", "h:-1/x", "h:0/x", "h:5432x/x", "127.0.0.1:a,b:c/p1", "a,b:70000/x",
+        "a,,b/x", f"{'a' * 300}/x", "a..b/x", "h/x?port=99999", "/x?port=-1",
+        "/x?host=a&port=1,2", "/x?host=a&host=b&port=1,2,3", "h/x%00",
+        "[::1/x", "h/x?target_session_attrs=foo", "h/x?sslmode=foo", "h/x?sslnegotiation=foo",
+        "h/x?sslmode=require&sslmode=prefer", "h/x?prepared_statement_cache_size=abc",
+        "h/x?connect_timeout=abc", "h/x?keepalives_idle=abc", "h/x?ssl_min_protocol_version=1",
+        "h/x?require_auth=scram-sha-256",
+    ],
+)  # fmt: skip
+def test_a_part_of_the_database_url_that_no_driver_understands_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    with pytest.raises(SettingsError, match=r"^AUTHSVC_DATABASE_URL: .*[^>]$") as refused:
+        load(monkeypatch, DATABASE_URL=f"postgresql://u:secret@{place}")
+
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.finding("P25")
+@pytest.mark.parametrize(
+    ("name", "value"), [("PGPORT", "abc"), ("PGPORT", "70000"), ("PGTARGETSESSIONATTRS", "foo")]
+)
+def test_what_the_environment_adds_to_the_database_url_is_looked_at_as_well(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=name):
+        load(monkeypatch, DATABASE_URL="postgresql://u@h/x")
+
+
+@pytest.mark.finding("P25", "P36")
+@pytest.mark.parametrize(
+    ("given", "host", "port"),
+    [
+        ("u@h/n", "h", None),
+        ("u@h:1/n", "h", 1),
+        ("u@:1/n", None, 1),
+        ("u@[::1]:1/n", "::1", 1),
+        ("u@/n?host=h&port=1", "h", 1),
+        ("u@/n?host=::1", "::1", None),
+        ("u@%2Ftmp%2Fpg:1/n", "/tmp/pg", 1),  # noqa: S108 - a name
+        ("u@/n?host=/tmp/pg&port=1", "/tmp/pg", 1),  # noqa: S108
+        ("u@/n?host=/tmp/pg", "/tmp/pg", None),  # noqa: S108
+        ("u@[::1]:1,127.0.0.1:2/n", ["::1", "127.0.0.1"], [1, 2]),
+        ("u@/n?host=a&host=b", ["a", "b"], [5432, 5432]),
+        ("u@/n?host=a:1&host=b:2", ["a", "b"], [1, 2]),
+        ("u@/n?host=a,b&port=1", ["a", "b"], [1, 1]),
+        ("u@%2Ftmp,b:2/n", ["/tmp", "b"], [5432, 2]),  # noqa: S108
+        ("h/x?user=u&dbname=n", "h", None),
+        ("w@h/x?user=u&dbname=n", "h", None),
+    ],
+)
+def test_the_spellings_of_libpq_reach_the_driver(
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    host: str | list[str] | None,
+    port: int | list[int] | None,
+) -> None:
+    monkeypatch.delenv("PGPORT", raising=False)
+    url = load(monkeypatch, DATABASE_URL=f"postgresql://{given}").database_url
+
+    assert url is not None
+    driver = dialect()  # type: ignore[no-untyped-call]
+    _, arguments = driver.create_connect_args(normalise(url.get_secret_value()))  # type: ignore[no-untyped-call]
+    assert (host or None, port, "u", "n") == (
+        arguments.get("host") or None,
+        arguments.get("port"),
+        arguments["user"],
+        arguments["database"],
+    )
+
+
+@pytest.mark.finding("P36")
+@pytest.mark.parametrize(
+    "parameter",
+    ["tcp_user_timeout=1", "load_balance_hosts=random", "service=x", "replication=database",
+     "min_protocol_version=3.0", "gssdelegation=0", "krbsrvname=x"],
+)  # fmt: skip
+def test_what_libpq_knows_and_the_driver_does_not_need_is_ignored_and_told(
+    monkeypatch: pytest.MonkeyPatch, parameter: str
+) -> None:
+    loaded = load(monkeypatch, DATABASE_URL=f"postgresql://u@h/x?{parameter}")
+
+    assert [parameter.partition("=")[0]] == list(loaded.ignored_in_database_url)
+
+
+@pytest.mark.finding("P25")
+def test_a_password_comes_through_whatever_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = load(monkeypatch, DATABASE_URL="postgresql://u%2B:p%40%2F+%25@a:1,b:2/n").database_url
+
+    assert url is not None
+    assert ("u+", "p@/+%") == (
+        make_url(url.get_secret_value()).username,
+        make_url(url.get_secret_value()).password,
+    )

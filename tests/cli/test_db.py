@@ -262,3 +262,26 @@ async def value(url: str, question: str) -> object:
         return await connection.fetchval(question)
     finally:
         await connection.close()
+
+
+@pytest.mark.finding("11.14")
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("UPDATE authsvc_version SET version_num = 'head'", "head"),
+        ("INSERT INTO authsvc_version VALUES ('0010')", f"{NEEDED} and 0010"),
+    ],
+)
+async def test_what_is_no_revision_of_ours_is_one_line_everywhere(
+    authsvc: Command, database_url: str, change: str, named: str
+) -> None:
+    await execute(database_url, change)
+
+    refused = [
+        await authsvc("db", "upgrade"),
+        await authsvc("db", "current", "--check"),
+        await authsvc("users", "list"),
+    ]
+
+    assert [(1, 1)] * 3 == [(done.code, len(done.err.splitlines())) for done in refused]
+    assert all(f"{named}, which is no revision of authsvc" in done.err for done in refused)

@@ -59,12 +59,16 @@ async def test_without_the_database_a_refresh_is_503_and_loses_nothing_with_the_
 
 
 @pytest.mark.requirement("Z1")
+@pytest.mark.finding("11.18")
+@pytest.mark.parametrize(
+    "change", ["RENAME TO of_another_version", "RENAME COLUMN epoch TO of_another_version"]
+)
 async def test_a_schema_of_another_version_is_503_and_the_log_says_what_to_do(
-    client: httpx.AsyncClient, database_url: str, capsys: pytest.CaptureFixture[str]
+    client: httpx.AsyncClient, database_url: str, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
     token = (await log_in(client)).json()["refresh_token"]
     connection = await asyncpg.connect(database_url)
-    await connection.execute("ALTER TABLE refresh_families RENAME TO of_another_version")
+    await connection.execute(f"ALTER TABLE refresh_families {change}")
     await connection.close()
 
     answers = [

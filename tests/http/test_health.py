@@ -141,6 +141,50 @@ async def test_a_primary_that_refuses_writes_is_not_ready(
     assert "default_transaction_read_only" in answer.json()["checks"]["database"]
 
 
+@pytest.mark.finding("11.18")
+@pytest.mark.parametrize("narrower", ["", "SET default_transaction_read_only = off"])
+async def test_what_new_connections_will_be_refused_is_told_before_there_is_one(
+    app: FastAPI, client: httpx.AsyncClient, narrower: str
+) -> None:
+    """Of a setting for a database and one for its role there, the narrower one counts."""
+    assert 200 == (await client.get("/readyz")).status_code  # on what will be the old connection
+    async with app.state.service.db.transaction() as session:
+        connection = await session.connection()
+        name = (await connection.exec_driver_sql("SELECT current_database()")).scalar_one()
+        await connection.exec_driver_sql(
+            f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
+        )
+        if narrower:
+            await connection.exec_driver_sql(f'ALTER ROLE postgres IN DATABASE "{name}" {narrower}')
+
+    answer = await client.get("/readyz")
+
+    assert (200 if narrower else 503) == answer.status_code
+    assert narrower or "default_transaction_read_only" in answer.json()["checks"]["database"]
+
+
+@pytest.mark.finding("11.14")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE authsvc_version SET version_num = 'head'",
+        "UPDATE authsvc_version SET version_num = 'abcd'",
+        "UPDATE authsvc_version SET version_num = '10'",
+        "INSERT INTO authsvc_version VALUES ('0010')",
+    ],
+)
+async def test_what_is_no_revision_of_ours_is_not_taken_for_a_newer_one(
+    app: FastAPI, client: httpx.AsyncClient, change: str
+) -> None:
+    async with app.state.service.db.transaction() as session:
+        await (await session.connection()).exec_driver_sql(change)
+
+    answer = await client.get("/readyz")
+
+    assert 503 == answer.status_code
+    assert "authsvc_version must have one row" in answer.json()["checks"]["schema"]
+
+
 @pytest.mark.finding("P02")
 async def test_a_revision_without_its_tables_is_not_ready(
     app: FastAPI, client: httpx.AsyncClient

@@ -151,3 +151,39 @@ async def test_the_role_of_the_page_cannot_change_the_schema(
             await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@pytest.mark.finding("11.18")
+@pytest.mark.parametrize(
+    ("privilege", "table", "status"),
+    [("INSERT", "refresh_families", 503), ("SELECT", "authsvc_version", 200)],
+)
+async def test_a_privilege_that_is_lacking_is_told_by_readiness_and_never_a_defect_of_ours(
+    client: httpx.AsyncClient, database_url: str, privilege: str, table: str, status: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    await client.post("/auth/register", json={"email": EMAIL, "password": PASSWORD})
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(f"REVOKE {privilege} ON {table} FROM {ROLE}")
+    await owner.close()
+
+    ready = await client.get("/readyz")
+    login = await client.post("/auth/login", json={"email": EMAIL, "password": PASSWORD})
+
+    assert (503, status) == (ready.status_code, login.status_code)
+    assert f"{privilege} on {table}" in ready.json()["checks"]["database"]
+    if status != 200:
+        assert "database_unavailable" == login.json()["code"]
+        assert "lacks a privilege" in capsys.readouterr().out
+
+
+@pytest.mark.finding("11.18")
+async def test_the_role_of_the_page_sees_what_is_set_for_it(
+    client: httpx.AsyncClient, database_url: str
+) -> None:
+    assert 200 == (await client.get("/readyz")).status_code  # on what will be the old connection
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(f"ALTER ROLE {ROLE} SET default_transaction_read_only = on")
+    await owner.close()
+
+    assert 503 == (await client.get("/readyz")).status_code

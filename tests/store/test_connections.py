@@ -216,6 +216,35 @@ async def test_a_certificate_of_an_unknown_authority_names_the_setting(tmp_path:
         await db.close()
 
 
+@pytest.mark.finding("P36")
+@pytest.mark.parametrize("root", ["", "&sslrootcert=system"])
+async def test_the_least_version_of_tls_is_kept_to(tmp_path: Path, root: str) -> None:
+    server, _ = certificate_for("localhost", tmp_path)
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    query = f"sslmode=require&ssl_min_protocol_version=TLSv1.3{root}"
+
+    async with offering_tls(server) as port:
+        db = await Database.open(f"postgresql://postgres@localhost:{port}/authsvc?{query}")
+        with pytest.raises(DatabaseUnavailable, match=r"ConnectionReset|VERSION"):
+            async with db.autocommit():
+                pass
+        await db.close()
+
+
+@pytest.mark.finding("P25")
+async def test_what_the_driver_cannot_read_in_the_environment_is_no_defect_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGPORT", "abc")
+    db = await Database.open("postgresql://postgres@127.0.0.1/authsvc")
+
+    with pytest.raises(DatabaseUnavailable, match="PG… variable"):
+        async with db.autocommit():
+            pass
+
+    await db.close()
+
+
 @pytest.mark.finding("P16")
 async def test_a_file_without_a_certificate_is_no_mere_sslerror(port: int, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")

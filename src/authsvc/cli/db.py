@@ -26,6 +26,8 @@ def upgrade() -> None:
     if before.suffices and before.carried:
         typer.echo(f"The schema is {before.revision} already; nothing to do.")
         return
+    if before.revision is not None and not before.ours:
+        raise OperatorError(f"The database's schema {before.fault}.")
     asyncio.run(migrate.upgrade(database_url(settings)))
     after = _current(settings)
     if after.missing:

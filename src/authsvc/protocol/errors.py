@@ -315,7 +315,7 @@ class OutcomeUnknown(DatabaseUnavailable):
 
 
 class SchemaMismatch(DatabaseUnavailable):
-    """A table or column is not there: the schema is of another version, or empty."""
+    """A table or column is not there, or not granted to our role."""
 
 
 class NoSigningKey(DatabaseUnavailable):

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from authsvc.protocol.throttle import Limits, per_minute
 from authsvc.settings import sources, values
+from authsvc.settings.database_url import checked_url, ignored_parameters, named_hosts
 from authsvc.settings.errors import PREFIX
 from authsvc.settings.upstreams import Upstreams
 from authsvc.settings.values import YEAR, CommaSeparated, Lower, Networks, Seconds, between
@@ -35,7 +36,7 @@ class Fields(BaseSettings):
     )
 
     env: Annotated[Literal["development", "production"], Lower] = "development"
-    database_url: Annotated[SecretStr | None, AfterValidator(values.database_url)] = None
+    database_url: Annotated[SecretStr | None, AfterValidator(checked_url)] = None
     data_dir: Path = Field(default_factory=values.default_data_dir)
     keys_dir: Annotated[Path, AfterValidator(values.absolute)] = Path("keys")
     keys_passphrase: SecretStr | None = None
@@ -123,13 +124,13 @@ class Fields(BaseSettings):
     def database_hosts(self) -> tuple[str, ...]:
         """Where the database is; empty for a Unix socket and for the embedded one."""
         url = self.database_url
-        return values.database_hosts(url.get_secret_value()) if url else ()
+        return named_hosts(url.get_secret_value()) if url else ()
 
     @property
     def ignored_in_database_url(self) -> dict[str, str]:
         """Parameters that libpq knows and that change nothing here, each with the reason."""
         url = self.database_url
-        return values.ignored_parameters(url.get_secret_value()) if url else {}
+        return ignored_parameters(url.get_secret_value()) if url else {}
 
     @property
     def issuer_host(self) -> str:

@@ -10,49 +10,13 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from authsvc_client.tokens import loopback
 
 YEAR = 31_536_000
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-
-# What may stand behind the `?` of a database URL; the driver would stumble over others.
-URL_PARAMETERS = frozenset(
-    {
-        "host",
-        "options",
-        "passfile",
-        "port",
-        "prepared_statement_cache_size",
-        "ssl",
-        "sslcert",
-        "sslcrl",
-        "sslkey",
-        "sslmode",
-        "sslnegotiation",
-        "sslrootcert",
-        "target_session_attrs",
-    }
-)
-# What libpq knows and the URLs of managed databases carry; here it is decided already.
-IGNORED_PARAMETERS = {
-    "application_name": "authsvc names its connections itself",
-    "channel_binding": "the driver cannot do that; sslmode=verify-full prevents interception",
-    "client_encoding": "it is always UTF8",
-    "connect_timeout": "it is 1.5 s, so that a request is answered in time",
-    "fallback_application_name": "authsvc names its connections itself",
-    "gssencmode": "the driver uses TLS only",
-    "keepalives": "a connection that is silent for 2 s is given up",
-    "keepalives_count": "a connection that is silent for 2 s is given up",
-    "keepalives_idle": "a connection that is silent for 2 s is given up",
-    "keepalives_interval": "a connection that is silent for 2 s is given up",
-    "sslcompression": "TLS is never compressed",
-    "sslsni": "the server's name is always sent",
-}
 
 
 def _seconds(value: object) -> object:
@@ -108,54 +72,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def database_url(value: SecretStr | None) -> SecretStr | None:
-    """A URL that the driver understands, in every part; of libpq's spellings, ours."""
-    if value is None:
-        return None
-    try:
-        url = make_url(_hosts_apart(value.get_secret_value()))
-    except (ArgumentError, ValueError):
-        raise ValueError("is not a URL; write postgresql://user:password@host:5432/name") from None
-    if url.get_backend_name() not in {"postgresql", "postgres"}:
-        raise ValueError("is not a PostgreSQL URL; write postgresql://user@host/name")
-    if "@" in (url.host or ""):
-        raise ValueError("has an @ within its user or password; write it as %40")
-    unknown = sorted(set(url.query) - URL_PARAMETERS - IGNORED_PARAMETERS.keys())
-    if unknown:
-        raise ValueError(
-            f"has parameters that mean nothing here: {', '.join(unknown)}; known are "
-            f"{', '.join(sorted(URL_PARAMETERS))}"
-        )
-    return SecretStr(_hosts_apart(value.get_secret_value()))
-
-
-def ignored_parameters(url: str) -> dict[str, str]:
-    """Parameters of a database URL that change nothing here, each with the reason."""
-    return {
-        name: IGNORED_PARAMETERS[name] for name in make_url(url).query if name in IGNORED_PARAMETERS
-    }
-
-
-def _hosts_apart(url: str) -> str:
-    """`//user@a:1,b:2/name`, as libpq has it, with a `host` parameter for each."""
-    found = re.fullmatch(r"(\w+://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)([^?#]*)\??(.*)", url)
-    if found is None:
-        return url
-    before, hosts, path, query = found.groups()
-    if "[" in hosts:
-        raise ValueError
-    named = [f"host={host if ':' in host else host + ':5432'}" for host in hosts.split(",")]
-    return f"{before}{path}?{'&'.join([*named, *filter(None, [query])])}"
-
-
-def database_hosts(url: str) -> tuple[str, ...]:
-    """The hosts that a database URL names; none for a Unix socket."""
-    parsed = make_url(url)
-    several = parsed.query.get("host", ())
-    named = (parsed.host, *([several] if isinstance(several, str) else several))
-    return tuple(name for name in named if name and not name.startswith("/"))
 
 
 def absolute(value: Path) -> Path:

@@ -34,7 +34,16 @@ DRIVER_ERRORS = (
 OTHER_HOST = frozenset({62, 64})
 OTHER_AUTHORITY = frozenset({18, 19, 20, 21})
 # What asyncpg reads from a DSN only.
-TLS_FILES = ("sslcert", "sslcrl", "sslkey", "sslnegotiation", "sslrootcert")
+TLS_ARGUMENTS = (
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+)
 FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl")
 UNDERSTOOD = frozenset(
     {"database", "host", "passfile", "password", "port", "ssl", "target_session_attrs", "user"}
@@ -108,7 +117,7 @@ def connector(url: URL, **options: object) -> Connect:
     if cache is not None:
         options["statement_cache_size"] = cache
     given = arguments.pop("options", None)
-    tls = {name: arguments.pop(name) for name in TLS_FILES if name in arguments}
+    tls = {name: arguments.pop(name) for name in TLS_ARGUMENTS if name in arguments}
     if tls:
         options["dsn"] = f"postgresql://?{urlencode(tls)}"
     # The settings have looked at all names, and said which of libpq's change nothing here.
@@ -159,15 +168,21 @@ def _with_tls_files(host: dict[str, Any], tls: Mapping[str, str]) -> dict[str, A
             raise asyncpg.ClientConfigurationError(
                 f'the file "{path}" ({name}, PG{name.upper()}) cannot be read'
             )
-    if not system:
-        return host
+    return host | {"ssl": _of_the_system(files, tls)} if system else host
+
+
+def _of_the_system(files: Mapping[str, str | None], tls: Mapping[str, str]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if files["sslcert"]:
-        context.load_cert_chain(files["sslcert"], files["sslkey"])
+        context.load_cert_chain(files["sslcert"], files["sslkey"], tls.get("sslpassword") or "")
     if files["sslcrl"]:
         context.load_verify_locations(files["sslcrl"])
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
-    return host | {"ssl": context}
+    for bound in ("minimum", "maximum"):
+        version = tls.get(f"ssl_{bound[:3]}_protocol_version")
+        if version:
+            setattr(context, f"{bound}_version", ssl.TLSVersion[version.replace(".", "_")])
+    return context
 
 
 def cause(exc: BaseException) -> str | None:
@@ -200,6 +215,12 @@ async def _one(host: dict[str, Any], **options: object) -> asyncpg.Connection:
         )
     except socket.gaierror as exc:
         raise UnresolvedHost(f"its host name is unknown: {host.get('host')}") from exc
+    except (ValueError, OverflowError) as exc:  # in what the environment adds to the URL
+        if isinstance(exc, DRIVER_ERRORS):
+            raise
+        raise asyncpg.ClientConfigurationError(
+            "the URL, or a PG… variable beside it, holds what the driver cannot use"
+        ) from exc
 
 
 async def _first(hosts: Sequence[dict[str, Any]], **options: object) -> asyncpg.Connection:

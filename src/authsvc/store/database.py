@@ -69,9 +69,11 @@ UNKNOWN_CODES = frozenset({"40003", "57P01", "57P02", "57P05", "08003", "08006",
 # A statement that was prepared on another connection, or by another client on this one.
 NOT_OURS_CODES = frozenset({"26000", "42P05"})
 POOLED = "behind a transaction pooler add ?prepared_statement_cache_size=0 to the database URL"
-# No such table or column: the schema is of another version.
-SCHEMA_CODES = frozenset({"42P01", "42703"})
 SCHEMA = "the schema is not this version's: run `authsvc db upgrade`, then see /readyz"
+# No such table, column, function or unique index; or one that is not granted to our role.
+SCHEMA_CODES = dict.fromkeys(("42P01", "42703", "42883", "42P10"), SCHEMA) | {
+    "42501": "our role lacks a privilege: /readyz and `authsvc doctor` (DB-007) say which"
+}
 
 
 class Database:
@@ -314,7 +316,7 @@ def translate(exc: BaseException) -> DatabaseUnavailable | None:
         if code in NOT_OURS_CODES:
             return DatabaseUnavailable(f"{detail}: {POOLED}", retry_after=RETRY_AFTER)
         if code in SCHEMA_CODES:
-            return SchemaMismatch(f"{detail}: {SCHEMA}", retry_after=RETRY_AFTER)
+            return SchemaMismatch(f"{detail}: {SCHEMA_CODES[code]}", retry_after=RETRY_AFTER)
         if code[:2] in UNAVAILABLE_CLASSES or code == READ_ONLY:
             return DatabaseUnavailable(detail, retry_after=RETRY_AFTER)
         return None

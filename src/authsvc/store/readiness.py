@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from authsvc.store import schema
 from authsvc.store.database import Database
-from authsvc.store.server import WRITES, encoding_fault, refusal_of
+from authsvc.store.server import WRITES, encoding_fault, lacking, refusal_of
 
 OK = "ok"
 
@@ -22,6 +22,7 @@ async def examine(db: Database, *, production: bool) -> dict[str, str]:
             f"SELECT {WRITES}, current_setting('fsync') AS fsync, "
             "current_setting('synchronous_commit') AS synchronous_commit"
         )
+        missing, _ = await lacking(connection)
     if (refusal := await refusal_of(db, row)) is not None:
         checks["database"] = refusal
         if row["standby"] or row["read_only"]:
@@ -32,6 +33,10 @@ async def examine(db: Database, *, production: bool) -> dict[str, str]:
     elif production and "off" in {row["fsync"], row["synchronous_commit"]}:
         checks["database"] = (
             "runs with fsync or synchronous_commit off and would lose revocations: switch both on"
+        )
+    elif missing:
+        checks["database"] = (
+            f"refuses {', '.join(missing)}: grant that to our role, as docs/deployment.md shows"
         )
     else:
         checks["schema"] = (await schema.current(db)).fault or OK

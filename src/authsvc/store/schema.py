@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Select, Text, column, select, table, text
 from sqlalchemy.exc import ProgrammingError
@@ -55,13 +55,23 @@ class Schema:
         A newer one will do: every migration leaves what the version before it needs, so that
         replicas of both can run while a release is rolled out. Revisions have four digits.
         """
-        return self.revision is not None and self.revision >= SCHEMA_REVISION and not self.missing
+        return self.ours and (self.revision or "") >= SCHEMA_REVISION and not self.missing
+
+    @property
+    def ours(self) -> bool:
+        """Whether there is a revision, and one that authsvc may ever have."""
+        return self.revision is not None and OURS.fullmatch(self.revision) is not None
 
     @property
     def fault(self) -> str | None:
         """Why this code cannot run on it, and after a colon what to do; None if it can."""
         if self.suffices:
             return None
+        if self.revision is not None and not self.ours:
+            return (
+                f"says {self.revision}, which is no revision of authsvc: {VERSION_TABLE} must have "
+                "one row of four digits; restore the database from a backup"
+            )
         if self.missing:
             return (
                 f"says {self.revision}, but there is no table {', '.join(self.missing)}: restore "
@@ -89,9 +99,10 @@ async def _read(connection: AsyncConnection) -> Schema:
     names = [*tables, VERSION_TABLE, FORMER_TABLE]
     present = set((await connection.execute(PRESENT, {"names": names})).scalars())
     if VERSION_TABLE in present:
-        revision = (await connection.execute(revision_in(VERSION_TABLE))).scalar_one_or_none()
-        whole = revision is not None and revision >= SCHEMA_REVISION
-        return Schema(revision, tuple(name for name in tables if whole and name not in present))
+        revisions = (await connection.execute(revision_in(VERSION_TABLE))).scalars().all()
+        found = Schema(" and ".join(sorted(revisions)) or None)
+        absent = tuple(name for name in tables if name not in present)
+        return replace(found, missing=absent) if found.suffices else found
     if FORMER_TABLE in present:
         former = (await connection.execute(revision_in(FORMER_TABLE))).scalars().all()
         needed = tables if SCHEMA_REVISION in former else FIRST_TABLES

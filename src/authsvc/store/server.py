@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlmodel import SQLModel
 
 from authsvc.store.database import Database
-from authsvc.store.hot_statement import read
+from authsvc.store.hot_statement import HotConnection, read
 from authsvc.store.schema import VERSION_TABLE
 
 # What `serve` needs on each of its tables. FOR UPDATE and FOR SHARE need UPDATE as well.
@@ -54,12 +55,30 @@ class DatabaseServer:
     absent: tuple[str, ...]
 
 
-# Whether the transaction may write, not inferred from the server's role: managed databases refuse
-# by default_transaction_read_only when their disk is full.
-WRITES = (
-    "pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::bool AS read_only, "
-    "current_setting('server_encoding') AS encoding"
-)
+# Whether a transaction may write, not inferred from the server's role: managed databases refuse by
+# default_transaction_read_only when their disk is full. What a role or a database is set to counts
+# for new connections only, so that the one that asks does not feel it; the narrower setting wins.
+# Of standbys a role without pg_read_all_stats sees that they are there, and no more.
+WRITES = """
+    pg_is_in_recovery() AS standby,
+    current_setting('transaction_read_only')::bool AS read_only,
+    coalesce((
+        SELECT option_value::bool
+        FROM pg_db_role_setting, pg_options_to_table(setconfig)
+        WHERE option_name = 'default_transaction_read_only'
+            AND setdatabase IN
+                (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+            AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
+        ORDER BY setrole = 0, setdatabase = 0
+        LIMIT 1
+    ), false) AS next_read_only,
+    current_setting('synchronous_standby_names') <> ''
+        AND current_setting('synchronous_commit') NOT IN ('local', 'off')
+        AND NOT EXISTS (
+            SELECT FROM pg_stat_replication
+            WHERE sync_state IS NULL OR sync_state IN ('sync', 'quorum')
+        ) AS waits,
+    current_setting('server_encoding') AS encoding"""
 
 
 async def refusal_of(db: Database, row: Mapping[str, Any]) -> str | None:
@@ -71,7 +90,12 @@ async def refusal_of(db: Database, row: Mapping[str, Any]) -> str | None:
     """
     if row["standby"]:
         return "is read-only, so it is a standby: point AUTHSVC_DATABASE_URL at the primary"
-    if row["read_only"]:
+    if row["waits"]:
+        return (
+            "waits with every commit for a synchronous standby that is away: bring it back, or "
+            "take it out of synchronous_standby_names"
+        )
+    if row["read_only"] or row["next_read_only"]:
         return (
             "refuses writes (default_transaction_read_only is on): see whether its disk is full "
             "or its provider has locked it, then switch that off"
@@ -99,18 +123,17 @@ async def inspect(db: Database) -> DatabaseServer:
     """
     async with db.autocommit() as connection:
         [row] = await connection.fetch(_STATEMENT)
-        [needed] = await connection.fetch(_privileges())
-    return read(
-        DatabaseServer,
-        row,
-        refusal=await refusal_of(db, row),
-        missing=tuple(name for name, has in needed.items() if has is False),
-        absent=tuple(
-            table
-            for table in sorted(SQLModel.metadata.tables)
-            if needed[f"SELECT on {table}"] is None
-        ),
-    )
+        missing, absent = await lacking(connection)
+    refusal = await refusal_of(db, row)
+    return read(DatabaseServer, row, refusal=refusal, missing=missing, absent=absent)
+
+
+async def lacking(connection: HotConnection) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What `serve` needs and the role may not do, and the tables that are not there."""
+    [needed] = await connection.fetch(_privileges())
+    missing = tuple(name for name, has in needed.items() if has is False)
+    tables = sorted(SQLModel.metadata.tables)
+    return missing, tuple(name for name in tables if needed[f"SELECT on {name}"] is None)
 
 
 _STATEMENT = f"""
@@ -132,6 +155,7 @@ SELECT
 """  # noqa: S608 - a constant of this file
 
 
+@cache
 def _privileges() -> str:
     """A column for each table and privilege; NULL for a table that is not there."""
     needed = [(table, each) for table in sorted(SQLModel.metadata.tables) for each in PRIVILEGES]
