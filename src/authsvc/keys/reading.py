@@ -22,9 +22,7 @@ from authsvc.keys.key_files import (
     KeyProblem,
     KeyRefused,
     exposed,
-    on_read_only_mount,
     planted,
-    planted_directory,
     read_directory,
     repair,
 )
@@ -109,12 +107,10 @@ def read(
         KeyDirectoryError: The directory itself cannot be read.
     """
     before = previous.verdicts if previous else {}
-    files, problems = read_directory(path)
-    strict = strict_modes and not on_read_only_mount(path)
-    directory = planted_directory(path)
-    if directory:
-        problems += (KeyProblem(".", *directory, refused=strict),)
-    if directory and strict:
+    files, problems, writers = read_directory(path)
+    if writers:
+        problems += (KeyProblem(".", *writers, refused=strict_modes),)
+    if writers and strict_modes:
         # Nothing in it can be trusted; what was read before others could write it goes on.
         present = {file.name for file in files}
         kept = {name: verdict for name, verdict in before.items() if name in present}
@@ -127,9 +123,7 @@ def read(
         if last is not None and last.file == file and last.key is not None:
             verdict = replace(last, twin=None)
         else:
-            verdict = _judge(
-                path, file, last, passphrase, strict=strict, strict_folders=strict_modes
-            )
+            verdict = _judge(path, file, last, passphrase, strict=strict_modes)
         if verdict.key is not None:
             twin = holders.setdefault(key_id(verdict.key), file.name)
             verdict = replace(verdict, twin=twin if twin != file.name else None)
@@ -151,12 +145,11 @@ def _judge(
     passphrase: str | None,
     *,
     strict: bool,
-    strict_folders: bool,
 ) -> FileVerdict:
     """Look at a file that is new or has changed."""
     try:
         key = _parse(file, last, passphrase)
-        folder = _objection(file, file.lax_folder, strict=strict_folders)
+        folder = _objection(file, file.lax_folder, strict=strict)
         warning = _others(path, file, key, strict=strict) or folder
     except KeyRefused as exc:
         problem = KeyProblem(file.name, exc.problem, exc.fix)
@@ -195,15 +188,17 @@ def _others(
     path: Path, file: KeyContent, key: SigningKey | MacKey, *, strict: bool
 ) -> KeyProblem | None:
     """
-    A warning of others who could read a private file, or have written a public one.
+    A warning of others who could have written a file, or read a private one.
 
-    A private file that is ours is repaired (CONTRACT §4).
+    That others can read a private file which is ours is repaired (CONTRACT §4). That they could
+    write it is not: what it holds may be theirs.
 
     Raises:
         KeyRefused: They still can, and `strict` forbids it.
     """
-    if isinstance(key, SigningKey) and key.private_key is None:
-        return _objection(file, planted(file.name, file.mode, file.owner), strict=strict)
+    written = planted(file.name, file.mode, file.owner)
+    if written or (isinstance(key, SigningKey) and key.private_key is None):
+        return _objection(file, written, strict=strict)
     found = exposed(file)
     if found is not None and repair(path, file):
         return KeyProblem(
@@ -212,7 +207,7 @@ def _others(
             "if others used this machine, revoke the key: `authsvc keys revoke`",
             refused=False,
         )
-    return _objection(file, found, strict=strict)
+    return _objection(file, found, strict=strict and not file.fixed_mode)
 
 
 def _objection(
