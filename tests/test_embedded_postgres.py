@@ -420,6 +420,18 @@ def test_lock_and_log_are_in_the_directory_that_was_checked(home: Path) -> None:
     assert {"lock", "postgres.log"} == {file.name for file in (home / "away").iterdir()}
 
 
+@pytest.mark.finding("11.9")
+@root
+def test_root_writes_no_pid_file_but_that_of_the_servers_account(tmp_path: Path) -> None:
+    """Whoever owns a parent can put another directory in the cluster's place meanwhile."""
+    (tmp_path / "postmaster.pid").write_text("1\nof root\n")
+
+    with pytest.raises(embedded_postgres.EmbeddedPostgresError, match="is not a file of its"):
+        server._end_orphan(tmp_path)
+
+    assert "1\nof root\n" == (tmp_path / "postmaster.pid").read_text()
+
+
 def test_a_circle_of_links_is_an_error_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "one").symlink_to(tmp_path / "other")
     (tmp_path / "other").symlink_to(tmp_path / "one")

@@ -269,7 +269,7 @@ def _end_orphan(directory: Path) -> None:
     # PostgreSQL then takes for a rival. It never takes its parent for one, and it still checks
     # the shared memory segment named in the file, so backends left alone are found out.
     with suppress(FileNotFoundError):
-        path, owner = directory / "postmaster.pid", directory.stat().st_uid
+        path, owner = directory / "postmaster.pid", binaries.account().uid
         descriptor = open_owned(path, owner=owner, flags=os.O_RDWR)
         with os.fdopen(descriptor, "r+", errors="replace") as file:
             rest = file.read().partition("\n")[2]
