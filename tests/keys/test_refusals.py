@@ -17,6 +17,8 @@ from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.inventory import State, take_inventory
 from authsvc.keys.key_files import KeyKind, KeyProblem, file_name, parse_name
 from authsvc.keys.reading import Reading, read
+from authsvc.keys.retirement import prune
+from authsvc.keys.rotation import import_key
 from tests.keys.material import T0, as_nobody, kid, put, put_mac, put_signing, rsa_key
 
 HOUR = timedelta(hours=1)
@@ -38,7 +40,14 @@ def look(
     now: datetime = LATER,
     previous: Reading | None = None,
 ) -> Reading:
-    return read(path, now=now, passphrase=passphrase, strict_modes=strict, previous=previous)
+    return read(
+        path,
+        now=now,
+        passphrase=passphrase,
+        strict_modes=strict,
+        repairs=True,
+        previous=previous,
+    )
 
 
 def only_problem(path: Path, *, passphrase: str | None = None, strict: bool = True) -> KeyProblem:
@@ -416,6 +425,22 @@ def test_only_the_file_that_was_read_is_repaired(
 
     assert only_problem(directory).refused
     assert 0o644 == (directory / name).stat().st_mode & 0o777
+
+
+@pytest.mark.finding("11.8")
+def test_who_does_not_tell_of_it_does_not_repair(directory: Path) -> None:
+    """Else the operator never hears that others could read the key."""
+    (name,) = (file.name for file in directory.glob("*.pem"))
+    (directory / name).chmod(0o644)
+    ttl = timedelta(days=30)
+    key = pem.private_pem(rsa_key(1))
+
+    import_key(directory, key, now=LATER, activation=LATER + HOUR)
+    prune(directory, now=LATER, refresh_absolute_ttl=ttl)
+    take_inventory(directory, now=LATER, passphrase=None, refresh_absolute_ttl=ttl)
+
+    found = KeyDirectory(directory, passphrase=None, strict_modes=True).load(LATER)
+    assert [name] == [problem.file for problem in found]
 
 
 @pytest.mark.finding("11.8")

@@ -58,7 +58,7 @@ def list_keys(*, json_wanted: Json = False) -> None:
     """Show every key with what it does and until when it is needed."""
     settings = load_settings()
     with _refusals():
-        inventory = inventory_of(settings, now=datetime.now(UTC))
+        inventory = inventory_of(settings, now=datetime.now(UTC), repairs=True)
     if json_wanted:
         print_json(
             {

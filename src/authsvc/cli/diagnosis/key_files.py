@@ -25,7 +25,7 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     """Look at the key directory as a service that starts now would."""
     path = settings.keys_dir
     try:
-        inventory = inventory_of(settings, now=now)
+        inventory = inventory_of(settings, now=now, repairs=True)
     except KeyDirectoryError as exc:
         if not settings.production and isinstance(exc.__cause__, FileNotFoundError):
             yield info(
