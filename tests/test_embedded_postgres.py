@@ -10,13 +10,14 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from authsvc import embedded_postgres
-from authsvc.embedded_postgres import binaries, cluster
+from authsvc.embedded_postgres import binaries, cluster, server
 from tests.support.other_user import AS_ROOT, NOBODY, PYTHONPATH, python_for_everybody
 from tests.support.waiting import HANGS, until
 
@@ -346,6 +347,97 @@ def test_root_does_not_work_in_a_directory_that_others_can_write(
         embedded_postgres.start(tmp_path)
 
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The home of a lesser account, and beside it `of root`, with files that must stay."""
+    (tmp_path / "of root").mkdir(mode=0o700)
+    for name in ("lock", "postgres.log"):
+        (tmp_path / "of root" / name).write_text("kept")
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", NOBODY, -1)
+    return tmp_path / "home"
+
+
+def plant(link: Path, target: Path) -> None:
+    """A link that the account has made."""
+    link.symlink_to(target)
+    os.chown(link, NOBODY, -1, follow_symlinks=False)
+
+
+def kept(directory: Path) -> bool:
+    """Whether no file of root has changed or been added."""
+    return {"lock": "kept", "postgres.log": "kept"} == {
+        file.name: file.read_text() for file in directory.iterdir() if file.is_file()
+    } and 2 == len(list(directory.iterdir()))
+
+
+@pytest.mark.finding("11.9")
+@root
+@pytest.mark.parametrize("way", ["data", "data/absent", "parent/of root", "link of root"])
+def test_root_follows_no_link_of_a_lesser_account_to_its_data(home: Path, way: str) -> None:
+    target = home.parent / "of root"
+    plant(home / "data", target)
+    plant(home / "parent", home.parent)
+    (home / "link of root").symlink_to("data")
+
+    with pytest.raises(embedded_postgres.EmbeddedPostgresError, match="link that user id") as told:
+        embedded_postgres.start(home / way, options=FAST)
+
+    assert not isinstance(told.value, embedded_postgres.DataDirUnwritableError)
+    assert embedded_postgres.running_url(home / way) is None
+    assert kept(target)
+
+
+@pytest.mark.finding("11.9")
+@root
+def test_root_works_within_a_directory_of_another_account_and_over_its_own_links(
+    home: Path,
+) -> None:
+    """A checkout in a container is of uid 1000."""
+    (home.parent / "link").symlink_to(home)
+
+    with embedded_postgres.start(home.parent / "link" / "data", options=FAST) as server:
+        assert home.resolve() / "data" == server.data_dir
+        assert server.url == embedded_postgres.running_url(home / "data")
+    assert 0o711 == (home / "data").stat().st_mode & 0o777
+
+
+@pytest.mark.finding("11.9")
+@root
+def test_lock_and_log_are_in_the_directory_that_was_checked(home: Path) -> None:
+    target = home.parent / "of root"
+    with ExitStack() as afterwards:
+        directory = server._open_data_dir(home / "data", afterwards)
+        (home / "data").rename(home / "away")
+        plant(home / "data", target)
+
+        server._lock(directory).close()
+        server._new_log("postgres.log", directory.descriptor).close()
+
+    assert kept(target)
+    assert {"lock", "postgres.log"} == {file.name for file in (home / "away").iterdir()}
+
+
+@pytest.mark.finding("11.9")
+@root
+def test_root_writes_no_pid_file_but_that_of_the_servers_account(tmp_path: Path) -> None:
+    """Whoever owns a parent can put another directory in the cluster's place meanwhile."""
+    (tmp_path / "postmaster.pid").write_text("1\nof root\n")
+
+    with pytest.raises(embedded_postgres.EmbeddedPostgresError, match="is not a file of its"):
+        server._end_orphan(tmp_path)
+
+    assert "1\nof root\n" == (tmp_path / "postmaster.pid").read_text()
+
+
+def test_a_circle_of_links_is_an_error_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+
+    with pytest.raises(embedded_postgres.DataDirUnwritableError, match="symbolic links"):
+        embedded_postgres.start(tmp_path / "one")
 
 
 @pytest.mark.finding("11.9")

@@ -12,11 +12,13 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.cli.running import Running
+from tests.support.key_material import put_mac, put_signing
 from tests.support.other_user import AS_ROOT, NOBODY, python_for_everybody
 from tests.support.waiting import HANGS, until
 
@@ -73,6 +75,21 @@ def test_stdout_has_the_log_as_json_and_nothing_else_to_its_last_line(
     assert "Application shutdown complete." in events, "what was logged last is lost"
     assert "authsvc has stopped.\n" == running.err[-1]
     assert "{" not in running.complaint
+
+
+@pytest.mark.finding("11.8")
+def test_log_tells_of_a_key_that_was_repaired_before_the_workers_began(home: Path) -> None:
+    earlier = datetime.now(UTC) - timedelta(days=1)
+    name = put_signing(home / "keys", earlier)
+    put_mac(home / "keys", earlier)
+    (home / "keys" / name).chmod(0o644)
+
+    running = Running(home, {"WORKERS": "2", **CHEAP}).ready()
+    running.end()
+
+    (told,) = (event for event in map(json.loads, running.out) if event["event"] == "key_problem")
+    assert f"{name}: others can read this private key (mode 0644)" in told["problem"]
+    assert 0o600 == (home / "keys" / name).stat().st_mode & 0o777
 
 
 @pytest.mark.finding("P19")

@@ -12,11 +12,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from authsvc.keys import key_files, pem
+from authsvc.keys import key_files, pem, reading
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.inventory import State, take_inventory
 from authsvc.keys.key_files import KeyKind, KeyProblem, file_name, parse_name
 from authsvc.keys.reading import Reading, read
+from authsvc.keys.retirement import prune
+from authsvc.keys.rotation import import_key
 from tests.support.key_material import T0, as_nobody, kid, put, put_mac, put_signing, rsa_key
 
 HOUR = timedelta(hours=1)
@@ -38,7 +40,14 @@ def look(
     now: datetime = LATER,
     previous: Reading | None = None,
 ) -> Reading:
-    return read(path, now=now, passphrase=passphrase, strict_modes=strict, previous=previous)
+    return read(
+        path,
+        now=now,
+        passphrase=passphrase,
+        strict_modes=strict,
+        repairs=True,
+        previous=previous,
+    )
 
 
 def only_problem(path: Path, *, passphrase: str | None = None, strict: bool = True) -> KeyProblem:
@@ -215,7 +224,7 @@ def test_a_name_tells_kind_and_second(kind: KeyKind) -> None:
 
 
 @pytest.mark.requirement("S2")
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o777])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o755])
 @pytest.mark.parametrize("name", ["20261121T100000Z.pem", "refresh-20261121T100000Z.key"])
 def test_a_private_file_that_others_can_read_is_repaired_where_it_is_ours(
     directory: Path, name: str, mode: int
@@ -244,7 +253,7 @@ def test_a_lax_file_that_cannot_be_repaired_is_refused_in_production(
 ) -> None:
     name = "20261121T100000Z.pem"
     (directory / name).chmod(0o644)
-    monkeypatch.setattr(os, "chmod", read_only)
+    monkeypatch.setattr(os, "fchmod", read_only)
 
     strict = only_problem(directory)
     assert (name, True) == (strict.file, strict.refused)
@@ -275,7 +284,7 @@ def test_modes_of_a_read_only_mount_are_a_warning(
     """A secret volume has the modes that its engine gives it."""
     (directory / "20261121T100000Z.pem").chmod(0o444)
     mounted = SimpleNamespace(f_flag=os.ST_RDONLY)
-    monkeypatch.setattr(os, "chmod", read_only)
+    monkeypatch.setattr(os, "fchmod", read_only)
     monkeypatch.setattr(os, "statvfs", lambda _: mounted)
 
     assert not only_problem(directory).refused
@@ -311,26 +320,127 @@ def test_no_secret_is_shown(directory: Path) -> None:
     assert "\\x01\\x01" not in repr(found)
 
 
-@pytest.mark.finding("11.8")
-def test_a_public_half_that_others_can_write_is_refused_in_production(directory: Path) -> None:
-    name = put_signing(directory, T0 - timedelta(days=2), 1, public=True)
-    (directory / name).chmod(0o666)
+@pytest.fixture(params=["public half", "private key", "MAC key"])
+def planted_key(directory: Path, request: pytest.FixtureRequest) -> str:
+    """The name of one more key in the directory, of each kind."""
+    earlier = T0 - timedelta(days=2)
+    if request.param == "MAC key":
+        return put_mac(directory, earlier, 2)
+    return put_signing(directory, earlier, 1, public=request.param == "public half")
 
-    assert (name, True) == (only_problem(directory).file, only_problem(directory).refused)
-    assert [kid(0)] == [key.kid for key in look(directory).signing_keys.values()]
+
+@pytest.mark.finding("11.8")
+@pytest.mark.parametrize("mode", [0o666, 0o622, 0o620, 0o602])
+@pytest.mark.parametrize("mounted", ["writable", "read-only"])
+def test_a_key_that_others_can_write_is_refused_in_production(
+    directory: Path, planted_key: str, mode: int, mounted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever could write it may have put his own there; a mode that we mend does not undo that."""
+    if mounted == "read-only":
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    (directory / planted_key).chmod(mode)
+
+    problem = only_problem(directory)
+
+    assert (planted_key, True) == (problem.file, problem.refused)
+    assert "others can write it" in problem.problem
+    found = look(directory)
+    assert planted_key not in {*found.signing_keys, *found.mac_keys}
     assert not only_problem(directory, strict=False).refused
+    assert mode == (directory / planted_key).stat().st_mode & 0o777
 
 
 @pytest.mark.finding("11.8")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_public_half_of_another_user_is_refused_in_production(directory: Path) -> None:
-    name = put_signing(directory, T0 - timedelta(days=2), 1, public=True)
-    os.chown(directory / name, 12_345, -1)
+@pytest.mark.parametrize("mounted", ["writable", "read-only"])
+def test_a_key_of_another_user_is_refused_in_production(
+    directory: Path, planted_key: str, mounted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mounted == "read-only":
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    os.chown(directory / planted_key, 12_345, -1)
+
+    problem = only_problem(directory)
+
+    assert (planted_key, True) == (problem.file, problem.refused)
+    assert "uid 12345" in problem.problem
+
+
+@pytest.mark.finding("11.8")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+@pytest.mark.parametrize(("owner", "mode"), [(0, 0o777), (0, 0o770), (12_345, 0o1777)])
+def test_a_read_only_mount_of_a_directory_that_others_can_write_is_refused(
+    directory: Path, owner: int, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They write it where it is not mounted read-only. A secret volume is 1777, and root's."""
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    directory.chmod(0o1777)
+    assert () == look(directory).problems
+    os.chown(directory, owner, -1)
+    directory.chmod(mode)
+
+    assert (".", True) == (only_problem(directory).file, only_problem(directory).refused)
+    assert {} == look(directory).signing_keys
+
+
+@pytest.mark.finding("11.8")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give links away")
+def test_a_link_of_another_user_is_refused_in_production(directory: Path, tmp_path: Path) -> None:
+    """In a sticky directory he can add one, to any key of ours."""
+    name = link_into(directory, tmp_path / "elsewhere", public=False)
+    os.chown(directory / name, 12_345, -1, follow_symlinks=False)
 
     problem = only_problem(directory)
 
     assert (name, True) == (problem.file, problem.refused)
     assert "uid 12345" in problem.problem
+
+
+@pytest.mark.finding("11.8")
+def test_only_the_file_that_was_read_is_repaired(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what a link leads to, nor what has taken its name meanwhile."""
+    name = link_into(directory, tmp_path / "elsewhere", public=False)
+    (directory / name).chmod(0o644)
+
+    assert (name, True) == (only_problem(directory).file, only_problem(directory).refused)
+    assert 0o644 == (directory / name).stat().st_mode & 0o777
+
+    (directory / name).unlink()
+    put_signing(directory, T0 - timedelta(days=2), 1)
+    (directory / name).chmod(0o644)
+    other = tmp_path / "other"
+    other.write_bytes(b"")
+    other.chmod(0o644)
+
+    def exchange(file: key_files.KeyContent) -> tuple[str, str] | None:
+        found = exposed(file)
+        if found is not None:
+            other.rename(directory / name)
+        return found
+
+    exposed = key_files.exposed
+    monkeypatch.setattr(reading, "exposed", exchange)
+
+    assert only_problem(directory).refused
+    assert 0o644 == (directory / name).stat().st_mode & 0o777
+
+
+@pytest.mark.finding("11.8")
+def test_who_does_not_tell_of_it_does_not_repair(directory: Path) -> None:
+    """Else the operator never hears that others could read the key."""
+    (name,) = (file.name for file in directory.glob("*.pem"))
+    (directory / name).chmod(0o644)
+    ttl = timedelta(days=30)
+    key = pem.private_pem(rsa_key(1))
+
+    import_key(directory, key, now=LATER, activation=LATER + HOUR)
+    prune(directory, now=LATER, refresh_absolute_ttl=ttl)
+    take_inventory(directory, now=LATER, passphrase=None, refresh_absolute_ttl=ttl)
+
+    found = KeyDirectory(directory, passphrase=None, strict_modes=True).load(LATER)
+    assert [name] == [problem.file for problem in found]
 
 
 @pytest.mark.finding("11.8")
@@ -488,7 +598,7 @@ def test_the_links_of_a_secret_volume_are_keys_in_production(
     )
     if read_only_mount:
         volume.chmod(0o1777)
-        versioned.chmod(0o2775)
+        versioned.chmod(0o2755)
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
 
     found = look(volume)

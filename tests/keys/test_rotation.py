@@ -54,6 +54,24 @@ def test_first_keys_are_not_made_twice(directory: Path) -> None:
     assert before == names(directory)
 
 
+@pytest.mark.finding("11.9")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give links away")
+@pytest.mark.parametrize("way", ["keys", "keys/absent"])
+def test_root_makes_no_key_where_a_lesser_account_leads_it(tmp_path: Path, way: str) -> None:
+    target = tmp_path / "of root"
+    target.mkdir(mode=0o755)
+    (tmp_path / "keys").symlink_to(target)
+    os.chown(tmp_path / "keys", 12_345, -1, follow_symlinks=False)
+
+    with pytest.raises(KeyDirectoryError, match="link that user id 12345 made"):
+        rotation.create_first_keys(tmp_path / way, T0)
+    with pytest.raises(KeyDirectoryError, match="link that user id 12345 made"):
+        rotation.add_now(tmp_path / way, KeyKind.MAC, now=T0)
+
+    assert [] == list(target.iterdir())
+    assert 0o755 == target.stat().st_mode & 0o777
+
+
 def test_only_what_is_missing_of_the_first_keys_is_made(tmp_path: Path) -> None:
     put_signing(tmp_path, T0)
 

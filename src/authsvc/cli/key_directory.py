@@ -8,9 +8,12 @@ from authsvc.keys.inventory import Inventory, take_inventory
 from authsvc.settings import Settings
 
 
-def inventory_of(settings: Settings, *, now: datetime) -> Inventory:
+def inventory_of(settings: Settings, *, now: datetime, repairs: bool = False) -> Inventory:
     """
     Every key with its state.
+
+    Args:
+        repairs: Restrict private files that others can read, for commands that tell of it.
 
     Raises:
         KeyDirectoryError: The directory cannot be read.
@@ -20,6 +23,7 @@ def inventory_of(settings: Settings, *, now: datetime) -> Inventory:
         now=now,
         passphrase=passphrase_of(settings),
         refresh_absolute_ttl=settings.refresh_absolute_ttl,
+        repairs=repairs,
     )
 
 

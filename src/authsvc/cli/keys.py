@@ -71,7 +71,7 @@ At = Annotated[
 def list_keys(*, json_wanted: Json = False) -> None:
     """Show every key with what it does and until when it is needed."""
     settings = Settings.load()
-    inventory = inventory_of(settings, now=datetime.now(UTC))
+    inventory = inventory_of(settings, now=datetime.now(UTC), repairs=True)
     if json_wanted:
         print_json(
             {

@@ -9,6 +9,7 @@ import tempfile
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
+import structlog
 import typer
 
 from authsvc import embedded_postgres
@@ -20,6 +21,7 @@ from authsvc.cli.refusals import unreachable
 from authsvc.cli.serve import say
 from authsvc.keys.directory import KeyDirectory
 from authsvc.keys.rotation import create_first_keys
+from authsvc.observe.logging import configure_logging
 from authsvc.protocol.errors import DatabaseUnavailable
 from authsvc.settings import Settings, service_links, unknown_names
 from authsvc.store import migrate, readiness
@@ -94,9 +96,14 @@ def _prepare_keys(settings: Settings) -> None:
     if not settings.production:
         create_first_keys(settings.keys_dir, now=now, passphrase=passphrase)
     # The workers read them again; here a refusal is one line instead of their tracebacks.
-    KeyDirectory(settings.keys_dir, passphrase=passphrase, strict_modes=settings.production).load(
-        now
-    )
+    problems = KeyDirectory(
+        settings.keys_dir, passphrase=passphrase, strict_modes=settings.production
+    ).load(now)
+    if problems:
+        # What was repaired here, no worker finds any more.
+        configure_logging(settings)
+        for problem in problems:
+            structlog.get_logger().warning("key_problem", problem=str(problem))
 
 
 def _warn_of_unknown_names() -> None:

@@ -12,12 +12,17 @@ from authsvc.embedded_postgres.errors import EmbeddedPostgresError
 MAX_SIZE = 65_536  # bytes; those that we read have a few lines
 
 
-def open_owned(path: Path, *, owner: int, flags: int = os.O_RDONLY) -> int:
+def open_owned(
+    path: Path, *, owner: int, flags: int = os.O_RDONLY, directory: int | None = None
+) -> int:
     """
     Open a regular file that belongs to `owner`; the descriptor is the caller's to close.
 
     The owner is checked as well as O_NOFOLLOW, since a hard link is no symlink; O_NONBLOCK,
     since a FIFO would hang us.
+
+    Args:
+        directory: Its directory, open: that of the path may be another by now.
 
     Raises:
         FileNotFoundError: There is none.
@@ -28,7 +33,9 @@ def open_owned(path: Path, *, owner: int, flags: int = os.O_RDONLY) -> int:
         "by whom, and remove it."
     )
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        name = path if directory is None else path.name
+        descriptor = os.open(name, flags, 0o600, dir_fd=directory)
     except OSError as exc:
         # FreeBSD says EMLINK, and a FIFO without a reader ENXIO.
         if exc.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR}:

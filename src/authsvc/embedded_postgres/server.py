@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TextIO
+from typing import BinaryIO, Self, TextIO
 from urllib.parse import quote
 
 from authsvc.embedded_postgres import binaries, cluster
 from authsvc.embedded_postgres.errors import DataDirUnwritableError, EmbeddedPostgresError
 from authsvc.embedded_postgres.owned_files import open_owned, read_owned
+from authsvc.trusted_path import OpenDirectory, PlantedLink, open_directory
 from authsvc_client.private_file import OTHERS_WRITE
 
 START_TIMEOUT = 120.0  # seconds; recovery after a crash replays the log first
@@ -90,9 +91,9 @@ def start(data_dir: Path, *, options: Mapping[str, str] | None = None) -> Embedd
     settings = {**DEFAULTS, **(options or {})}
     try:
         with ExitStack() as afterwards:
-            data_dir = _open_data_dir(data_dir)
-            afterwards.enter_context(_lock(data_dir))
-            return _start(data_dir, settings, afterwards)
+            directory = _open_data_dir(data_dir, afterwards)
+            afterwards.enter_context(_lock(directory))
+            return _start(directory, settings, afterwards)
     except OSError as exc:
         raise EmbeddedPostgresError(f"The embedded PostgreSQL does not start: {exc}") from exc
 
@@ -116,8 +117,9 @@ def start_temporary(*, options: Mapping[str, str] | None = None) -> EmbeddedPost
 
 def running_url(data_dir: Path) -> str | None:
     """The URL of the server that runs on a data directory now, if we may reach it."""
-    directory = cluster.cluster_dir(data_dir.expanduser().resolve())
     try:
+        with open_directory(data_dir.expanduser()) as opened:
+            directory = cluster.cluster_dir(opened.path)
         found = _pid_file(directory)
     except (OSError, EmbeddedPostgresError):
         return None
@@ -126,41 +128,48 @@ def running_url(data_dir: Path) -> str | None:
     return _url(directory if found.socket_dir == cluster.WORKING_DIRECTORY else found.socket_dir)
 
 
-def _open_data_dir(path: Path) -> Path:
-    path = path.expanduser().resolve()
+def _open_data_dir(path: Path, afterwards: ExitStack) -> OpenDirectory:
+    # As root, the server's account has to pass through it to its cluster.
+    mode = 0o711 if os.geteuid() == 0 else 0o700
     try:
-        if not path.is_dir():
-            path.mkdir(parents=True)
-            # As root, the server's account has to pass through it to its cluster.
-            path.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        with tempfile.TemporaryFile(dir=path):
+        directory = afterwards.enter_context(open_directory(path.expanduser(), mode=mode))
+        with tempfile.TemporaryFile(dir=directory.path):
             pass
+    except PlantedLink as exc:
+        raise EmbeddedPostgresError(
+            f"{exc.strerror}. Start it as that user, or name the directory itself in "
+            "AUTHSVC_DATA_DIR."
+        ) from exc
     except OSError as exc:
         raise DataDirUnwritableError(f"{path} cannot be written: {exc.strerror}.") from exc
-    _refuse_foreign(path)
-    return path
+    _refuse_foreign(directory)
+    return directory
 
 
-def _refuse_foreign(data_dir: Path) -> None:
+def _refuse_foreign(directory: OpenDirectory) -> None:
     """As root, work only where no lesser account can put a symlink in our way."""
-    found = data_dir.stat()
+    found = os.fstat(directory.descriptor)
     if os.geteuid() == 0 and (found.st_uid != 0 or found.st_mode & OTHERS_WRITE):
         raise EmbeddedPostgresError(
-            f"{data_dir} belongs to user id {found.st_uid} or can be written by others, and "
+            f"{directory.path} belongs to user id {found.st_uid} or can be written by others, and "
             "authsvc runs as root. Start it as that user, or set AUTHSVC_DATA_DIR to a directory "
             "that only root can write."
         )
 
 
-def _lock(data_dir: Path) -> TextIO:
+def _lock(directory: OpenDirectory) -> TextIO:
     """
     Hold the data directory; the kernel lets go of it when we end, however that happens.
 
     Raises:
         EmbeddedPostgresError: Another process holds it.
     """
-    path = data_dir / "lock"
-    descriptor = open_owned(path, owner=os.geteuid(), flags=os.O_RDWR | os.O_CREAT)
+    descriptor = open_owned(
+        directory.path / "lock",
+        owner=os.geteuid(),
+        flags=os.O_RDWR | os.O_CREAT,
+        directory=directory.descriptor,
+    )
     # Whoever can open it can hold it. Earlier versions made it readable by all.
     os.fchmod(descriptor, 0o600)
     file = os.fdopen(descriptor, "r+", encoding="ascii")
@@ -171,8 +180,8 @@ def _lock(data_dir: Path) -> TextIO:
         file.close()
         named = f" (process {holder})" if _is_ours(holder) else ""
         raise EmbeddedPostgresError(
-            f"Another authsvc{named} runs on {data_dir}. Stop it, or give this one a directory of "
-            "its own with AUTHSVC_DATA_DIR and a port with AUTHSVC_PORT."
+            f"Another authsvc{named} runs on {directory.path}. Stop it, or give this one a "
+            "directory of its own with AUTHSVC_DATA_DIR and a port with AUTHSVC_PORT."
         ) from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
@@ -192,10 +201,12 @@ def _is_ours(pid: str) -> bool:
     return b"python" in command or b"authsvc" in command
 
 
-def _start(data_dir: Path, settings: Mapping[str, str], afterwards: ExitStack) -> EmbeddedPostgres:
+def _start(
+    data_dir: OpenDirectory, settings: Mapping[str, str], afterwards: ExitStack
+) -> EmbeddedPostgres:
     account = binaries.account()
     programs = binaries.programs(account)
-    directory = cluster.prepare(data_dir, programs, sync=settings.get("fsync") != "off")
+    directory = cluster.prepare(data_dir.path, programs, sync=settings.get("fsync") != "off")
     _end_orphan(directory)
     data = cluster.data_argument(directory, account)
     sockets = cluster.socket_dir(directory, account)
@@ -208,10 +219,8 @@ def _start(data_dir: Path, settings: Mapping[str, str], afterwards: ExitStack) -
         "unix_socket_directories": data if sockets == directory else str(sockets),
     }.items():
         arguments += ["-c", f"{name}={value}"]
-    log_path = data_dir / "postgres.log"
-    if log_path.exists():
-        log_path.replace(data_dir / "postgres.previous.log")
-    with os.fdopen(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as log:
+    log_path = data_dir.path / "postgres.log"
+    with _new_log(log_path.name, data_dir.descriptor) as log:
         process = programs.start("postgres", arguments, cwd=directory, output=log)
     try:
         _wait_until(lambda: _is_ready(process, directory, log_path), START_TIMEOUT)
@@ -220,12 +229,20 @@ def _start(data_dir: Path, settings: Mapping[str, str], afterwards: ExitStack) -
         raise
     return EmbeddedPostgres(
         url=_url(sockets),
-        data_dir=data_dir,
+        data_dir=data_dir.path,
         log_path=log_path,
         programs=programs.directory,
         process=process,
         afterwards=afterwards.pop_all(),
     )
+
+
+def _new_log(name: str, directory: int) -> BinaryIO:
+    """An empty log; the one before it is kept."""
+    with suppress(FileNotFoundError):
+        os.replace(name, "postgres.previous.log", src_dir_fd=directory, dst_dir_fd=directory)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.fdopen(os.open(name, flags, 0o600, dir_fd=directory), "wb")
 
 
 def _end_orphan(directory: Path) -> None:
@@ -252,7 +269,7 @@ def _end_orphan(directory: Path) -> None:
     # PostgreSQL then takes for a rival. It never takes its parent for one, and it still checks
     # the shared memory segment named in the file, so backends left alone are found out.
     with suppress(FileNotFoundError):
-        path, owner = directory / "postmaster.pid", directory.stat().st_uid
+        path, owner = directory / "postmaster.pid", binaries.account().uid
         descriptor = open_owned(path, owner=owner, flags=os.O_RDWR)
         with os.fdopen(descriptor, "r+", errors="replace") as file:
             rest = file.read().partition("\n")[2]

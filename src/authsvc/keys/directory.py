@@ -68,7 +68,9 @@ class KeyDirectory:
         self.refresh = RefreshKeys(())
         self.problems: tuple[KeyProblem, ...] = ()
         self._strict = strict_modes
-        self._read = partial(read, path, passphrase=passphrase, strict_modes=strict_modes)
+        self._read = partial(
+            read, path, passphrase=passphrase, strict_modes=strict_modes, repairs=True
+        )
         self._lock = threading.Lock()
         self._reading: Reading | None = None
         self._unreported: list[KeyProblem] = []

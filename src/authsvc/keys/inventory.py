@@ -58,15 +58,23 @@ class Inventory:
 
 
 def take_inventory(
-    path: Path, *, now: datetime, passphrase: str | None, refresh_absolute_ttl: timedelta
+    path: Path,
+    *,
+    now: datetime,
+    passphrase: str | None,
+    refresh_absolute_ttl: timedelta,
+    repairs: bool = False,
 ) -> Inventory:
     """
     Look at every file of a key directory, oldest activation first.
 
+    Args:
+        repairs: As of `read`.
+
     Raises:
         KeyDirectoryError: The directory cannot be read.
     """
-    reading = read(path, now=now, passphrase=passphrase, strict_modes=False)
+    reading = read(path, now=now, passphrase=passphrase, strict_modes=False, repairs=repairs)
     ring = KeyRing(reading.signing_keys.values())
     mac_keys = RefreshKeys(reading.mac_keys.values())
     problems = {problem.file: problem for problem in reading.problems}

@@ -27,6 +27,7 @@ MAX_SIZE = 65_536  # bytes; an encrypted 8192-bit key is under 8 KiB
 PRIVATE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 OTHERS = 0o077
+READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 MAX_LINKS = 8  # to a key; the kubelet needs one, and the kernel follows 40
 
 
@@ -77,6 +78,8 @@ class KeyContent:
     Args:
         content: Empty if it could not be read; then `refusal` says why. Not in the `repr`.
         mode: Permission bits.
+        identity: Device and inode.
+        fixed_mode: It lies on a read-only mount, where no mode can be changed.
         lax_folder: If it is a link: who else could exchange what it leads to, and the remedy.
     """
 
@@ -86,6 +89,8 @@ class KeyContent:
     content: bytes = field(default=b"", repr=False)
     mode: int = PRIVATE_MODE
     owner: int = 0
+    identity: tuple[int, int] = (0, 0)
+    fixed_mode: bool = False
     refusal: tuple[str, str] | None = None
     lax_folder: tuple[str, str] | None = None
 
@@ -110,15 +115,18 @@ def parse_name(name: str) -> tuple[KeyKind, datetime] | None:
     return (KeyKind.MAC if match["mac"] else KeyKind.SIGNING), activation
 
 
-def read_directory(path: Path) -> tuple[tuple[KeyContent, ...], tuple[KeyProblem, ...]]:
+def read_directory(
+    path: Path,
+) -> tuple[tuple[KeyContent, ...], tuple[KeyProblem, ...], tuple[str, str] | None]:
     """
-    Every key file of a directory, in the order of activation, and the names that mean nothing.
+    Every key file in the order of activation, the names that mean nothing, and who else can write.
 
     Raises:
         KeyDirectoryError: The directory itself cannot be read.
     """
     try:
         names = sorted(os.listdir(path))  # noqa: PTH208 - only names are wanted
+        writers = planted_directory(path)
     except OSError as exc:
         raise KeyDirectoryError(no_directory(path, exc)) from exc
     files, problems = [], []
@@ -128,20 +136,16 @@ def read_directory(path: Path) -> tuple[tuple[KeyContent, ...], tuple[KeyProblem
             files.append(_read(path / name, *parsed))
         elif name.endswith((".pem", ".key")) and not name.startswith("."):
             problems.append(_stray(name))
-    return tuple(sorted(files, key=lambda file: (file.activation, file.name))), tuple(problems)
+    files.sort(key=lambda file: (file.activation, file.name))
+    return tuple(files), tuple(problems), writers
 
 
 def exposed(file: KeyContent) -> tuple[str, str] | None:
-    """Who else can read a private file, and the remedy; None if no other user can."""
+    """That other users can read a private file, and the remedy; None if they cannot."""
     if file.mode & OTHERS:
         return (
             f"others can read this private key (mode {file.mode:04o})",
             f"chmod 600 {file.name}",
-        )
-    if file.owner not in {0, os.geteuid()}:
-        return (
-            f"this private key belongs to another user (uid {file.owner})",
-            f"give it to the user that runs authsvc: chown {os.geteuid()} {file.name}",
         )
     return None
 
@@ -162,29 +166,45 @@ def planted(name: str, mode: int, owner: int) -> tuple[str, str] | None:
 
 
 def planted_directory(path: Path) -> tuple[str, str] | None:
-    """As `planted`, for the directory, where a writer can add a key."""
-    try:
-        found = path.stat()
-    except OSError as exc:
-        raise KeyDirectoryError(no_directory(path, exc)) from exc
-    return planted(str(path.absolute()), stat.S_IMODE(found.st_mode), found.st_uid)
+    """
+    As `planted`, for a directory, where a writer can add a key.
+
+    A secret volume is root's and 1777, and its read-only mount forbids to change that. What others
+    add to a sticky directory is their own, which is found out from each file and link.
+    """
+    found = path.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & stat.S_ISVTX and mode & stat.S_IWOTH and on_read_only_mount(path):
+        mode &= ~OTHERS_WRITE
+    return planted(str(path.absolute()), mode, found.st_uid)
 
 
 def repair(path: Path, file: KeyContent) -> bool:
-    """Restrict a private file to its owner, where the file is ours."""
+    """
+    Restrict a private file to its owner, where the file is ours.
+
+    It is the file that was read: not what a link leads to, nor what has its name by now.
+    """
     if file.owner != os.geteuid():
         return False
     try:
-        (path / file.name).chmod(PRIVATE_MODE)
+        fd = os.open(path / file.name, READING | os.O_NOFOLLOW)
+        try:
+            found = os.fstat(fd)
+            if (found.st_dev, found.st_ino) != file.identity:
+                return False
+            os.fchmod(fd, PRIVATE_MODE)
+        finally:
+            os.close(fd)
     except OSError:
         return False
     return True
 
 
-def on_read_only_mount(path: Path) -> bool:
+def on_read_only_mount(place: Path | int) -> bool:
     """Whether it is a read-only mount such as a secret volume, whose modes cannot be changed."""
     try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
     except OSError:
         return False
 
@@ -192,9 +212,9 @@ def on_read_only_mount(path: Path) -> bool:
 def _read(path: Path, kind: KeyKind, activation: datetime) -> KeyContent:
     """Read one file; a FIFO or a device of that name must not hang the service."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, READING)
         try:
-            found = os.fstat(fd)
+            found, fixed_mode = os.fstat(fd), on_read_only_mount(fd)
             content, refusal = b"", None
             if not stat.S_ISREG(found.st_mode):
                 refusal = ("it is not a regular file", "remove it")
@@ -207,15 +227,23 @@ def _read(path: Path, kind: KeyKind, activation: datetime) -> KeyContent:
         lax_folder = _lax_folder(path)
     except OSError as exc:
         return KeyContent(path.name, kind, activation, refusal=_unreadable(path, exc))
-    mode = stat.S_IMODE(found.st_mode)
-    return KeyContent(path.name, kind, activation, content, mode, found.st_uid, refusal, lax_folder)
+    return KeyContent(
+        path.name,
+        kind,
+        activation,
+        content,
+        mode=stat.S_IMODE(found.st_mode),
+        owner=found.st_uid,
+        identity=(found.st_dev, found.st_ino),
+        fixed_mode=fixed_mode,
+        refusal=refusal,
+        lax_folder=lax_folder,
+    )
 
 
 def _lax_folder(path: Path) -> tuple[str, str] | None:
     """
-    As `planted`, for the folders that a link leads through: to write there is to write the key.
-
-    A read-only mount, such as a secret volume's, needs no look: its modes permit nothing.
+    As `planted`, for links and the folders they lead through: to write there is to write the key.
 
     Raises:
         OSError: A link or folder has gone, as when the kubelet swaps a volume.
@@ -223,13 +251,16 @@ def _lax_folder(path: Path) -> tuple[str, str] | None:
     for _ in range(MAX_LINKS):
         if not path.is_symlink():
             return None
-        path = path.parent / path.readlink()
-        folder = path.parent
-        found = folder.stat()
-        lax = planted(str(folder.resolve()), stat.S_IMODE(found.st_mode), found.st_uid)
-        if lax is not None and not on_read_only_mount(folder):
+        lax = planted(path.name, PRIVATE_MODE, path.lstat().st_uid)
+        if lax is not None:
             problem, fix = lax
-            return f"it is a link into {folder.resolve()}, and {problem}", fix
+            return f"it is a link, and {problem}", fix.replace("chown", "chown -h")
+        path = path.parent / path.readlink()
+        folder = path.parent.resolve()
+        lax = planted_directory(folder)
+        if lax is not None:
+            problem, fix = lax
+            return f"it is a link into {folder}, and {problem}", fix
     return f"it leads over more than {MAX_LINKS} links", "link to the file itself"
 
 

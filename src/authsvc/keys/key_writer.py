@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from authsvc.keys.key_files import (
@@ -20,6 +20,7 @@ from authsvc.keys.key_files import (
     no_directory,
     parse_name,
 )
+from authsvc.trusted_path import open_directory
 from authsvc_client.private_file import temporary
 
 TEMPORARY = ".authsvc-"
@@ -37,7 +38,8 @@ def make_directory(path: Path) -> None:
         KeyDirectoryError: It cannot be created.
     """
     try:
-        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        with open_directory(path, mode=DIRECTORY_MODE):
+            pass
     except OSError as exc:
         raise _not_writable(path, exc) from exc
 
@@ -50,24 +52,23 @@ def writing(path: Path) -> Iterator[None]:
     Raises:
         KeyDirectoryError: It is not there, or cannot be written.
     """
-    try:
-        _close_to_others(path)
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError as exc:
-        raise KeyDirectoryError(no_directory(path, exc)) from exc
-    except OSError as exc:
-        raise _not_writable(path, exc) from exc
-    try:
-        # Network file systems without locks: the links alone still keep files whole.
-        with suppress(OSError):
-            fcntl.flock(directory, fcntl.LOCK_EX)
-        yield
-        with suppress(OSError):
-            os.fsync(directory)
-    except OSError as exc:
-        raise _not_writable(path, exc) from exc
-    finally:
-        os.close(directory)
+    with ExitStack() as opened:
+        try:
+            directory = opened.enter_context(open_directory(path)).descriptor
+        except FileNotFoundError as exc:
+            raise KeyDirectoryError(no_directory(path, exc)) from exc
+        except OSError as exc:
+            raise _not_writable(path, exc) from exc
+        try:
+            _close_to_others(directory)
+            # Network file systems without locks: the links alone still keep files whole.
+            with suppress(OSError):
+                fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+            with suppress(OSError):
+                os.fsync(directory)
+        except OSError as exc:
+            raise _not_writable(path, exc) from exc
 
 
 def create(path: Path, content: bytes) -> bool:
@@ -102,18 +103,17 @@ def leftovers(path: Path) -> list[Path]:
     return [entry for entry in path.iterdir() if entry.name.startswith(TEMPORARY)]
 
 
-def _close_to_others(path: Path) -> None:
+def _close_to_others(directory: int) -> None:
     """
     Make the directory 0700, if it is ours and holds nothing but keys.
 
     A KEYS_DIR that was set to some shared directory by mistake must not be locked up.
     """
-    found = path.stat()
+    found = os.fstat(directory)
     if not found.st_mode & 0o077 or found.st_uid != os.geteuid():
         return
-    names = [entry.name for entry in path.iterdir()]
-    if all(parse_name(name) or name.startswith((".", "README")) for name in names):
-        path.chmod(DIRECTORY_MODE)
+    if all(parse_name(name) or name.startswith((".", "README")) for name in os.listdir(directory)):
+        os.fchmod(directory, DIRECTORY_MODE)
 
 
 def _not_writable(path: Path, exc: OSError) -> KeyDirectoryError:

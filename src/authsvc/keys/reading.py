@@ -22,9 +22,7 @@ from authsvc.keys.key_files import (
     KeyProblem,
     KeyRefused,
     exposed,
-    on_read_only_mount,
     planted,
-    planted_directory,
     read_directory,
     repair,
 )
@@ -94,6 +92,7 @@ def read(
     now: datetime,
     passphrase: str | None,
     strict_modes: bool,
+    repairs: bool = False,
     previous: Reading | None = None,
 ) -> Reading:
     """
@@ -103,18 +102,18 @@ def read(
         now: A public half that lies later is refused.
         strict_modes: Refuse, rather than warn of, a private file that others can read and that
             cannot be repaired, and whatever others could have written.
+        repairs: Restrict our own private files that others can read; whoever asks for it tells
+            the problems, since the next reading does not have them.
         previous: The last reading: what has not changed is not parsed again.
 
     Raises:
         KeyDirectoryError: The directory itself cannot be read.
     """
     before = previous.verdicts if previous else {}
-    files, problems = read_directory(path)
-    strict = strict_modes and not on_read_only_mount(path)
-    directory = planted_directory(path)
-    if directory:
-        problems += (KeyProblem(".", *directory, refused=strict),)
-    if directory and strict:
+    files, problems, writers = read_directory(path)
+    if writers:
+        problems += (KeyProblem(".", *writers, refused=strict_modes),)
+    if writers and strict_modes:
         # Nothing in it can be trusted; what was read before others could write it goes on.
         present = {file.name for file in files}
         kept = {name: verdict for name, verdict in before.items() if name in present}
@@ -127,9 +126,8 @@ def read(
         if last is not None and last.file == file and last.key is not None:
             verdict = replace(last, twin=None)
         else:
-            verdict = _judge(
-                path, file, last, passphrase, strict=strict, strict_folders=strict_modes
-            )
+            repaired_in = path if repairs else None
+            verdict = _judge(repaired_in, file, last, passphrase, strict=strict_modes)
         if verdict.key is not None:
             twin = holders.setdefault(key_id(verdict.key), file.name)
             verdict = replace(verdict, twin=twin if twin != file.name else None)
@@ -145,19 +143,18 @@ def key_id(key: SigningKey | MacKey) -> str:
 
 
 def _judge(
-    path: Path,
+    repaired_in: Path | None,
     file: KeyContent,
     last: FileVerdict | None,
     passphrase: str | None,
     *,
     strict: bool,
-    strict_folders: bool,
 ) -> FileVerdict:
     """Look at a file that is new or has changed."""
     try:
         key = _parse(file, last, passphrase)
-        folder = _objection(file, file.lax_folder, strict=strict_folders)
-        warning = _others(path, file, key, strict=strict) or folder
+        folder = _objection(file, file.lax_folder, strict=strict)
+        warning = _others(repaired_in, file, key, strict=strict) or folder
     except KeyRefused as exc:
         problem = KeyProblem(file.name, exc.problem, exc.fix)
         return FileVerdict(file, last.key if last else None, problem)
@@ -192,27 +189,32 @@ def _parse(
 
 
 def _others(
-    path: Path, file: KeyContent, key: SigningKey | MacKey, *, strict: bool
+    repaired_in: Path | None, file: KeyContent, key: SigningKey | MacKey, *, strict: bool
 ) -> KeyProblem | None:
     """
-    A warning of others who could read a private file, or have written a public one.
+    A warning of others who could have written a file, or read a private one.
 
-    A private file that is ours is repaired (CONTRACT §4).
+    That others can read a private file which is ours is repaired (CONTRACT §4). That they could
+    write it is not: what it holds may be theirs.
+
+    Args:
+        repaired_in: The key directory, if what can be repaired is.
 
     Raises:
         KeyRefused: They still can, and `strict` forbids it.
     """
-    if isinstance(key, SigningKey) and key.private_key is None:
-        return _objection(file, planted(file.name, file.mode, file.owner), strict=strict)
+    written = planted(file.name, file.mode, file.owner)
+    if written or (isinstance(key, SigningKey) and key.private_key is None):
+        return _objection(file, written, strict=strict)
     found = exposed(file)
-    if found is not None and repair(path, file):
+    if found is not None and repaired_in is not None and repair(repaired_in, file):
         return KeyProblem(
             file.name,
             f"{found[0]}; authsvc has removed the permission",
             "if others used this machine, revoke the key: `authsvc keys revoke`",
             refused=False,
         )
-    return _objection(file, found, strict=strict)
+    return _objection(file, found, strict=strict and not file.fixed_mode)
 
 
 def _objection(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +11,7 @@ from authsvc.cli.diagnosis.finding import Finding, error, info, ok, warning
 from authsvc.cli.key_directory import inventory_of, passphrase_of
 from authsvc.keys import pem
 from authsvc.keys.inventory import ListedKey, State
-from authsvc.keys.key_files import KeyDirectoryError, KeyKind, on_read_only_mount
+from authsvc.keys.key_files import KeyDirectoryError, KeyKind, planted_directory
 from authsvc.keys.reading import Reading, read
 from authsvc.settings import Settings
 from authsvc_client.private_file import OTHERS_WRITE
@@ -27,7 +25,7 @@ def examine(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     """Look at the key directory as a service that starts now would."""
     path = settings.keys_dir
     try:
-        inventory = inventory_of(settings, now=now)
+        inventory = inventory_of(settings, now=now, repairs=True)
     except KeyDirectoryError as exc:
         if not settings.production and isinstance(exc.__cause__, FileNotFoundError):
             yield info(
@@ -143,21 +141,12 @@ def _writers(path: Path, *, linked: bool) -> Iterator[Finding]:
     Args:
         linked: A link leads where others can write; the finding on the file has said so.
     """
-    if on_read_only_mount(path):
-        return
-    found = path.stat()
-    if found.st_mode & OTHERS_WRITE:
-        yield error(
-            "KEY-007",
-            f"other users can write {path} (mode {stat.S_IMODE(found.st_mode):04o}), "
-            "and a key that they put there would sign tokens",
-            f"chmod 700 {path}",
-        )
-    elif found.st_uid not in {0, os.geteuid()}:
-        yield warning(
-            "KEY-007",
-            f"{path} belongs to another user (uid {found.st_uid})",
-            "run this as the user that runs authsvc, or chown it to that user",
+    writers = planted_directory(path)
+    if writers is not None:
+        found, fix = writers
+        tell = error if path.stat().st_mode & OTHERS_WRITE else warning
+        yield tell(
+            "KEY-007", f"{path}: {found}, and a key that is put there would sign tokens", fix
         )
     elif not linked:
         yield ok("KEY-007", "only the user that runs authsvc")
