@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -15,7 +16,13 @@ from authsvc.flows.accounts import Changed
 from authsvc.flows.import_accounts import AddressesTaken, Imported, import_accounts
 from authsvc.keys.passwords import PasswordHasher
 from authsvc.protocol.audit import AuditEvent
-from authsvc.protocol.errors import EmailTaken, NotFound, ValidationFailed, WeakPassword
+from authsvc.protocol.errors import (
+    DatabaseUnavailable,
+    EmailTaken,
+    NotFound,
+    ValidationFailed,
+    WeakPassword,
+)
 from authsvc.protocol.roles import MAX_ROLES
 from authsvc.store.database import Database
 from authsvc.store.tables import AuditRecord, RefreshFamily, User
@@ -234,10 +241,20 @@ async def test_what_does_not_exist_is_not_found_and_not_audited(
 async def test_no_login_in_flight_survives(
     db: Database, hasher: PasswordHasher, act: Callable[[Database, UUID], Awaitable[object]]
 ) -> None:
+    async def log_in(user: User) -> None:
+        with suppress(DatabaseUnavailable):  # on a busy machine the lock may take too long
+            await log_in_as_read(db, user)
+
+    async def end(user: User) -> None:
+        try:
+            await act(db, user.id)
+        except DatabaseUnavailable:  # as above; nothing has changed
+            await end(user)
+
     for number in range(20):
         user = await create(db, hasher, f"u{number}@example.com")
 
-        await asyncio.gather(log_in_as_read(db, user), act(db, user.id), log_in_as_read(db, user))
+        await asyncio.gather(log_in(user), end(user), log_in(user))
 
     assert set() == await live_sessions(db)
 
