@@ -26,10 +26,15 @@ def read_then_count() -> None:
 
 
 def write_the_whole_row() -> None:
-    """Rotate as an ORM saves an object: what it has read, `revoked_at` included, is written."""
+    """
+    Rotate as an ORM saves an object: what it has read, `revoked_at` included, is written.
+
+    And a live family is brought to its user's epoch, whatever has ended all of them meanwhile.
+    """
     _rotate_by(
         "UPDATE refresh_families SET generation = generation + 1, rotated_at = clock_timestamp(), "
-        "mac_key_id = $2, attempt_digest = $3, revoked_at = NULL, revoke_reason = NULL "
+        "mac_key_id = $2, attempt_digest = $3, revoked_at = NULL, revoke_reason = NULL, "
+        "epoch = (SELECT session_epoch FROM users WHERE users.id = user_id) "
         "WHERE id = $1 RETURNING generation"
     )
 

@@ -59,6 +59,7 @@ QUICK = (
     "F12-two-to-ten-tabs",
     "F13-one-token-many-times",
     "F14-disable",
+    "F14-logout-all",
     "F14-logout-session",
     "F15-clock-skew",
     "F16-key-schedule-over-virtual-hours",
