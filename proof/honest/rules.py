@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 SECOND = 1000  # virtual time is in whole milliseconds
+KNOWN_KEYS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,7 @@ class Linear:
     def __init__(self) -> None:
         self.generation = 0
         self.rotated_at = 0
-        self.key: str | None = None
-        self.previous_key: str | None = None
+        self.keys: list[str | None] = []  # that the generations were spent with, the newest first
         self.dead = False
 
     def login(self, now: int) -> str:
@@ -62,7 +62,7 @@ class Linear:
             if self.keeps(now):
                 return Reply("kept", None)
             self.generation, self.rotated_at = self.generation + 1, now
-            self.previous_key, self.key = self.key, key
+            self.keys.insert(0, key)
             return Reply("rotated", str(self.generation))
         if self.excuses(behind, key, now):
             return Reply("replayed", str(self.generation))
@@ -98,13 +98,15 @@ class Ours(Linear):
 
     def excuses(self, behind: int, key: str | None, now: int) -> bool:
         """One behind, in the window or with the key of the rotation."""
-        by_key = key is not None and key == self.key
-        return behind == 1 and (by_key or now - self.rotated_at < self.window)
+        if behind != 1:
+            return False
+        return (key is not None and key == self.keys[0]) or now - self.rotated_at < self.window
 
     def was_overtaken(self, behind: int, key: str | None, now: int) -> bool:
-        """Two behind, with the key of that rotation, within a minute of the last one."""
-        by_key = key is not None and key == self.previous_key
-        return behind == 2 and by_key and now - self.rotated_at < 60 * SECOND
+        """2 to 16 behind, with the key of that rotation, within a minute of the last one."""
+        if key is None or not 1 < behind <= KNOWN_KEYS:
+            return False
+        return key == self.keys[behind - 1] and now - self.rotated_at < 60 * SECOND
 
 
 class OursForPrograms(Ours):
